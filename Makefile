@@ -1,0 +1,36 @@
+# Needs git, make and a Python 3.11 or later; everything else goes into .venv.
+# Each target works from a fresh clone, and installs only what has changed.
+
+.PHONY: help train test lint format doctor clean setup setup-dev
+unexport PYTHONPATH # another program's packages must not pass for ours
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+train: setup  ## train LeNet-5 on 5,000 real digits and test it: a minute or two
+	@.venv/bin/python train.py --config=configs/lenet5.py
+
+test: setup-dev  ## run the fast tests
+	@.venv/bin/python -m pytest -q -n auto --maxprocesses 8
+
+lint: setup-dev  ## check style, formatting and types
+	@.venv/bin/python -m ruff check
+	@.venv/bin/python -m ruff format --check
+	@.venv/bin/python -m pyright --pythonpath .venv/bin/python
+
+format: setup-dev  ## format the code, and mend what ruff can mend
+	@.venv/bin/python -m ruff format
+	@.venv/bin/python -m ruff check --fix
+
+doctor:  ## check Python, packages, device, disk and data
+	@python=$$(sh setup.sh find) && "$$python" -m cnn_arch.doctor
+
+clean:  ## remove .venv and caches; runs/ stays
+	@rm -rf .venv .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@sh setup.sh
+
+setup-dev:
+	@sh setup.sh dev

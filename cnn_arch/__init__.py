@@ -1,0 +1,1 @@
+"""The classical convolutional networks, exactly as their papers describe them."""

@@ -1,0 +1,108 @@
+"""The rules that no single module can break unseen: pins, imports, and security."""
+
+import ast
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = sorted(
+    [
+        *ROOT.glob("*.py"),
+        *ROOT.glob("configs/**/*.py"),
+        *ROOT.glob("cnn_arch/**/*.py"),
+    ]
+)
+
+
+def read_pins(name: str) -> list[str]:
+    """Lists the requirement lines of a file, without comments and includes."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    lines = [line.split("#")[0].strip() for line in lines]
+    return [line for line in lines if line and not line.startswith("-r ")]
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-cuda.txt"]
+)
+def test_requirements_are_pinned_and_name_no_host(name: str) -> None:
+    pin = re.compile(r'[\w.-]+(\[\w+\])?==[\w.]+(; [a-z_]+ (<|>=|!=) "[\w.]+")?')
+    for line in read_pins(name):
+        assert pin.fullmatch(line), line
+
+
+def test_cuda_has_the_same_jax() -> None:
+    jax = [line for line in read_pins("requirements.txt") if line.startswith("jax==")]
+    cuda = [line.replace("jax", "jax[cuda12]", 1) for line in jax]
+    assert read_pins("requirements-cuda.txt") == cuda
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Collects the top-level names that a file imports, inside functions too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return {name.split(".")[0] for name in names}
+
+
+def test_every_imported_package_is_a_requirement() -> None:
+    required = {
+        re.split(r"[=\[]", line)[0].lower().replace("_", "-")
+        for line in read_pins("requirements.txt")
+    }
+    own = {"cnn_arch", "configs"} | {path.stem for path in ROOT.glob("*.py")}
+    distributions = packages_distributions()
+    for path in SOURCES:
+        for module in imported_modules(path) - set(sys.stdlib_module_names) - own:
+            names = {
+                name.lower().replace("_", "-") for name in distributions.get(module, [])
+            }
+            assert names & required, f"{path.relative_to(ROOT)} imports {module}"
+
+
+def test_no_archive_of_arrays_is_unpickled() -> None:
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                value = ast.unparse(node.value)
+                assert value == "False", f"{path}:{node.value.lineno}"
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("TID251", "import pickle"),
+        ("TID251", "from joblib import load"),
+        ("TID251", "import flax.linen as nn"),
+        ("TID251", "from flax import linen as nn"),
+        ("TID252", "from . import step"),
+        ("S102", "exec(text)"),
+        ("S202", "archive.extractall()"),
+        ("S301", "pickle.loads(text)"),
+        ("S307", "eval(text)"),
+        ("S506", "yaml.load(text)"),
+        ("S602", "subprocess.run(text, shell=True)"),
+        ("S605", "os.system(text)"),
+    ],
+)
+def test_lint_refuses(code: str, line: str) -> None:
+    imports = "import os, pickle, subprocess, tarfile, yaml\narchive = tarfile.open()\n"
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "ruff", "check", "--no-cache"),
+            *("--output-format", "concise"),
+            *("--stdin-filename", "cnn_arch/training/sample.py", "-"),
+        ],
+        input=f"{imports}{line}\n",
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert "sample.py:3:" in result.stdout and f" {code} " in result.stdout
