@@ -1,0 +1,117 @@
+"""The catalogue: every network by its name.
+
+A network is a Flax module, called as ``model.apply(variables, images, train=False)``
+with float images [B, H, W, C] that are already normalised; it returns float32 logits
+[B, num_classes].
+"""
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnn_arch.errors import UsageError
+from cnn_arch.models.lenet import LeNet5
+from cnn_arch.models.resnet import CifarResNet, resnet
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "lenet5": LeNet5,
+    **{f"resnet{depth}": partial(resnet, depth) for depth in (18, 34, 50, 101, 152)},
+    **{f"plain{d}": partial(resnet, d, shortcut="none") for d in (18, 34)},
+    **{f"resnet{d}": partial(CifarResNet, d) for d in (20, 32, 44, 56, 110, 1202)},
+    **{
+        f"plain{d}": partial(CifarResNet, d, shortcut="none")
+        for d in (20, 32, 44, 56, 110)
+    },
+}
+
+
+def create_model(name: str, num_classes: int = 1000, **fields: Any) -> nn.Module:
+    """Makes the network of that name.
+
+    Args:
+      name: a key of ``MODELS``.
+      num_classes: the number of logits.
+      **fields: fields of the network's module, such as ``shortcut`` or ``dtype``.
+
+    Returns:
+      A module; its variables come from ``init_variables``.
+
+    Raises:
+      UsageError: there is no such network, or the network has no such field.
+    """
+    if name not in MODELS:
+        near = difflib.get_close_matches(name, MODELS, n=3) or sorted(MODELS)
+        raise UsageError(
+            f"--config.model.name={name}: no such network; there are {', '.join(near)}"
+        )
+    default = MODELS[name]()
+    known = {field.name for field in dataclasses.fields(default)} - {"parent", "name"}
+    for field in fields:
+        if field not in known:
+            raise UsageError(
+                f"--config.model.fields.{field}: {name} has no such field; it has "
+                f"{', '.join(sorted(known))}"
+            )
+    return MODELS[name](num_classes=num_classes, **fields)
+
+
+def init_variables(model: nn.Module, key: jax.Array, image_size: int, channels: int):
+    """Returns fresh ``{"params": ..., "batch_stats": ...}``, float32.
+
+    Args:
+      model: what ``create_model`` made.
+      key: random key.
+      image_size: side of the square image, px.
+      channels: 1 or 3.
+    """
+    image = jnp.zeros((1, image_size, image_size, channels))
+    variables = jax.jit(partial(model.init, train=False))(key, image)
+    return {"batch_stats": {}, **variables}
+
+
+def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
+    """Returns the first layer whose output is empty at this image size, or None."""
+    empty = []
+
+    def note_empty(next_function, args, kwargs, context):
+        output = next_function(*args, **kwargs)
+        if 0 in jnp.shape(output):
+            empty.append("/".join(context.module.path))
+            raise ValueError("an empty feature map")
+        return output
+
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
+    try:
+        with nn.intercept_methods(note_empty):
+            jax.eval_shape(partial(model.init, train=False), jax.random.key(0), image)
+    except (ValueError, ZeroDivisionError):
+        return empty[0] if empty else "its first layer"
+    return None
+
+
+def check_image_size(
+    model: nn.Module, name: str, image_size: int, channels: int
+) -> None:
+    """Checks that no feature map is empty.
+
+    Raises:
+      UsageError: one is; the message names the layer and the smallest size that works.
+    """
+    layer = empty_layer(model, image_size, channels)
+    if layer is None:
+        return
+    smallest = next(
+        size
+        for size in range(image_size + 1, image_size + 512)
+        if empty_layer(model, size, channels) is None
+    )
+    raise UsageError(
+        f"--config.data.image_size={image_size}: {name} needs at least {smallest} px "
+        f"({layer} would be empty)"
+    )
