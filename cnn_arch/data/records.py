@@ -1,0 +1,116 @@
+"""A TensorFlow Datasets set prepared as array_record, read without TensorFlow."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cnn_arch.errors import RunError, UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordSource:
+    """Encoded images and labels, read one record at a time."""
+
+    records: Sequence[dict]  # {"image": bytes, "label": int, ...}
+    indices: np.ndarray  # int64 [N], which of the records
+    num_classes: int
+    split_name: str  # "cifar10/3.0.2/train"
+
+    def __len__(self) -> int:
+        """Counts the images."""
+        return len(self.indices)
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """The labels, int32 [N]; reads every record once."""
+        return np.array([self.example(i)[1] for i in range(len(self))], np.int32)
+
+    def name(self, index: int) -> str:
+        """Names an image in messages."""
+        return f"{self.split_name}[{self.indices[index]}]"
+
+    def example(self, index: int) -> tuple[bytes, int]:
+        """Reads the encoded image of a record, and its label.
+
+        Raises:
+          RunError: the label is not that of a class.
+        """
+        record = self.records[int(self.indices[index])]
+        label = int(record["label"])
+        if not 0 <= label < self.num_classes:
+            raise RunError(
+                f"{self.name(index)}: label {label} is not in 0 to"
+                f" {self.num_classes - 1}; choose a split that has labels"
+            )
+        return record["image"], label
+
+    def take(self, indices: np.ndarray) -> "RecordSource":
+        """Selects images by their indices."""
+        return dataclasses.replace(self, indices=self.indices[indices])
+
+    def identity(self) -> bytes:
+        """Tells these images from others: name, version and choice of records."""
+        return self.split_name.encode() + self.indices.tobytes()
+
+
+def open_splits(
+    name: str, directory: str
+) -> tuple[tuple[str, ...], dict[str, RecordSource]]:
+    """Opens every split of a prepared data set.
+
+    Args:
+      name: as TFDS knows it: "cifar10", "imagenet2012:5.1.0".
+      directory: TFDS's data_dir; "" for ~/tensorflow_datasets or $TFDS_DATA_DIR.
+
+    Returns:
+      Class names in the order of the labels, and the sources by TFDS's split names.
+
+    Raises:
+      UsageError: not prepared there, not as array_record, or not image and label.
+    """
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import read_only_builder
+
+    data_dir = os.path.expanduser(directory) or None
+    command = f"tfds build {name} --file_format=array_record" + (
+        f" --data_dir={directory}" if directory else ""
+    )
+    try:
+        builder: Any = read_only_builder.builder_from_files(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise UsageError(
+            f"--config.data.name={name}: not prepared in"
+            f" {directory or '~/tensorflow_datasets'}; prepare it once:"
+            f" pip install tensorflow, then {command}"
+        ) from None
+    if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        file_format = getattr(builder.info.file_format, "value", "no format")
+        raise UsageError(
+            f"--config.data.name={name}: prepared as {file_format}, which only"
+            f" TensorFlow reads; prepare it again: {command}"
+        )
+    features = dict(builder.info.features.items())
+    if not (
+        isinstance(features.get("image"), tfds.features.Image)
+        and isinstance(features.get("label"), tfds.features.ClassLabel)
+    ):
+        raise UsageError(
+            f"--config.data.name={name}: has the features {', '.join(features)};"
+            " an 'image' and a 'label' are needed"
+        )
+    class_names = tuple(features["label"].names)
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    sources = {}
+    for split, info in builder.info.splits.items():
+        if info.num_examples:
+            sources[split] = RecordSource(
+                builder.as_data_source(split, decoders=decoders),
+                np.arange(info.num_examples),
+                len(class_names),
+                f"{builder.info.full_name}/{split}",
+            )
+    return class_names, sources

@@ -1,0 +1,239 @@
+"""Pure functions from pixels to pixels: uint8 in, uint8 out, [height, width, channels].
+
+No function draws a random number. It is handed numbers uniform in [0, 1), row i of
+them for image i of a batch, so that an image looks the same whichever thread or
+process makes it.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from PIL import Image
+
+MAX_FILE_BYTES = 100 * 2**20
+MAGIC_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # JPEG, PNG, BMP
+ASPECT_RANGE = (3 / 4, 4 / 3)
+CROP_TRIES = 10
+NUM_CROP_UNIFORMS = 2 * CROP_TRIES + 2  # the most that any function here takes
+
+cv2.setNumThreads(0)  # the threads of the loader are the parallelism
+
+
+class UnreadableImageError(Exception):
+    """The bytes are no image of an accepted format; the text says why."""
+
+
+def is_image(encoded: bytes) -> bool:
+    """Tells whether bytes begin as a JPEG, PNG, BMP or WebP file does."""
+    is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
+    return is_webp or encoded.startswith(MAGIC_BYTES)
+
+
+def decode(encoded: bytes, channels: int) -> np.ndarray:
+    """Decodes an image file exactly as stored: full size, Exif rotation ignored.
+
+    Args:
+      encoded: a whole JPEG, PNG, WebP or BMP file.
+      channels: 3 for red, green, blue; 1 for gray.
+
+    Returns:
+      uint8 [height, width, channels].
+
+    Raises:
+      UnreadableImageError: another format, a damaged file, or one beyond the limits.
+    """
+    if not is_image(encoded[:12]) or len(encoded) > MAX_FILE_BYTES:
+        raise UnreadableImageError(f"{len(encoded):,} bytes")
+    color = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
+    flags = color | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error:  # more pixels than OPENCV_IO_MAX_IMAGE_PIXELS
+        image = None
+    if image is None:
+        raise UnreadableImageError(f"{len(encoded):,} bytes")
+    return image.reshape(*image.shape[:2], channels)
+
+
+# Evaluation: one view of each image.
+
+
+def resize_shorter_side(image: np.ndarray, size: int) -> np.ndarray:
+    """Resizes so that the shorter side has `size` px; bilinear, antialiased."""
+    height, width, channels = image.shape
+    if min(height, width) == size:
+        return image
+    # The longer side is rounded down, as in torchvision's Resize.
+    shape = (
+        (size, max(1, size * height // width))
+        if width <= height
+        else (max(1, size * width // height), size)
+    )
+    picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+    resized = np.asarray(picture.resize(shape, Image.Resampling.BILINEAR))
+    return resized.reshape(shape[1], shape[0], channels)
+
+
+def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """Cuts the central square of `size` px out of an image at least that large."""
+    top = round((image.shape[0] - size) / 2)
+    left = round((image.shape[1] - size) / 2)
+    return image[top : top + size, left : left + size]
+
+
+def resize_centre_crop(image: np.ndarray, resize: int, size: int) -> np.ndarray:
+    """Resizes the shorter side to `resize` px, then cuts the central `size` px."""
+    return centre_crop(resize_shorter_side(image, resize), size)
+
+
+def pad_to(images: np.ndarray, size: int) -> np.ndarray:
+    """Surrounds images [..., height, width, channels] with zeros to `size` px."""
+    height, width = images.shape[-3:-1]
+    top, left = (size - height) // 2, (size - width) // 2
+    margins = [(0, 0)] * images.ndim
+    margins[-3:-1] = [(top, size - height - top), (left, size - width - left)]
+    return np.pad(images, margins)
+
+
+# Training, one image at a time.
+
+
+def random_resized_crop_box(
+    height: int, width: int, uniforms: np.ndarray, *, min_area: float
+) -> tuple[int, int, int, int]:
+    """Samples the box that Szegedy et al. 2015 train on, by torchvision's algorithm.
+
+    Args:
+      height: of the image, px.
+      width: of the image, px.
+      uniforms: float [22]: area and aspect of ten tries, then the offsets.
+      min_area: least share of the image's area; the greatest is 1.
+
+    Returns:
+      top, left, height and width of the box.
+    """
+    low, high = ASPECT_RANGE
+    for area_uniform, aspect_uniform in uniforms[: 2 * CROP_TRIES].reshape(-1, 2):
+        area = height * width * (min_area + (1 - min_area) * area_uniform)
+        aspect = low * (high / low) ** aspect_uniform  # uniform in the logarithm
+        box_width = round(math.sqrt(area * aspect))
+        box_height = round(math.sqrt(area / aspect))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            top = int(uniforms[-2] * (height - box_height + 1))
+            left = int(uniforms[-1] * (width - box_width + 1))
+            return top, left, box_height, box_width
+    # None fits: the central box, of the nearest aspect that does.
+    box_width = min(width, round(height * high))
+    box_height = min(height, round(width / low))
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def random_resized_crop(
+    image: np.ndarray, uniforms: np.ndarray, *, size: int, min_area: float
+) -> np.ndarray:
+    """Resizes a random box of the image to a square of `size` px."""
+    top, left, height, width = random_resized_crop_box(
+        image.shape[0], image.shape[1], uniforms, min_area=min_area
+    )
+    return _resize(image[top : top + height, left : left + width], size, size)
+
+
+def scale_jitter_crop(
+    image: np.ndarray,
+    uniforms: np.ndarray,
+    *,
+    size: int,
+    scale_min: int,
+    scale_max: int,
+) -> np.ndarray:
+    """Cuts a random square of `size` px out of the image at a random scale.
+
+    Args:
+      image: uint8 [height, width, channels].
+      uniforms: float [3]: scale, vertical and horizontal offset.
+      size: px.
+      scale_min: least length of the shorter side after scaling, px; at least `size`.
+      scale_max: greatest such length, px.
+    """
+    height, width, _ = image.shape
+    scale = scale_min + int(uniforms[0] * (scale_max - scale_min + 1))
+    resized = _resize(
+        image,
+        max(scale, height * scale // width),
+        max(scale, width * scale // height),
+    )
+    top = int(uniforms[1] * (resized.shape[0] - size + 1))
+    left = int(uniforms[2] * (resized.shape[1] - size + 1))
+    return resized[top : top + size, left : left + size]
+
+
+def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resizes fast: bilinear, and averaging where bilinear would pass over pixels."""
+    shrinks = image.shape[0] >= 2 * height or image.shape[1] >= 2 * width
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(image, (width, height), interpolation=method)
+    return resized.reshape(height, width, image.shape[2])
+
+
+# Training, a batch of equal images [B, height, width, channels] at a time.
+
+
+def pad_crop(images: np.ndarray, uniforms: np.ndarray, *, padding: int) -> np.ndarray:
+    """Shifts each image by up to `padding` px each way; zeros come in at the edges.
+
+    Args:
+      images: uint8 [B, height, width, channels].
+      uniforms: float [B, 2]: vertical and horizontal offset.
+      padding: zeros added on each side before the crop, px.
+    """
+    height, width = images.shape[1:3]
+    margins = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded = np.pad(images, margins)
+    cropped = np.empty_like(images)
+    offsets = (uniforms * (2 * padding + 1)).astype(int)
+    for i, (top, left) in enumerate(offsets):
+        cropped[i] = padded[i, top : top + height, left : left + width]
+    return cropped
+
+
+def affine(images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Distorts each image a little, as LeCun et al. 1998, Section III.C, describe.
+
+    "Horizontal and vertical translations, scaling, squeezing (simultaneous horizontal
+    compression and vertical elongation, or the reverse), and horizontal shearing."
+    The paper gives no ranges; these are ours: 2 px, 15 %, 15 % and 0.3. So is a
+    rotation by up to 0.25 radians.
+
+    Args:
+      images: uint8 [B, height, width, channels]; zeros come in at the edges.
+      uniforms: float [B, 6].
+    """
+    height, width, channels = images.shape[1:]
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    ranges = np.array([2, 2, np.log(1.15), np.log(1.15), 0.3, 0.25])
+    distorted = np.empty_like(images)
+    for i, parameters in enumerate((2 * uniforms - 1) * ranges):
+        shift, (scale, squeeze, shear, angle) = parameters[:2], parameters[2:]
+        # From a pixel of the output to where it is read in the input.
+        matrix = np.array(
+            [[np.exp(scale + squeeze), shear], [0, np.exp(scale - squeeze)]]
+        )
+        cosine, sine = np.cos(angle), np.sin(angle)
+        matrix = matrix @ [[cosine, -sine], [sine, cosine]]
+        offset = centre + shift - matrix @ centre
+        distorted[i] = cv2.warpAffine(
+            images[i],
+            np.column_stack([matrix, offset]),
+            (width, height),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        ).reshape(height, width, channels)
+    return distorted
+
+
+def flip(images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Mirrors those images [B, height, width, channels] whose uniform is below 1/2."""
+    flipped = images.copy()
+    for i in np.flatnonzero(uniforms < 0.5):
+        flipped[i] = cv2.flip(images[i], 1).reshape(images[i].shape)
+    return flipped

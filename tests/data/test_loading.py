@@ -1,0 +1,393 @@
+import gc
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn_arch.data import loading, pictures, transforms
+from cnn_arch.data.bundled import ArraySource
+from cnn_arch.data.sources import load_dataset
+from cnn_arch.errors import RunError, UsageError
+
+CROPS = loading.TRAIN_CROPS
+
+
+@pytest.fixture
+def array_source():
+    """40 images whose label is their index and whose corner pixel tells it."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    images[:, 0, 0] = np.arange(40)[:, None]
+    labels = np.arange(40, dtype=np.int32)
+    return ArraySource(images, labels, [f"image[{i}]" for i in range(40)])
+
+
+@pytest.fixture
+def photos(make_folder, data_config):
+    """Returns a function that gives the config and the splits of a folder."""
+    root = make_folder({"train/a": 20, "train/b": 20, "test/a": 6, "test/b": 5})
+
+    def load(**fields):
+        data = data_config(dir=str(root), **fields)
+        return data, load_dataset(data).splits
+
+    return load
+
+
+def read(path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def assert_equal(batches, expected):
+    batches, expected = list(batches), list(expected)
+    assert len(batches) == len(expected)
+    for batch, other in zip(batches, expected, strict=True):
+        assert batch.keys() == other.keys()
+        for key in batch:
+            np.testing.assert_array_equal(batch[key], other[key])
+
+
+# Training batches.
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("crop", CROPS)
+def test_batch_depends_on_seed_and_step_alone(photos, crop, in_memory):
+    steps = range(3, 12)  # two epochs and a border
+    data, splits = photos(train_crop=crop, in_memory=in_memory)
+    source = splits["train"]
+    whole = loading.TrainBatches(source, data, seed=1, batch_size=8)
+    expected = [whole.batch(step) for step in steps]
+    assert expected[0]["image"].shape == (8, 16, 16, 3)
+    assert expected[0]["image"].dtype == np.uint8
+    assert expected[0]["label"].dtype == np.int32
+
+    for num_threads in (1, 2, 5):
+        data, _ = photos(train_crop=crop, in_memory=in_memory, num_threads=num_threads)
+        threaded = loading.TrainBatches(source, data, seed=1, batch_size=8)
+        assert_equal(threaded.iterate(3, 12), expected)
+    assert_equal([threaded.batch(step) for step in reversed(steps)], expected[::-1])
+
+    for process_count in (2, 4):
+        parts = [
+            loading.TrainBatches(
+                source,
+                data,
+                seed=1,
+                batch_size=8,
+                process_index=i,
+                process_count=process_count,
+            )
+            for i in range(process_count)
+        ]
+        union = [
+            {
+                key: np.concatenate([part.batch(step)[key] for part in parts])
+                for key in ("image", "label")
+            }
+            for step in steps
+        ]
+        assert_equal(union, expected)
+
+    other = loading.TrainBatches(source, data, seed=2, batch_size=8)
+    assert (other.batch(3)["image"] != expected[0]["image"]).any()
+
+
+def test_resume(photos):
+    data, splits = photos()
+    batches = loading.TrainBatches(splits["train"], data, seed=0, batch_size=8)
+    whole = list(batches.iterate(0, 10))
+    again = loading.TrainBatches(splits["train"], data, seed=0, batch_size=8)
+    assert_equal(again.iterate(6, 10), whole[6:])
+
+
+def test_an_epoch_has_each_example_once(array_source, data_config):
+    data = data_config(train_crop="none", flip=False, in_memory=True)
+    batches = loading.TrainBatches(array_source, data, seed=0, batch_size=8)
+    assert batches.steps_per_epoch == 5
+    orders = []
+    for epoch in range(3):
+        epoch_batches = list(batches.iterate(5 * epoch, 5 * epoch + 5))
+        labels = np.concatenate([batch["label"] for batch in epoch_batches])
+        corners = np.concatenate(
+            [batch["image"][:, 0, 0, 0] for batch in epoch_batches]
+        )
+        np.testing.assert_array_equal(corners, labels)
+        assert sorted(labels) == list(range(40))
+        orders.append(labels.tolist())
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+
+
+def test_the_remainder_is_left_out(array_source, data_config):
+    data = data_config(train_crop="none", in_memory=True)
+    batches = loading.TrainBatches(array_source, data, seed=0, batch_size=12)
+    assert batches.steps_per_epoch == 3
+    labels = np.concatenate([batch["label"] for batch in batches.iterate(0, 3)])
+    assert len(set(labels.tolist())) == 36
+
+
+def test_half_of_the_images_are_flipped(array_source, data_config):
+    data = data_config(train_crop="none", in_memory=True)
+    batches = loading.TrainBatches(array_source, data, seed=0, batch_size=40)
+    num_flipped = 0
+    for batch in batches.iterate(0, 50):
+        straight = array_source.images[batch["label"]]
+        is_straight = (batch["image"] == straight).all((1, 2, 3))
+        is_flipped = (batch["image"] == straight[:, :, ::-1]).all((1, 2, 3))
+        assert (is_straight ^ is_flipped).all()
+        num_flipped += is_flipped.sum()
+    assert 900 < num_flipped < 1100  # of 2,000; standard deviation 22
+
+
+@pytest.mark.parametrize(
+    ("fit", "height"), [("resize", 16), ("resize", 20), ("pad", 12), ("pad", 20)]
+)
+def test_images_in_memory_are_fitted(data_config, fit, height):
+    images = np.random.default_rng(0).integers(0, 256, (8, height, 14, 1), np.uint8)
+    source = ArraySource(images, np.arange(8, dtype=np.int32), list("abcdefgh"))
+    data = data_config(
+        train_crop="none", flip=False, in_memory=True, fit=fit, channels=1
+    )
+    batch = loading.TrainBatches(source, data, seed=0, batch_size=8).batch(0)
+    order = batch["label"]
+    expected = pictures.load_examples(source, order, data)
+    np.testing.assert_array_equal(batch["image"], expected)
+    if (fit, height) == ("pad", 12):
+        np.testing.assert_array_equal(expected[:, 2:14, 1:15], images[order])
+        assert expected.sum() == images.sum()
+
+
+def test_encoded_images_are_cropped_as_said(photos):
+    data, splits = photos(flip=False)
+    batches = loading.TrainBatches(splits["train"], data, seed=5, batch_size=8)
+    step = 7
+    order = np.random.default_rng((5, loading.ORDER, 1)).permutation(36)[24:32]
+    uniforms = np.random.default_rng((5, loading.AUGMENTATION, 7)).random((8, 23))
+    batch = batches.batch(step)
+    for row, index in enumerate(order):
+        image = read(splits["train"].name(index))
+        expected = transforms.random_resized_crop(
+            image, uniforms[row, :22], size=16, min_area=0.08
+        )
+        np.testing.assert_array_equal(batch["image"][row], expected)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "fields", "text"),
+    [
+        (41, {}, "--config.batch_size=41: more than the 40 training images; "),
+        (9, {}, "--config.batch_size=9: must be a multiple of the 2 processes"),
+        (8, {"train_crop": "centre"}, "--config.data.train_crop=centre: must be one"),
+        (8, {"fit": "crop"}, "--config.data.fit=crop: must be resize or pad"),
+        (8, {"train_crop": "scale_jitter_crop", "scale_min": 15}, "scale_min=15: must"),
+        (
+            8,
+            {"in_memory": False, "eval_resize": 15},
+            "eval_resize=15: must be at",
+        ),
+    ],
+)
+def test_settings_that_cannot_work(array_source, data_config, batch_size, fields, text):
+    data = data_config(**{"in_memory": True, **fields})
+    with pytest.raises(UsageError) as caught:
+        loading.TrainBatches(
+            array_source, data, seed=0, batch_size=batch_size, process_count=2
+        )
+    assert text in str(caught.value)
+
+
+# Broken images.
+
+
+def break_image(source, index):
+    """Cuts the end off a file, which only decoding can notice."""
+    path = source.name(index)
+    with open(path, "rb") as file:
+        encoded = file.read()
+    with open(path, "wb") as file:
+        file.write(encoded[:-100])
+    return path
+
+
+def test_a_broken_image_stops(photos):
+    data, splits = photos()
+    path = break_image(splits["train"], 3)
+    batches = loading.TrainBatches(splits["train"], data, seed=0, batch_size=36)
+    with pytest.raises(RunError, match=rf"{path}: not a .* \(1 of 36 files\)"):
+        list(batches.iterate(0, 2))
+    assert wait_for_threads()
+    break_image(splits["test"], 0)
+    with pytest.raises(RunError, match="skip_broken=true"):
+        list(loading.evaluation_batches(splits["test"], data, 4))
+
+
+def test_a_broken_image_is_skipped(photos):
+    data, splits = photos(skip_broken=True, train_crop="none", flip=False)
+    whole = loading.TrainBatches(splits["train"], data, seed=0, batch_size=36).batch(0)
+    order = np.random.default_rng((0, loading.ORDER, 0)).permutation(36)
+    path = break_image(splits["train"], 35)
+    skipped = set()
+    batches = loading.TrainBatches(
+        splits["train"], data, seed=0, batch_size=36, skipped=skipped
+    )
+    batch = batches.batch(0)
+    assert skipped == batches.skipped == {path}
+    broken, following = np.flatnonzero(order == 35), np.flatnonzero(order == 0)
+    for key in batch:
+        others = np.arange(36) != broken
+        np.testing.assert_array_equal(batch[key][others], whole[key][others])
+        np.testing.assert_array_equal(batch[key][broken], batch[key][following])
+
+
+def test_all_images_broken(photos):
+    data, splits = photos(skip_broken=True)
+    for i in range(36):
+        break_image(splits["train"], i)
+    batches = loading.TrainBatches(splits["train"], data, seed=0, batch_size=8)
+    with pytest.raises(RunError, match="nor is any other of the 36 training images"):
+        batches.batch(0)
+
+
+# Evaluation.
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.parametrize("batch_size", [4, 11, 16])
+def test_evaluation_sees_each_example_once(photos, batch_size, in_memory):
+    data, splits = photos(in_memory=in_memory)
+    source = splits["test"]
+    batches = list(loading.evaluation_batches(source, data, batch_size))
+    assert len(batches) == -(-11 // batch_size)
+    image, label, mask = (
+        np.concatenate([batch[key] for batch in batches])
+        for key in ("image", "label", "mask")
+    )
+    assert mask.tolist() == [True] * 11 + [False] * (len(mask) - 11)
+    np.testing.assert_array_equal(label[:11], source.labels)
+    assert not label[11:].any()
+    assert not image[11:].any()
+    np.testing.assert_array_equal(
+        image[:11], pictures.load_examples(source, range(11), data)
+    )
+
+
+def test_evaluation_view_of_a_photograph(photos):
+    data, splits = photos()
+    image = read(splits["test"].name(2))
+    expected = transforms.resize_centre_crop(image, 20, 16)
+    batch = next(loading.evaluation_batches(splits["test"], data, 4))
+    np.testing.assert_array_equal(batch["image"][2], expected)
+
+
+def test_evaluation_by_processes(photos):
+    data, splits = photos()
+    whole = list(loading.evaluation_batches(splits["test"], data, 4))
+    parts = [
+        list(loading.evaluation_batches(splits["test"], data, 4, i, 2))
+        for i in range(2)
+    ]
+    union = [
+        {key: np.concatenate([part[step][key] for part in parts]) for key in batch}
+        for step, batch in enumerate(whole)
+    ]
+    assert_equal(union, whole)
+
+
+def test_evaluation_skips_a_broken_image(photos):
+    data, splits = photos(skip_broken=True)
+    path = break_image(splits["test"], 4)
+    skipped = set()
+    batches = list(
+        loading.evaluation_batches(splits["test"], data, 11, skipped=skipped)
+    )
+    assert batches[0]["mask"].tolist() == [i != 4 for i in range(11)]
+    assert not batches[0]["image"][4].any()
+    assert skipped == {path}
+
+
+# Threads.
+
+
+def has_threads():
+    return any("grain" in thread.name for thread in threading.enumerate())
+
+
+def wait_for_threads():
+    """Tells whether the threads of the loader end within five seconds."""
+    deadline = time.monotonic() + 5
+    while has_threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not has_threads()
+
+
+@pytest.mark.parametrize("end", ["exhausted", "closed", "forgotten", "error"])
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_threads_end_with_the_iterator(photos, end, in_memory):
+    data, splits = photos(in_memory=in_memory, num_threads=2)
+    batches = loading.TrainBatches(splits["train"], data, seed=0, batch_size=8)
+    stream = batches.iterate(0, 6 if end == "exhausted" else 10_000)
+    assert has_threads()  # already at work
+    next(stream)
+    if end == "exhausted":
+        assert len(list(stream)) == 5
+    elif end == "closed":
+        stream.close()
+    elif end == "error":
+        with pytest.raises(ZeroDivisionError):
+            for batch in stream:
+                batch["label"][0] = 1 // 0
+    if end in ("forgotten", "error"):
+        del stream
+        gc.collect()
+    assert wait_for_threads()
+
+
+def test_an_iterator_that_was_never_started_leaves_no_threads(photos):
+    data, splits = photos()
+    stream = loading.evaluation_batches(splits["test"], data, 4)
+    del stream
+    gc.collect()
+    assert wait_for_threads()
+
+
+# Pictures.
+
+
+def test_find_images(photos, tmp_path):
+    photos()
+    folder = tmp_path / "photos/test/b"
+    (folder / "notes.txt").write_text("no image")
+    expected = [str(folder / f"{i:03}.jpg") for i in range(5)]
+    assert pictures.find_images(str(folder)) == expected
+    assert pictures.find_images(expected[1]) == [expected[1]]
+    for path, rule in (("photos", "no images in it"), ("x", "no such file or folder")):
+        with pytest.raises(UsageError, match=f"^--images={tmp_path / path}: {rule};"):
+            pictures.find_images(str(tmp_path / path))
+
+
+def test_load_images(photos, tmp_path):
+    data, splits = photos()
+    names = [splits["test"].name(i) for i in range(11)]
+    np.testing.assert_array_equal(
+        pictures.load_images(names, data),
+        pictures.load_examples(splits["test"], range(11), data),
+    )
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"no image")
+    with pytest.raises(UsageError) as caught:
+        pictures.load_images([str(path)], data)
+    assert str(caught.value) == (
+        f"--images={path}: not a readable image (8 bytes); give a JPEG, PNG, WebP or"
+        " BMP file"
+    )
+
+
+def test_a_large_picture_of_a_digit(data_config, tmp_path):
+    path = tmp_path / "digit.png"
+    cv2.imwrite(str(path), np.full((100, 120, 3), 50, np.uint8))
+    data = data_config(source="mnist5k", channels=1, fit="pad", eval_resize=12)
+    image = pictures.load_images([str(path)], data)[0, :, :, 0]
+    assert (image[2:14, 2:14] == 50).all()
+    assert image.sum() == 50 * 12 * 12
