@@ -1,0 +1,1 @@
+"""What turns a config and data into a trained network."""

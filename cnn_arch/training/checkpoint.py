@@ -1,0 +1,290 @@
+"""Checkpoints that are restored bit for bit, or refused with the name of the array."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from orbax.checkpoint import v1 as ocp
+
+from cnn_arch.errors import RunError, UsageError
+from cnn_arch.training import step_folders
+from cnn_arch.training.fingerprint import (
+    DamageError,
+    load_items,
+    make_record,
+    verify,
+    without_empty,
+)
+from cnn_arch.training.quiet import quieten_orbax
+from cnn_arch.training.state import TrainState
+
+_STATE_ITEMS = ("params", "batch_stats", "opt_state")
+
+
+class Checkpoints:
+    """The checkpoints of one run: the newest two, and the best by validation error.
+
+    A step is a folder ``STEP`` with the items params, batch_stats, opt_state, config
+    and record. Where there are several processes, all of them call `save`, `wait`,
+    `close`, `restore` and `restore_variables`; process 0 names, deletes and decides.
+    """
+
+    def __init__(self, directory: str | Path, *, warn: Callable[[str], None]):
+        """Opens a directory, which the first save makes.
+
+        Args:
+          directory: where the steps lie; nothing outside it is touched.
+          warn: called with one line about what went wrong without doing harm.
+        """
+        self.directory = Path(directory).resolve()
+        self._warn = warn
+        self._newest: tuple[int, dict[str, Any]] | None = None  # step, abstract items
+        self._pending: ocp.AsyncResponse[None] | None = None  # the save of that step
+        registry = ocp.handlers.local_registry()
+        for item in ("config", "record"):  # orbax would store numbers as arrays
+            registry.add(ocp.handlers.JsonHandler, checkpointable_name=item)
+        self._context = ocp.Context()
+        self._context.checkpointables.registry = registry
+        quieten_orbax()
+
+    def steps(self) -> list[int]:
+        """Returns the steps on disk, oldest first; they may turn out to be damaged."""
+        return list(step_folders.find_steps(self.directory))
+
+    def last_step(self) -> int | None:
+        """Returns the newest step."""
+        return max(self.steps(), default=None)
+
+    def best_step(self) -> int | None:
+        """Returns the step of least validation error, the last of equals."""
+        return step_folders.find_best(step_folders.find_steps(self.directory))
+
+    def save(
+        self,
+        state: TrainState,
+        *,
+        config: dict[str, Any],
+        epoch: float,
+        validation_error: float | None,
+    ) -> None:
+        """Starts to save a state, which may be donated as soon as this returns.
+
+        Args:
+          state: saved as step ``state.step``. Newer steps on disk are deleted
+            afterwards: the run has gone on from an older one.
+          config: every setting of the run, as JSON values.
+          epoch: passes over the training split so far.
+          validation_error: in percent; a step saved without it is never the best.
+
+        Raises:
+          RunError: this save or the one before it failed; older steps are intact.
+        """
+        self.wait()
+        step = int(state.step)
+        items = {name: getattr(state, name) for name in _STATE_ITEMS}
+        record = make_record(items, epoch=epoch, validation_error=validation_error)
+        self._newest = step, jax.tree.map(_abstract, items)
+        try:
+            if jax.process_index() == 0:
+                step_folders.make_room(self.directory, step)
+            multihost_utils.sync_global_devices("names are free")
+            with self._context:
+                self._pending = ocp.save_checkpointables_async(
+                    str(self.directory / str(step)),
+                    without_empty(items) | {"config": config, "record": record},
+                )
+        except Exception as error:  # whatever orbax's libraries raise
+            raise self._save_error(error) from error
+
+    def wait(self) -> None:
+        """Waits until the last save is safe on disk, then deletes what is not kept.
+
+        Raises:
+          RunError: the save failed; older steps are intact.
+        """
+        if self._newest is None or self._pending is None:
+            return
+        step, _ = self._newest
+        pending, self._pending = self._pending, None
+        try:
+            pending.result()
+            if jax.process_index() == 0:
+                step_folders.sync_to_disk(self.directory / str(step))
+        except Exception as error:  # whatever orbax's libraries raise
+            raise self._save_error(error) from error
+        if jax.process_index() == 0:
+            step_folders.retain(self.directory, step, self._warn)
+        multihost_utils.sync_global_devices("checkpoint is committed")
+
+    def close(self) -> None:
+        """Waits for the last save, reads it back and compares.
+
+        Raises:
+          RunError: the save failed, or what is on disk is not what was saved.
+        """
+        self.wait()
+        if self._newest is not None:
+            (step, abstract_items), self._newest = self._newest, None
+            self._restore_step(step, abstract_items)
+
+    def restore(
+        self, abstract_state: TrainState, step: int | None = None
+    ) -> TrainState | None:
+        """Restores a step, or the newest that is whole, or None where there is none.
+
+        Args:
+          abstract_state: a state of jax.ShapeDtypeStruct, each with the sharding that
+            its array shall have, on whatever mesh.
+          step: None passes over damaged steps, with a warning.
+
+        Raises:
+          RunError: the step is damaged, or all are.
+          UsageError: there is no such step, or it is of another network.
+        """
+        abstract_items = {name: getattr(abstract_state, name) for name in _STATE_ITEMS}
+        if step is None:
+            step, items = self._restore_newest(abstract_items)
+            if step is None:
+                return None
+        else:
+            items = self._restore_step(step, abstract_items)
+        return TrainState(
+            step=jax.device_put(np.int32(step), abstract_state.step.sharding), **items
+        )
+
+    def restore_variables(
+        self, abstract_params: Any, abstract_batch_stats: Any, which: str | int = "best"
+    ) -> tuple[Any, Any, int]:
+        """Restores what a network needs to predict, without the optimizer's state.
+
+        Args:
+          abstract_params: a tree of jax.ShapeDtypeStruct with shardings.
+          abstract_batch_stats: the same for the running statistics.
+          which: "best", "last" or a step.
+
+        Returns:
+          Parameters, batch statistics and the step that they are of.
+
+        Raises:
+          RunError: the step is damaged.
+          UsageError: there is no such step, or it is of another network.
+        """
+        steps = {"best": self.best_step(), "last": self.last_step()}
+        steps |= {str(step): step for step in self.steps()}
+        step = steps.get(str(which))
+        agreed = _agreed([] if step is None else [step])
+        if not agreed:
+            raise self._unknown(which)
+        items = self._restore_step(
+            agreed[0], {"params": abstract_params, "batch_stats": abstract_batch_stats}
+        )
+        return items["params"], items["batch_stats"], agreed[0]
+
+    def _restore_newest(
+        self, abstract_items: dict[str, Any]
+    ) -> tuple[int | None, dict[str, Any]]:
+        damages = []
+        for step in reversed(_agreed(self.steps())):
+            try:
+                items = self._load(step, abstract_items)
+            except DamageError as damage:
+                damages.append(f"checkpoint at step {step}: {damage}")
+                continue
+            for damage in damages:
+                self._warn(f"{damage}; using step {step}")
+            return step, items
+        if damages:
+            raise RunError(
+                f"{damages[0]}; none in {self.directory} is whole, start again with "
+                "another --workdir"
+            )
+        return None, {}
+
+    def _restore_step(
+        self, step: int, abstract_items: dict[str, Any]
+    ) -> dict[str, Any]:
+        steps = _agreed(self.steps())
+        if step not in steps:
+            raise self._unknown(step)
+        try:
+            return self._load(step, abstract_items)
+        except DamageError as damage:
+            whole = [
+                f"--checkpoint={other}"
+                for other in steps
+                if other != step and self._is_whole(other, abstract_items)
+            ]
+            fix = f"whole: {', '.join(whole)}" if whole else "no other is whole"
+            raise RunError(f"checkpoint at step {step}: {damage}; {fix}") from damage
+
+    def _is_whole(self, step: int, abstract_items: dict[str, Any]) -> bool:
+        try:
+            self._load(step, abstract_items)
+        except DamageError:
+            return False
+        return True
+
+    def _load(self, step: int, abstract_items: dict[str, Any]) -> dict[str, Any]:
+        """Loads and verifies items of a step; one process's damage is everyone's."""
+        folders = step_folders.find_steps(self.directory)
+        path = folders.get(step, self.directory / str(step))
+        items, damage = {}, None
+        try:
+            items = load_items(path, abstract_items)
+        except DamageError as error:
+            damage = error
+        if np.any(multihost_utils.process_allgather(np.array(damage is not None))):
+            raise damage or DamageError("cannot be read by another process")
+        verify(path, items)
+        return items
+
+    def _unknown(self, which: str | int) -> UsageError:
+        steps = ", ".join(map(str, self.steps())) or "none"
+        return UsageError(
+            f"--checkpoint={which}: no such checkpoint in {self.directory}; steps "
+            f"there: {steps}"
+        )
+
+    def _save_error(self, error: Exception) -> RunError:
+        """Tells why the newest save failed, once what it left behind is gone."""
+        assert self._newest is not None
+        (step, abstract_items), self._newest = self._newest, None
+        if jax.process_index() == 0:
+            step_folders.remove_leftovers(self.directory)
+        needed = sum(
+            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract_items)
+        )
+        folders = (self.directory, *self.directory.parents)
+        free = shutil.disk_usage(next(filter(Path.exists, folders))).free
+        last = self.last_step()
+        going_on = "starts again" if last is None else f"goes on from step {last}"
+        return RunError(
+            f"checkpoint at step {step}: not saved to {self.directory}, "
+            f"{_reason(error)}; it needs {needed / 2**20:.1f} MiB and "
+            f"{free / 2**20:.1f} MiB are free; the same command {going_on}"
+        )
+
+
+def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+def _agreed(numbers: list[int]) -> list[int]:
+    """Returns the numbers of process 0 on every process."""
+    if jax.process_count() == 1:
+        return numbers
+    count = multihost_utils.broadcast_one_to_all(np.int32(len(numbers)))
+    padded = np.resize(np.array(numbers, np.int32), int(count))
+    return multihost_utils.broadcast_one_to_all(padded).tolist()
+
+
+def _reason(error: BaseException) -> str:
+    """Returns what the innermost cause says, without the paths before it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    told = str(error).partition(" [")[0].rpartition(": ")[2]
+    return getattr(error, "strerror", None) or told

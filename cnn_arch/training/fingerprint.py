@@ -1,0 +1,193 @@
+"""Fingerprints of the arrays in a checkpoint, by which damage to it is found.
+
+A flipped bit in a file of a checkpoint changes an array without an error from the
+library that reads it. Comparing each array with the fingerprint that was taken before
+it was saved finds the change and names the array.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from orbax.checkpoint import v1 as ocp
+
+from cnn_arch.errors import UsageError
+
+_CHUNK_WORDS = 2**16  # with what is computed from them they stay in the cache
+
+
+class DamageError(Exception):
+    """What is on disk cannot be read, cannot be verified or is not what was saved."""
+
+
+def leaves_by_name(tree: Any) -> dict[str, Any]:
+    """Returns the leaves of a tree by dotted names such as ``params.conv1.kernel``."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf
+        for path, leaf in leaves
+    }
+
+
+def describe(leaf: Any) -> str:
+    """Returns type and shape of an array, ``float32[3,3,64,128]``."""
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def fingerprints(tree: Any) -> dict[str, list[int]]:
+    """Returns two numbers below 2**32 for each array, which stand for its bits.
+
+    They are the same however the array is sharded. A change of any one element
+    changes both. All processes call this together.
+    """
+    arrays = leaves_by_name(tree)
+    sums = np.array([_sums(array) for array in arrays.values()])  # [arrays, 2]
+    if jax.process_count() > 1:
+        sums = multihost_utils.process_allgather(sums).sum(axis=0, dtype=np.uint32)
+    return dict(zip(arrays, sums.tolist(), strict=True))
+
+
+def _sums(array: jax.Array) -> np.ndarray:
+    """Returns the share of this process in both sums, modulo 2**32: uint32 [2].
+
+    On the host, since compiling this for each shape would take longer than it runs.
+    """
+    sums = np.zeros(2, np.uint32)
+    for shard in array.addressable_shards:
+        if shard.replica_id == 0:
+            start = [axis.start or 0 for axis in shard.index]
+            sums += _sums_of_part(np.asarray(shard.data), start, array.shape)
+    return sums
+
+
+def _sums_of_part(
+    part: np.ndarray, start: list[int], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Returns both sums over the part of an array of this shape that starts there."""
+    words = np.asarray(part, order="C")[..., None]
+    words = words.view(f"u{min(part.itemsize, 4)}")  # 64 bits become two words
+    shape = (*shape, words.shape[-1])
+    sums = np.zeros(2, np.uint32)
+    for begin in range(0, words.size, _CHUNK_WORDS):
+        chunk = words.reshape(-1)[begin : begin + _CHUNK_WORDS].astype(np.uint32)
+        index = np.arange(begin, begin + chunk.size)
+        if words.shape != shape:
+            axes = np.unravel_index(index, words.shape)
+            origin = [*start, 0]
+            shifted = [axes[i] + origin[i] for i in range(len(shape))]
+            index = np.ravel_multi_index(shifted, shape)
+        index = index.astype(np.uint32)
+        mixed = _mix(chunk ^ _mix(index))
+        weighted = mixed * (2 * index + 1)  # a product with an odd number is one to one
+        sums += np.array([mixed.sum(), weighted.sum()]).astype(np.uint32)
+    return sums
+
+
+def _mix(words: np.ndarray) -> np.ndarray:
+    """Spreads each bit over its word, one to one (MurmurHash3's 32-bit finalizer)."""
+    words = (words ^ (words >> 16)) * np.uint32(0x85EBCA6B)
+    words = (words ^ (words >> 13)) * np.uint32(0xC2B2AE35)
+    return words ^ (words >> 16)
+
+
+def make_record(tree: Any, **facts: Any) -> dict[str, Any]:
+    """Returns the facts and every array's type, shape and fingerprint, as JSON values.
+
+    The record carries a checksum of its own, so that damage to it is not taken for
+    damage to the arrays.
+    """
+    types = {name: describe(leaf) for name, leaf in leaves_by_name(tree).items()}
+    content = facts | {"types": types, "fingerprints": fingerprints(tree)}
+    return {"content": content, "checksum": _checksum(content)}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Returns the content of the record in the folder of a checkpoint.
+
+    Raises:
+      DamageError: there is none, or it is not as it was written.
+    """
+    try:
+        record = json.loads((path / "record" / "data.json").read_text())
+        content = record["content"]
+        intact = record["checksum"] == _checksum(content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamageError("cannot be verified, its record is not readable") from error
+    if not intact:
+        raise DamageError("cannot be verified, its record is damaged")
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_items(path: Path, abstract_items: dict[str, Any]) -> dict[str, Any]:
+    """Loads items of the checkpoint in a folder, but does not `verify` them.
+
+    Args:
+      path: the folder of one step.
+      abstract_items: for each item a tree of jax.ShapeDtypeStruct with shardings.
+
+    Raises:
+      DamageError: something in the folder cannot be read.
+      UsageError: the folder holds other arrays than are asked for.
+    """
+    record = read_record(path)
+    expected = {
+        name: describe(leaf) for name, leaf in leaves_by_name(abstract_items).items()
+    }
+    stored = {
+        name: described
+        for name, described in record["types"].items()
+        if name.partition(".")[0] in abstract_items
+    }
+    for name in sorted(expected.keys() | stored.keys()):
+        there, here = stored.get(name, "missing"), expected.get(name, "missing")
+        if there != here:
+            raise UsageError(
+                f"{path}: {name} is {there} in the checkpoint and {here} in the "
+                "network; use the config that it was saved with"
+            )
+    items = dict(abstract_items)
+    for item, abstract_tree in without_empty(abstract_items).items():
+        try:
+            items |= ocp.load_checkpointables(str(path), {item: abstract_tree})
+        except Exception as error:  # whatever orbax's libraries raise
+            leaf = _find_leaf(error)
+            name = f"{item}.{leaf}" if leaf else item
+            raise DamageError(f"{name}: cannot be read") from error
+    return items
+
+
+def verify(path: Path, items: dict[str, Any]) -> None:
+    """Compares items with the record in the folder that they were loaded from.
+
+    Raises:
+      DamageError: an array is not what was saved; it is named.
+    """
+    recorded = read_record(path)["fingerprints"]
+    for name, found in fingerprints(items).items():
+        if found != recorded[name]:
+            raise DamageError(f"{name}: is not what was saved (fingerprint differs)")
+
+
+def without_empty(items: dict[str, Any]) -> dict[str, Any]:
+    """Returns the items that hold arrays; orbax refuses the others."""
+    return {name: tree for name, tree in items.items() if jax.tree.leaves(tree)}
+
+
+def _find_leaf(error: BaseException | None) -> str | None:
+    """Returns the name of the array that tensorstore gives in one of the causes."""
+    while error is not None:
+        found = re.search(r'"([^"/]+)/(?:c/|zarr\.json)', str(error))
+        if found:
+            return found[1]
+        error = error.__cause__
+    return None
