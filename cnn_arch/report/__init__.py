@@ -1,0 +1,1 @@
+"""The pictures and pages of a run, made from the files of its directory."""

@@ -1,0 +1,104 @@
+"""What the pictures of a run share: style, sheets of image tiles, writing a file."""
+
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+
+# Okabe and Ito, "Color Universal Design" (2008): told apart by colour-blind readers.
+BLUE, ORANGE, GREEN, PALE_BLUE = "#0072B2", "#D55E00", "#009E73", "#B9DDF1"
+
+# DejaVu comes with matplotlib; the others, where installed, have East Asian characters.
+FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC")
+FONTS += ("Hiragino Sans", "Microsoft YaHei", "Malgun Gothic")
+
+STYLE: dict[Any, Any] = {
+    "font.family": [font for font in FONTS if font in fontManager.get_font_names()],
+    "font.size": 13,
+    "axes.titlesize": 15,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.h_pad": 0.12,
+    "figure.constrained_layout.w_pad": 0.12,
+    "grid.color": "#DDDDDD",
+    "legend.frameon": False,
+    "lines.linewidth": 2.2,
+    "savefig.dpi": 120,
+    "text.parse_math": False,  # a class called "$x$" is a name, not a formula
+}
+styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
+
+# On a sheet every length is in inches, from the top left corner.
+TILE = 1.45
+GAP = 0.14
+LINE = 0.21  # a line of a caption of 12 points
+TITLE = 0.6
+
+
+def sheet(title: str, width: float, height: float) -> tuple[Figure, Axes]:
+    """Returns a white figure, and axes that fill it with inches as coordinates."""
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    axes.text(GAP, GAP, title, va="top", fontsize=15)
+    return figure, axes
+
+
+def tile(axes: Axes, image: np.ndarray, left: float, top: float, size: float) -> None:
+    """Draws one image, uint8 [H, W, 1 or 3], as a square on a sheet."""
+    colors = np.broadcast_to(image, (*image.shape[:2], 3))
+    extent = (left, left + size, top + size, top)
+    axes.imshow(colors, extent=extent, aspect="auto")
+
+
+def mosaic(
+    path: Path,
+    title: str,
+    images: np.ndarray,
+    captions: Sequence[str],
+    columns: int = 8,
+    size: float = TILE,
+) -> None:
+    """Writes a sheet of images, row by row, each with its caption below.
+
+    Args:
+      path: the file to write.
+      title: one line above.
+      images: uint8 [N, H, W, 1 or 3].
+      captions: N texts with the same number of lines, or empty ones.
+      columns: images in a row.
+      size: side of an image, inches.
+    """
+    lines = captions[0].count("\n") + 1 if len(captions) and captions[0] else 0
+    row_height = size + LINE * lines + GAP
+    rows = -(-len(images) // columns)
+    width = columns * (size + GAP) + GAP
+    figure, axes = sheet(title, width, TITLE + rows * row_height + GAP)
+    for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        left = GAP + (i % columns) * (size + GAP)
+        top = TITLE + (i // columns) * row_height
+        tile(axes, image, left, top, size)
+        axes.text(left, top + size + 0.04, caption, va="top", fontsize=12)
+    write(figure, path)
+
+
+def write(figure: Figure, path: Path) -> None:
+    """Writes the picture, PNG or JPEG by its name, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    options = {"quality": 88} if path.suffix == ".jpg" else {}
+    with warnings.catch_warnings():
+        # A class name in a script that no installed font has is drawn as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(unfinished, pil_kwargs=options)
+    os.replace(unfinished, path)

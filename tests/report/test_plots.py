@@ -1,0 +1,215 @@
+"""Pictures are read back as pixels, or drawn and measured."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cnn_arch.report import canvas, plots
+
+PAIR = np.array([0.5, 1.0])
+HOSTILE = [r"$\frac$", "a\nb", "衣服", "<b>", "\udcff", "", "$", "x" * 300]
+
+
+def pixel(path: Path, x_inches: float, y_inches: float) -> list[int]:
+    dots = canvas.STYLE["savefig.dpi"]
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB"))
+    return pixels[int(y_inches * dots), int(x_inches * dots)].tolist()
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def tile_centre(i: int, columns: int, size: float, lines: int) -> tuple[float, float]:
+    row_height = size + lines * canvas.LINE + canvas.GAP
+    return (
+        canvas.GAP + (i % columns) * (size + canvas.GAP) + size / 2,
+        canvas.TITLE + (i // columns) * row_height + size / 2,
+    )
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that a function under test writes."""
+    figures: list[Figure] = []
+
+    def write(figure: Figure, path: Path) -> None:
+        FigureCanvasAgg(figure).draw()
+        figures.append(figure)
+
+    monkeypatch.setattr(plots, "write", write)
+    return figures
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_train_batch_shows_each_image_in_its_place(tmp_path, suffix):
+    colors = np.array([[200, 30, 40], [20, 180, 60], [10, 20, 220]], np.uint8)
+    images = np.tile(colors[np.arange(40) % 3][:, None, None], (1, 32, 32, 1))
+    path = tmp_path / "plots" / f"train_batch{suffix}"
+    plots.train_batch(path, images, ["name"] * 40)
+    for i in (0, 1, 7, 8, 30, 31):
+        centre = tile_centre(i, 8, canvas.TILE, lines=1)
+        np.testing.assert_allclose(pixel(path, *centre), colors[i % 3], atol=6)
+    height_inches = canvas.TITLE + 4 * (canvas.TILE + canvas.LINE + canvas.GAP)
+    height = size(path)[1] / canvas.STYLE["savefig.dpi"]
+    assert height == pytest.approx(height_inches + canvas.GAP, abs=0.02)  # 32 images
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_grey_images_keep_their_greys(tmp_path):
+    images = np.array([0, 90, 255], np.uint8)[:, None, None, None]
+    images = np.tile(images, (1, 28, 28, 1))
+    plots.train_batch(tmp_path / "a.png", images, ["0", "1", "2"])
+    for i, grey in enumerate((0, 90, 255)):
+        centre = tile_centre(i, 8, canvas.TILE, lines=1)
+        assert pixel(tmp_path / "a.png", *centre) == [grey] * 3
+
+
+def test_filters_are_grey_at_zero_and_scaled_one_by_one(tmp_path):
+    kernel = np.zeros((3, 3, 3, 8), np.float32)
+    kernel[..., 1] = 0.25
+    kernel[..., 2] = -7
+    kernel[..., :, 3] = [1, -1, 0]
+    plots.filters_conv1(tmp_path / "filters.png", kernel)
+    shades = [[128] * 3, [255] * 3, [0] * 3, [255, 0, 128]]
+    for i, shade in enumerate(shades):
+        assert pixel(tmp_path / "filters.png", *tile_centre(i, 8, 10 / 8, 0)) == shade
+
+
+def test_curves_draw_the_numbers_and_mark_the_least_error(drawn, tmp_path):
+    rows = [
+        {"epoch": "1", "train_loss": "2.5", "validation_top1_error": "40.0"},
+        {"epoch": "2", "train_loss": "1.5", "validation_top1_error": "12.5"},
+        {"epoch": "3", "train_loss": "", "validation_top1_error": "12.5"},
+        {"epoch": 4, "train_loss": 0.5, "validation_top1_error": 13.0},
+    ]
+    plots.curves(tmp_path / "curves.png", rows)
+    loss, error, rate = drawn[0].axes
+    (train,) = loss.lines
+    np.testing.assert_array_equal(train.get_xdata(), [1, 2, 3, 4])
+    np.testing.assert_array_equal(train.get_ydata(), [2.5, 1.5, np.nan, 0.5])
+    validation, star = error.lines
+    np.testing.assert_array_equal(validation.get_ydata(), [40, 12.5, 12.5, 13])
+    assert (star.get_xdata().item(), star.get_ydata().item()) == (2, 12.5)
+    assert star.get_label() == "best: 12.50 % at epoch 2"
+    assert not rate.lines
+
+
+def test_curves_of_one_epoch(tmp_path):
+    row = {"epoch": 1, "train_loss": 2.3, "learning_rate": 0.1}
+    plots.curves(tmp_path / "curves.png", [row])
+    assert size(tmp_path / "curves.png")[0] == 1440
+
+
+def test_confusion_shows_percent_of_the_true_class(drawn, tmp_path):
+    matrix = np.array([[3, 1, 0], [0, 0, 0], [1, 1, 398]])
+    plots.confusion(tmp_path / "confusion.png", matrix, ["a", "b", "c"])
+    axes = drawn[0].axes[0]
+    shown = axes.images[0].get_array()
+    expected = [[75, 25, 0], [0, 0, 0], [0.25, 0.25, 99.5]]
+    np.testing.assert_allclose(shown, expected)
+    texts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert texts == {
+        (0, 0): "75",
+        (1, 0): "25",
+        (0, 2): "<1",
+        (1, 2): "<1",
+        (2, 2): "100",
+    }
+
+
+@pytest.mark.parametrize("num_classes", [2, 10, 35, 100, 1000])
+def test_class_names_do_not_overlap(drawn, tmp_path, num_classes):
+    names = [f"class number {i}, a name" for i in range(num_classes)]
+    plots.confusion(tmp_path / "a.png", np.eye(num_classes, dtype=int), names)
+    axes = drawn[0].axes[0]
+    edges = drawn[0].bbox
+    for axis, start in ((axes.xaxis, "x"), (axes.yaxis, "y")):
+        boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+        assert len(boxes) >= min(num_classes, 80)
+        spans = sorted(
+            (getattr(b, start + "0"), getattr(b, start + "1")) for b in boxes
+        )
+        for (_, end), (begin, _) in itertools.pairwise(spans):
+            assert end <= begin + 0.5  # pixels
+        assert all(edges.x0 <= box.x0 and edges.y0 <= box.y0 for box in boxes)
+        fonts = {label.get_fontsize() for label in axis.get_ticklabels()}
+        assert min(fonts) >= 6.5
+
+
+def test_most_confused_has_a_row_a_pair(drawn, tmp_path):
+    images = np.arange(12, dtype=np.uint8)[:, None, None, None].repeat(4, 1)
+    images = images.repeat(4, 2)
+    true_names = ["4"] * 10 + ["7"] * 2
+    predicted_names = ["9"] * 10 + ["2"] * 2
+    probabilities = np.linspace(0.2, 0.999, 12)
+    plots.most_confused(
+        tmp_path / "a.png", images, true_names, predicted_names, probabilities
+    )
+    axes = drawn[0].axes[0]
+    shades = [int(np.asarray(image.get_array()).max()) for image in axes.images]
+    assert shades == [*range(8), 10, 11]  # at most eight of a pair
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[1] == "4  taken for  9"
+    assert texts[10] == "7  taken for  2"
+    assert (texts[2], texts[-1]) == ("20 %", ">99 %")
+
+
+def test_top_losses_say_what_it_is_and_what_the_network_says(tmp_path, monkeypatch):
+    captions = []
+    monkeypatch.setattr(plots, "mosaic", lambda *args: captions.extend(args[3]))
+    images = np.zeros((2, 8, 8, 3), np.uint8)
+    names = ["shirt", "a name that does not fit below"]
+    plots.top_losses(tmp_path / "a.jpg", images, names, names[::-1], PAIR, 9 * PAIR)
+    assert captions[0] == "is shirt\nnet a name th…\n50 %, loss 4.5"
+    assert captions[1] == "is a name tha…\nnet shirt\n>99 %, loss 9.0"
+
+
+def test_predictions_bars_are_as_long_as_the_probabilities(drawn, tmp_path):
+    images = np.zeros((2, 8, 8, 1), np.uint8)
+    probabilities = np.array([[0.75, 0.25], [0.5, 0.4]])
+    plots.predictions(
+        *(tmp_path / "a.jpg", images, [["a", "b"], ["b", "a"]], probabilities),
+        ["one.png", "two.png"],
+    )
+    axes = drawn[0].axes[0]
+    widths = np.array([bar.get_width() for bar in axes.patches])
+    np.testing.assert_allclose(widths / widths[0], [1, 1 / 3, 2 / 3, 0.4 / 0.75])
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[1:6] == ["one.png", "a", "75 %", "b", "25 %"]
+
+
+def test_hostile_names_are_drawn_as_names(tmp_path):
+    images = np.zeros((len(HOSTILE), 8, 8, 3), np.uint8)
+    ones = np.ones(len(HOSTILE))
+    path = tmp_path / "a.jpg"
+    plots.train_batch(path, images, HOSTILE)
+    plots.confusion(path, np.eye(len(HOSTILE), dtype=int), HOSTILE)
+    plots.most_confused(path, images, HOSTILE, HOSTILE[::-1], ones)
+    plots.top_losses(path, images, HOSTILE, HOSTILE[::-1], ones, ones)
+    plots.predictions(
+        path, images, [[name] for name in HOSTILE], ones[:, None], HOSTILE
+    )
+
+
+def test_no_mistakes_and_no_images_are_no_error(tmp_path):
+    images = np.zeros((0, 8, 8, 3), np.uint8)
+    plots.most_confused(tmp_path / "a.png", images, [], [], PAIR[:0])
+    plots.top_losses(tmp_path / "b.jpg", images, [], [], PAIR[:0], PAIR[:0])
+    assert size(tmp_path / "a.png")[0] > 0
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"old")
+    (tmp_path / ".unfinished-curves.png").mkdir()
+    with pytest.raises(OSError, match="unfinished"):
+        plots.curves(path, [{"epoch": 1, "train_loss": 1}])
+    assert path.read_bytes() == b"old"
