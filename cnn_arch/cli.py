@@ -1,0 +1,101 @@
+"""What the commands share: their options, and how they end.
+
+Exit status: 0 done, 1 a run that failed, 2 a mistake of the user, 130 stopped by
+Ctrl-C.
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from cnn_arch.errors import RunError, UsageError
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose mistakes are one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the command with that one line."""
+        print(f"error: {message}; see --help", file=sys.stderr)
+        raise SystemExit(UsageError.exit_status)
+
+
+def parser(description: str | None, examples: str) -> Parser:
+    """Makes a command's parser with the options that all commands have.
+
+    Args:
+      description: what the command does, in its first line.
+      examples: lines that can be pasted; shown by --help and without arguments.
+    """
+    made = Parser(
+        description=(description or "").partition("\n")[0],
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--quiet", action="store_true", help="show the last line only")
+    made.add_argument(
+        "--traceback", action="store_true", help="show where in the program it failed"
+    )
+    return made
+
+
+def run(
+    main: Callable[[argparse.Namespace, list[str]], int], parser: Parser
+) -> NoReturn:
+    """Runs a command and ends the process with its status.
+
+    Args:
+      main: takes the parsed options and the words that are not options; may set
+        ``options.workdir``, where a crash is recorded; returns the exit status.
+      parser: the command's own.
+    """
+    if len(sys.argv) == 1:
+        print(parser.format_help(), file=sys.stderr)
+        raise SystemExit(UsageError.exit_status)
+    options, words = parser.parse_known_args()
+    try:
+        raise SystemExit(main(options, words))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except UsageError as error:
+        _fail(str(error), error.exit_status, options, keep=False)
+    except RunError as error:
+        _fail(str(error), error.exit_status, options, keep=True)
+    except Exception as error:
+        _fail(_in_one_line(error), RunError.exit_status, options, keep=True)
+
+
+def _in_one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
+        return f"out of memory: try a smaller --config.batch_size ({text[:200]})"
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def _fail(
+    message: str, status: int, options: argparse.Namespace, keep: bool
+) -> NoReturn:
+    """Prints the one line; keeps the traceback of a run that failed in its folder."""
+    trace = traceback.format_exc()
+    workdir = getattr(options, "workdir", None)
+    if options.traceback:
+        print(trace, file=sys.stderr)
+    elif keep and workdir and Path(workdir).is_dir():
+        try:
+            Path(workdir, "crash.txt").write_text(trace)
+            message += f" (details: {Path(workdir, 'crash.txt')})"
+        except OSError:  # a full disk, most likely; the line below still tells
+            pass
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(status)

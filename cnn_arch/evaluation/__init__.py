@@ -1,0 +1,1 @@
+"""How papers test a network: each protocol sees every example exactly once."""

@@ -1,0 +1,77 @@
+"""What a network says of a user's own pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from cnn_arch.data.pictures import find_images, load_images
+from cnn_arch.report import plots
+from cnn_arch.report.text import printable
+from cnn_arch.screen import Screen
+from cnn_arch.training.step import normalise
+
+NUM_NAMED = 5  # classes told for each picture
+
+
+def classify(
+    path: str,
+    model: Any,
+    variables: Any,
+    class_names: list[str],
+    config: ConfigDict,
+    picture: Path,
+    screen: Screen,
+) -> dict[str, list[dict[str, Any]]]:
+    """Classifies a picture or a folder of them, tells the answer and draws it.
+
+    Args:
+      path: of the file or folder.
+      model: the network.
+      variables: its parameters and statistics.
+      class_names: K names.
+      config: ``batch_size`` and ``data`` are read.
+      picture: the file to draw.
+      screen: where it is told.
+
+    Returns:
+      For each file its most probable classes: ``{"class": ..., "probability": ...}``.
+
+    Raises:
+      UsageError: there is no picture, or one is not readable.
+    """
+
+    @jax.jit
+    def probabilities_of(images: jax.Array) -> jax.Array:
+        images = normalise(images, config.data.mean, config.data.std)
+        return jax.nn.softmax(model.apply(variables, images, train=False))
+
+    files = find_images(path)
+    images = load_images(files, config.data)
+    probabilities = np.concatenate(
+        [
+            np.asarray(probabilities_of(jnp.asarray(images[i : i + config.batch_size])))
+            for i in range(0, len(images), config.batch_size)
+        ]
+    )
+    ranks = np.argsort(-probabilities, axis=-1, kind="stable")[:, :NUM_NAMED]
+    answer = {}
+    for file, row, rank in zip(files, probabilities, ranks, strict=True):
+        answer[file] = [
+            {"class": class_names[k], "probability": float(row[k])} for k in rank
+        ]
+        likely = ", ".join(
+            f"{printable(class_names[k], 24)} {100 * row[k]:.1f} %" for k in rank[:3]
+        )
+        screen.row(f"{printable(file)}  {likely}", last=True)
+    plots.predictions(
+        picture,
+        images,
+        [[class_names[k] for k in rank] for rank in ranks],
+        np.take_along_axis(probabilities, ranks, axis=-1),
+        files,
+    )
+    return answer

@@ -1,0 +1,128 @@
+"""The end of a run: the best checkpoint, its one test, the report, the next command."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from cnn_arch.data.sources import Dataset
+from cnn_arch.evaluation.one_crop import EvalStep, Results, evaluate
+from cnn_arch.evaluation.record import confused, record
+from cnn_arch.report import page, plots
+from cnn_arch.screen import Screen
+
+FILTER_LAYERS = ("conv1", "C1")  # whose kernels are worth a picture
+
+
+def evaluate_split(
+    split: str,
+    step: int,
+    eval_step: EvalStep,
+    variables: tuple[Any, Any],
+    dataset: Dataset,
+    config: ConfigDict,
+    mesh: Mesh,
+    workdir: Path,
+    screen: Screen,
+) -> dict[str, Any]:
+    """Evaluates a checkpoint on a split, records and tells the result.
+
+    Args:
+      split: a key of ``dataset.splits``.
+      step: of the checkpoint.
+      eval_step: from ``make_eval_step``.
+      variables: parameters and batch statistics.
+      dataset: the data.
+      config: of the run.
+      mesh: the devices.
+      workdir: the run directory.
+      screen: where it is told.
+
+    Returns:
+      What eval/results.json says of the split.
+    """
+    source = dataset.splits[split]
+    skipped: set[str] = set()
+    num_batches = -(-len(source) // config.batch_size)
+    with screen.progress(split, num_batches) as progress:
+        results = evaluate(
+            eval_step,
+            *variables,
+            source,
+            config,
+            mesh,
+            advance=progress.advance,
+            skipped=skipped,
+        )
+    names = list(dataset.class_names)
+    summary = record(workdir, split, results, source, names, config, step)
+    tell_results(split, summary, results, dataset, screen)
+    if skipped:
+        screen.warn(f"{len(skipped)} broken images were skipped: {min(skipped)}, ...")
+    return summary
+
+
+def tell_results(
+    split: str,
+    summary: Mapping[str, Any],
+    results: Results,
+    dataset: Dataset,
+    screen: Screen,
+) -> None:
+    """Prints a split's accuracy and the most frequent mistakes."""
+    screen.say(
+        {"validation": "val"}.get(split, split),
+        f"{100 - summary['top1_error']:.2f} %   ({summary['num_examples']:,} images, "
+        f"each used once; top-5 {100 - summary['top5_error']:.2f} %)",
+        last=True,
+    )
+    screen.say("confused", confused(results, list(dataset.class_names)) or "nothing")
+
+
+def save_weights(path: Path, params: Any, batch_stats: Any) -> None:
+    """Writes parameters and statistics so that numpy alone reads them.
+
+    The keys are the layers' paths: ``params/conv1/kernel``.
+    """
+    tree = {"params": params, "batch_stats": batch_stats}
+    arrays = {
+        "/".join(key.key for key in keys): np.asarray(leaf)
+        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    draft = path.with_name(f"draft-{path.name}")
+    np.savez(draft, allow_pickle=False, **arrays)
+    os.replace(draft, path)
+
+
+def draw_filters(workdir: Path, params: Any) -> None:
+    """Draws the first layer's filters, where the network has some that can be seen."""
+    for layer in FILTER_LAYERS:
+        if layer in params:
+            kernel = np.asarray(params[layer]["kernel"])
+            plots.filters_conv1(workdir / "plots" / "filters_conv1.png", kernel)
+
+
+def is_tested(workdir: Path, step: int) -> bool:
+    """Says whether the test split has been used on this checkpoint already."""
+    path = workdir / "eval" / "results.json"
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    return stored.get("test", {}).get("checkpoint_step") == step
+
+
+def write_pages(workdir: Path, facts: Mapping[str, Any], screen: Screen) -> None:
+    """Writes the report and the README of the run and says what lies there."""
+    (workdir / "crash.txt").unlink(missing_ok=True)
+    page.write_report(workdir, facts)
+    page.write_readme(workdir, facts)
+    num_pictures = len(list((workdir / "plots").iterdir()))
+    screen.say(
+        "wrote",
+        "report.html  README.md  metrics.csv  weights_best.npz  "
+        f"plots/ ({num_pictures} pictures)",
+    )

@@ -1,0 +1,208 @@
+"""The directory of a run: who may write to it, and its files of plain text."""
+
+import csv
+import io
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnn_arch import settings
+from cnn_arch.errors import UsageError
+
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
+
+# Settings that may change when a run goes on: the result does not depend on them.
+FREE = ("mesh.data", "data.num_threads", "checkpoint.every_minutes")
+
+
+def choose(workdir: str | None, config: ConfigDict) -> Path:
+    """Returns the directory given, or the next free ``runs/MODEL-DATA-N``."""
+    if workdir:
+        return Path(workdir)
+    stem = f"{config.model.name}-{config.data.name or config.data.source}"
+    taken = [
+        int(path.name.rpartition("-")[2])
+        for path in Path("runs").glob(f"{stem}-*")
+        if path.name.rpartition("-")[2].isdigit()
+    ]
+    return Path("runs", f"{stem}-{max(taken, default=0) + 1}")
+
+
+def check_same_run(path: Path, config: ConfigDict) -> None:
+    """Checks that a directory is empty or holds a run with this config.
+
+    Raises:
+      UsageError: it holds another run, or files that are not of a run.
+    """
+    stored_path = path / "config.json"
+    if not stored_path.exists():
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise UsageError(
+                f"--workdir={path}: holds files that are not of a run; choose another"
+            )
+        return
+    stored = settings.flatten(settings.from_json(stored_path))
+    given = settings.flatten(json.loads(settings.to_json(config)))
+    if stored["model.name"] != given["model.name"]:
+        raise UsageError(
+            f"--workdir={path}: holds a {stored['model.name']} run, this is "
+            f"{given['model.name']}; choose another --workdir"
+        )
+    for key in sorted(stored.keys() | given.keys()):
+        if key not in FREE and stored.get(key) != given.get(key):
+            raise UsageError(
+                f"--workdir={path}: holds a run with {key}={stored.get(key)}, this has "
+                f"{given.get(key)}; choose another --workdir"
+            )
+
+
+def check_same_data(path: Path, fingerprint: str) -> None:
+    """Checks that the data is what it was when the run began, and remembers it.
+
+    Raises:
+      UsageError: it has changed.
+    """
+    record = path / "data_fingerprint.txt"
+    if not record.exists():
+        write_text(record, fingerprint + "\n")
+    elif record.read_text().strip() != fingerprint:
+        raise UsageError(
+            f"--workdir={path}: the data has changed since this run began; put it "
+            "back, or choose another --workdir"
+        )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+    os.replace(draft, path)
+
+
+def create(
+    path: Path,
+    config: ConfigDict,
+    class_names: Sequence[str],
+    split_rows: Sequence[Sequence[str]],
+) -> None:
+    """Makes the directory and writes what is known before the first step.
+
+    Args:
+      path: of the directory.
+      config: of the run.
+      class_names: in the order of the network's outputs.
+      split_rows: split, class and file of each image of a user's own folder.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    write_text(path / "config.json", settings.to_json(config))
+    write_text(path / "classes.txt", "\n".join(class_names) + "\n")
+    if split_rows:
+        rows = io.StringIO()
+        writer = csv.writer(rows, lineterminator="\n")
+        writer.writerows([("split", "class", "file"), *split_rows])
+        write_text(path / "split.csv", rows.getvalue())
+    lines = [
+        f"command  {command_line()}",
+        f"python   {platform.python_version()} on {platform.platform()}",
+        f"commit   {_git_commit()}",
+        *(f"package  {name} {metadata.version(name)}" for name in PACKAGES),
+    ]
+    for name in ("JAX_PLATFORMS", "XLA_FLAGS", "CUDA_VISIBLE_DEVICES"):
+        if name in os.environ:
+            lines.append(f"setting  {name}={os.environ[name]}")
+    write_text(path / "environment.txt", "\n".join(lines) + "\n")
+
+
+def command_line(workdir: Path | None = None) -> str:
+    """Returns the command that runs, to be pasted; naming the run's directory."""
+    words = ["python", *sys.argv]
+    if workdir and not any(word.startswith("--workdir") for word in words):
+        words.append(f"--workdir={workdir}")
+    return shlex.join(words)
+
+
+def describe_recipe(config: ConfigDict) -> str:
+    """Writes the recipe in one line."""
+    optim = config.optim
+    decay = f", decay {optim.weight_decay:g}" if optim.weight_decay else ""
+    return (
+        f"{config.epochs:g} epochs, batch {config.batch_size}, sgd momentum "
+        f"{optim.momentum:g}, lr {optim.learning_rate:g} {optim.schedule}{decay}, "
+        f"{config.precision}, seed {config.seed}"
+    )
+
+
+def best_epoch(path: Path) -> tuple[str, float]:
+    """Returns the epoch of least validation error, the last of equals, and its %."""
+    with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    best = min(reversed(rows), key=lambda row: float(row["validation_top1_error"]))
+    return f"{float(best['epoch']):g}", 100 - float(best["validation_top1_error"])
+
+
+def _git_commit() -> str:
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        folder = Path(__file__).parent
+        answer = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+    except OSError:
+        return "unknown"
+    return answer.stdout.strip() or "unknown"
+
+
+class Table:
+    """A CSV file to which a run adds rows, cut back when the run goes on from before.
+
+    Numbers are written so that reading them gives the same number.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        keep: Callable[[Mapping[str, str]], bool],
+    ):
+        """Opens the file and keeps the rows that lie before the checkpoint.
+
+        Args:
+          path: of the file, made if it is not there.
+          columns: the header.
+          keep: says of a complete row whether it stays.
+        """
+        self.columns = columns
+        self.rows: list[dict[str, Any]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                complete = [row for row in csv.DictReader(file) if all(row.values())]
+            self.rows = [row for row in complete if keep(row)]
+        lines = [self.columns, *([row[c] for c in columns] for row in self.rows)]
+        draft = path.with_name(path.name + ".tmp")
+        with draft.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(lines)
+        os.replace(draft, path)
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def add(self, **values: Any) -> None:
+        """Adds a row, a value for each column."""
+        self.rows.append(values)
+        self._writer.writerow([values[column] for column in self.columns])
+
+    def sync(self) -> None:
+        """Has the rows so far on disk, before a checkpoint that follows them."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Ends writing."""
+        self._file.close()

@@ -1,0 +1,163 @@
+"""What train.py and eval.py open before they work, each told in one line."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
+
+from cnn_arch.analysis.macs import count_macs
+from cnn_arch.data.sources import Dataset, load_dataset
+from cnn_arch.errors import UsageError
+from cnn_arch.models import check_image_size
+from cnn_arch.parallel import mesh as meshes
+from cnn_arch.report.text import printable
+from cnn_arch.screen import Screen
+from cnn_arch.training.step import build_model
+
+CACHE_BYTES = 2 * 2**30  # of compiled programs; the oldest go first
+UNBALANCED = 20  # largest class to smallest, from which on a warning is due
+
+
+def open_devices(
+    config: ConfigDict, screen: Screen, *, fit_batch: bool = False
+) -> Mesh:
+    """Makes the mesh and keeps compiled programs for the next time.
+
+    Args:
+      config: ``mesh`` and ``batch_size`` are read.
+      screen: where it is told.
+      fit_batch: raise ``batch_size`` to what the devices can share: for evaluation,
+        whose results do not depend on it.
+
+    Raises:
+      UsageError: the devices are not there, or cannot share the batch.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    jax.config.update("jax_compilation_cache_dir", str(cache / "cnn_arch" / "xla"))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
+    if fit_batch:
+        config.batch_size += -config.batch_size % mesh.shape["data"]
+    meshes.check_batch_size(config.batch_size, mesh)
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    screen.say("device", meshes.describe(mesh) + ("   (no GPU used)" if on_cpu else ""))
+    if warning := meshes.unused_gpu(mesh):
+        screen.warn(warning)
+    return mesh
+
+
+def open_data(config: ConfigDict, screen: Screen) -> Dataset:
+    """Finds the data, once it is clear that the network can take its images.
+
+    Raises:
+      UsageError: an image is too small for the network, or the data is not there.
+    """
+    data = config.data
+    check_image_size(
+        build_model(config, data.num_classes or 1000),
+        config.model.name,
+        data.image_size,
+        data.channels,
+    )
+    dataset = load_dataset(data)
+    screen.say("data", describe_data(dataset))
+    counts = Counter(dataset.splits["train"].labels.tolist())
+    (largest, most), (smallest, least) = (
+        counts.most_common()[0],
+        counts.most_common()[-1],
+    )
+    names = [printable(name, 30) for name in dataset.class_names]
+    if data.source == "folder":
+        screen.say(
+            "",
+            f"largest class {names[largest]} ({most:,}), "
+            f"smallest {names[smallest]} ({least:,})",
+        )
+    if most > UNBALANCED * least:
+        screen.warn(
+            f"{names[largest]} has {most / least:.0f} times the images of "
+            f"{names[smallest]}: a small class may be ignored"
+        )
+    return dataset
+
+
+def describe_data(dataset: Dataset) -> str:
+    """Writes the data in one line: sizes of the splits, number of classes."""
+    names = {"train": "train", "validation": "val", "test": "test"}
+    sizes = "  ".join(
+        f"{names[split]} {len(source):,}" for split, source in dataset.splits.items()
+    )
+    return f"{printable(dataset.name)}: {sizes}; {len(dataset.class_names):,} classes"
+
+
+def open_network(config: ConfigDict, num_classes: int, screen: Screen) -> Any:
+    """Makes the network and tells its size."""
+    model = build_model(config, num_classes)
+    screen.say("model", describe_network(config, model))
+    return model
+
+
+def describe_network(config: ConfigDict, model: Any) -> str:
+    """Writes parameters and multiply-adds in one line."""
+    data = config.data
+    image = jnp.zeros((1, data.image_size, data.image_size, data.channels))
+    variables = jax.eval_shape(
+        lambda key: model.init(key, image, train=False), jax.random.key(0)
+    )
+    num_params = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    macs = count_macs(model, data.image_size, data.channels)
+    return (
+        f"{config.model.name}: {num_params:,} parameters "
+        f"({4 * num_params / 2**20:.2f} MiB), {macs / 1e6:,.2f} MMAC an image"
+    )
+
+
+def abstract(tree: Any, mesh: Mesh) -> Any:
+    """Returns the shapes of arrays that every device of the mesh holds whole."""
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            leaf.shape, leaf.dtype, sharding=meshes.replicated(mesh)
+        ),
+        tree,
+    )
+
+
+def abstract_batch(config: ConfigDict, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a batch, spread over the "data" axis."""
+    size, spread = config.data.image_size, NamedSharding(mesh, P("data"))
+    shape = (config.batch_size, size, size, config.data.channels)
+    return {
+        "image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=spread),
+        "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32, sharding=spread),
+    }
+
+
+def compile_step(step: Any, arguments: Any, config: ConfigDict, mesh: Mesh) -> Any:
+    """Compiles a step for its arguments' shapes and checks that memory suffices.
+
+    Raises:
+      UsageError: the step needs more memory than there is; names a batch that fits.
+    """
+    compiled = step.lower(*arguments).compile()
+    analysis = compiled.memory_analysis()
+    available = meshes.available_bytes(mesh)
+    if analysis is None or available is None:
+        return compiled
+    fixed = analysis.argument_size_in_bytes
+    needed = fixed + analysis.temp_size_in_bytes
+    if needed > available:
+        share = max(0.0, (available - fixed) / analysis.temp_size_in_bytes)
+        devices = mesh.shape["data"]
+        fits = int(config.batch_size * share) // devices * devices
+        hint = f"about {fits} would fit" if fits else "not even one image would fit"
+        raise UsageError(
+            f"--config.batch_size={config.batch_size}: a step needs "
+            f"{needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are free; {hint}"
+        )
+    return compiled

@@ -1,0 +1,229 @@
+"""From the command line to a checked, locked config."""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from cnn_arch.errors import UsageError
+
+# For each setting that is not free: the rule in words, and whether a value keeps it.
+Rule = tuple[str, Callable[[Any], bool]]
+
+
+def at_least(low: float) -> Rule:
+    """Returns the rule value >= low."""
+    return f"must be at least {low}", lambda value: value >= low
+
+
+def above(low: float) -> Rule:
+    """Returns the rule value > low."""
+    return f"must be above {low}", lambda value: value > low
+
+
+def share(value: float) -> bool:
+    """Says whether a value lies in [0, 1)."""
+    return 0 <= value < 1
+
+
+def one_of(*choices: Any) -> Rule:
+    """Returns the rule that lists the choices."""
+    names = ", ".join(str(choice) for choice in choices)
+    return f"must be one of {names}", lambda value: value in choices
+
+
+SHARE: Rule = ("must be at least 0 and below 1", share)
+RULES: dict[str, Rule] = {
+    "seed": at_least(0),
+    "batch_size": at_least(1),
+    "epochs": above(0),
+    "label_smoothing": SHARE,
+    "precision": one_of("float32", "bfloat16"),
+    "batch_norm_statistics": one_of("global", "per_device"),
+    "optim.learning_rate": above(0),
+    "optim.schedule": one_of("cosine", "step", "constant"),
+    "optim.milestones": (
+        "must rise",
+        lambda epochs: list(epochs) == sorted(set(epochs)),
+    ),
+    "optim.factor": above(0),
+    "optim.warmup_epochs": at_least(0),
+    "optim.momentum": SHARE,
+    "optim.weight_decay": at_least(0),
+    "optim.decay": one_of("all", "kernels"),
+    "data.source": one_of("folder", "tfds", "mnist5k", "fashion_mnist"),
+    "data.image_size": at_least(1),
+    "data.channels": one_of(1, 3),
+    "data.num_classes": at_least(0),
+    "data.validation_fraction": ("must be above 0 and below 1", lambda v: 0 < v < 1),
+    "data.fit": one_of("resize", "pad"),
+    "data.train_crop": one_of(
+        "none", "pad_crop", "random_resized_crop", "scale_jitter_crop", "affine"
+    ),
+    "data.crop_padding": at_least(0),
+    "data.min_area": ("must be above 0, at most 1", lambda value: 0 < value <= 1),
+    "data.num_threads": at_least(0),
+    "data.std": ("must be above 0", lambda stds: all(std > 0 for std in stds)),
+    "mesh.data": at_least(0),
+    "mesh.model": at_least(1),
+    "checkpoint.every_minutes": above(0),
+}
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns {"data.image_size": 224, ...} of a nested config; lists for tuples."""
+    settings = {}
+    for key, value in config.items():
+        if isinstance(value, ConfigDict | dict):
+            settings |= flatten(value, f"{prefix}{key}.")
+        else:
+            settings[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return settings
+
+
+def parse(arguments: Sequence[str]) -> tuple[ConfigDict, dict[str, Any]]:
+    """Reads ``--config=FILE[:DATA]`` and its ``--config.KEY=VALUE`` settings.
+
+    Args:
+      arguments: what the command line holds besides the command's own options.
+
+    Returns:
+      The checked config, locked, and the settings that differ from the recipe.
+
+    Raises:
+      UsageError: an argument is wrong; the message is the one line to print.
+    """
+    arguments = _joined(arguments)
+    chosen = [word for word in arguments if word.startswith("--config=")]
+    if len(chosen) != 1:
+        raise UsageError("--config: must be given once; see --help")
+    _check_file(chosen[0])
+    recipe = _read([chosen[0]])
+    known = flatten(recipe)
+    for argument in arguments:
+        if argument != chosen[0]:
+            _check_key(argument, known, chosen[0].removeprefix("--config="))
+    config = _read([chosen[0], *(word for word in arguments if word != chosen[0])])
+    check(config)
+    changed = {
+        key: value
+        for key, value in flatten(config).items()
+        if value != known.get(key, object())
+    }
+    return config, changed
+
+
+def check(config: ConfigDict) -> None:
+    """Checks every setting by itself, and those that must fit each other.
+
+    Raises:
+      UsageError: one breaks its rule.
+    """
+    settings = flatten(config)
+    for key, (rule, holds) in RULES.items():
+        if not holds(settings[key]):
+            raise UsageError(f"--config.{key}={settings[key]}: {rule}")
+    for key in ("mean", "std"):
+        values = settings[f"data.{key}"]
+        if len(values) != config.data.channels:
+            raise UsageError(
+                f"--config.data.{key}={values}: must have a value for each of the "
+                f"{config.data.channels} channels"
+            )
+    if config.data.scale_min > config.data.scale_max:
+        raise UsageError(
+            f"--config.data.scale_min={config.data.scale_min}: must be at most "
+            f"data.scale_max, {config.data.scale_max}"
+        )
+
+
+def to_json(config: ConfigDict) -> str:
+    """Returns the config as it is stored in a run directory."""
+    return json.dumps(json.loads(config.to_json()), indent=2) + "\n"
+
+
+def from_json(path: Path) -> ConfigDict:
+    """Reads the config that a run stored.
+
+    Raises:
+      UsageError: the file is not such a config.
+    """
+    try:
+        config = ConfigDict(json.loads(path.read_text()))
+        check(config)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path}: not the config of a run ({error})") from None
+    return config.lock()
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """Joins ``--config.key value`` to ``--config.key=value``."""
+    joined: list[str] = []
+    for word in arguments:
+        previous = joined[-1] if joined else ""
+        if previous.startswith("--config") and "=" not in previous and word[0] != "-":
+            joined[-1] = f"{previous}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _check_file(argument: str) -> None:
+    name, _, _ = argument.removeprefix("--config=").partition(":")
+    path = Path(name)
+    if path.is_file():
+        return
+    recipes = [str(recipe) for recipe in sorted(path.parent.glob("*.py"))]
+    near = difflib.get_close_matches(name, recipes, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "; ls configs/ lists the recipes"
+    raise UsageError(f"--config={name}: no such file{hint}")
+
+
+def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
+    """Finds a forgotten prefix, an unknown option or an unknown setting."""
+    word, _, _ = argument.partition("=")
+    if not word.startswith("-"):
+        raise UsageError(
+            f"{argument!r}: settings need the prefix; write --config.{argument}"
+        )
+    if not word.startswith("--config."):
+        raise UsageError(f"{word}: no such option; see --help")
+    key = word.removeprefix("--config.")
+    if key in known:
+        return
+    sections = sorted({name.partition(".")[0] for name in known if "." in name})
+    if key in sections:
+        raise UsageError(f"{argument}: a group of settings; set one, as in {word}.KEY")
+    # A setting may be meant by its last part alone: learning_rate, num_threads.
+    last = {name.rpartition(".")[2]: name for name in known}
+    near = difflib.get_close_matches(key, known, n=1) or [
+        last[name] for name in difflib.get_close_matches(key.split(".")[-1], last, n=1)
+    ]
+    hint = f"; did you mean --config.{near[0]} (now {known[near[0]]})?" if near else ""
+    raise UsageError(f"{argument}: {recipe} has no such setting{hint}")
+
+
+def _read(arguments: Sequence[str]) -> ConfigDict:
+    """Has ml_collections read a recipe and its settings."""
+    words = ["cnn_arch", *arguments]
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
+    try:
+        values(words)
+    except (flags.Error, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        # ml_collections hands on a recipe's own error as a printed traceback.
+        if "Traceback" in str(error):
+            reason = f"{arguments[0]}: {reason.partition(': ')[2] or reason}"
+            raise UsageError(reason) from error
+        for argument in arguments[1:]:
+            key, _, value = argument.removeprefix("--config.").partition("=")
+            if value and f"--config.{key}={value}" in str(error):
+                kind = type(flatten(_read(arguments[:1]))[key]).__name__
+                raise UsageError(f"{argument}: must be of type {kind}") from None
+        raise UsageError(reason) from None
+    return values["config"].value

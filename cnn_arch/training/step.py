@@ -1,0 +1,125 @@
+"""One step of training, written for one device of the mesh.
+
+The whole step is one ``jax.shard_map`` inside one ``jax.jit``: the code below sees its
+own share of the batch, and what crosses devices is written out (``pmean``, ``psum``).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
+
+from cnn_arch.models import create_model, init_variables
+from cnn_arch.training.losses import cross_entropy
+from cnn_arch.training.state import TrainState
+
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def normalise(
+    image: jax.Array, mean: Sequence[float], std: Sequence[float]
+) -> jax.Array:
+    """Returns (image - mean) / std, float32, of a uint8 image [..., C]."""
+    image = image.astype(jnp.float32)
+    return (image - jnp.array(mean)) * (1 / jnp.array(std))
+
+
+def build_model(config: ConfigDict, num_classes: int):
+    """Makes the network that the config names, for use inside the step."""
+    fields = dict(config.model.fields, dtype=jnp.dtype(config.precision))
+    model = create_model(config.model.name, num_classes, **fields)
+    if config.batch_norm_statistics == "global" and hasattr(model, "batch_norm_axis"):
+        model = model.clone(batch_norm_axis="data")
+    return model
+
+
+def init_state(
+    config: ConfigDict, model: Any, optimizer: optax.GradientTransformation
+) -> TrainState:
+    """Returns the state before the first step; the same on any mesh.
+
+    Args:
+      config: ``seed`` and ``data`` are read.
+      model: from ``build_model``.
+      optimizer: from ``make_optimizer``.
+    """
+    variables = init_variables(
+        model,
+        jax.random.key(config.seed),
+        config.data.image_size,
+        config.data.channels,
+    )
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.init(variables["params"]),
+    )
+
+
+def make_train_step(
+    config: ConfigDict,
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    mesh: Mesh,
+) -> TrainStep:
+    """Returns the jitted ``train_step(state, batch) -> (state, metrics)``.
+
+    The state is donated. A batch holds ``image`` uint8 [B, H, W, C] and ``label``
+    int32 [B], split over the mesh axis "data". Metrics are float32 scalars over the
+    whole batch: ``loss`` in nats, ``top1_error`` in percent, ``gradient_norm`` before
+    weight decay.
+    """
+    global_statistics = config.batch_norm_statistics == "global"
+
+    def loss_and_outputs(params: Any, state: TrainState, batch: Batch):
+        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+        key = jax.random.fold_in(key, lax.axis_index("data"))
+        logits, updates = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            normalise(batch["image"], config.data.mean, config.data.std),
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": key},
+        )
+        losses = cross_entropy(logits, batch["label"], config.label_smoothing)
+        return losses.mean(), (logits, updates.get("batch_stats", {}))
+
+    def device_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)
+        (loss, (logits, batch_stats)), grads = gradient(state.params, state, batch)
+        loss, grads = lax.pmean((loss, grads), "data")
+        if not global_statistics:  # each device has its own; keep their mean
+            batch_stats = lax.pmean(batch_stats, "data")
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        wrong = logits.argmax(axis=-1) != batch["label"]
+        metrics = {
+            "loss": loss,
+            "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
+            "gradient_norm": optax.global_norm(grads),
+        }
+        state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, metrics
+
+    # check_vma off: gradients are averaged by the line above, not by shard_map.
+    step = jax.shard_map(
+        device_step,
+        mesh=mesh,
+        in_specs=(P(), P("data")),
+        out_specs=P(),
+        check_vma=False,
+    )
+    return jax.jit(step, donate_argnums=0)

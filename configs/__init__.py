@@ -1,0 +1,1 @@
+"""The recipes: one file a network, each value with its source on its line."""

@@ -1,0 +1,139 @@
+"""Every setting of a run with its default, and the data sets that a recipe can take.
+
+A recipe starts from ``get_config``, sets what its paper says, one source a line, and
+ends with ``use_data``. Any setting can be changed from the command line:
+``--config.optim.learning_rate=0.05``.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Returns every legal setting with its default."""
+    config = ConfigDict()
+    config.seed = 0  # of initial weights, order of the images and augmentation
+    config.batch_size = 128  # images in a step, all devices together
+    config.epochs = 90.0  # passes over the training images
+    config.label_smoothing = 0.0  # share of the target spread over all classes
+    config.precision = "float32"  # of activations: float32 | bfloat16
+    config.batch_norm_statistics = "global"  # over the batch: global | per_device
+
+    config.model = ConfigDict()
+    config.model.name = ""  # a key of cnn_arch.models.MODELS
+    config.model.fields = ConfigDict()  # of the network's module, set by its recipe
+
+    config.optim = ConfigDict()
+    config.optim.learning_rate = 0.1  # after warm-up
+    config.optim.schedule = "cosine"  # cosine (to zero) | step | constant
+    config.optim.milestones = ()  # step: epochs at which the rate is multiplied
+    config.optim.factor = 0.1  # step: by this
+    config.optim.warmup_epochs = 0.0  # linear, from zero
+    config.optim.momentum = 0.9
+    config.optim.nesterov = False
+    config.optim.weight_decay = 0.0  # L2, added to the gradient before momentum
+    config.optim.decay = "all"  # parameters that decay: all | kernels
+
+    config.data = ConfigDict()
+    config.data.source = "folder"  # folder | tfds | mnist5k | fashion_mnist
+    config.data.name = ""  # name in print; for tfds the builder's name
+    config.data.dir = ""  # folder: of the images; tfds: data_dir; "": the usual place
+    config.data.image_size = 224  # side of the square that the network sees, px
+    config.data.channels = 3  # 1 (gray) | 3
+    config.data.num_classes = 0  # 0: as many as the data has
+    config.data.test_split = "test"  # the source's split for the final test
+    config.data.validation_fraction = 0.1  # of train, where there is no such split
+    config.data.in_memory = False  # decode all images once: for small ones
+    config.data.fit = "resize"  # small images to image_size: resize | pad
+    # pad_crop | random_resized_crop | scale_jitter_crop | affine | none
+    config.data.train_crop = "random_resized_crop"
+    config.data.crop_padding = 4  # pad_crop: zeros on each side, px
+    config.data.min_area = 0.08  # random_resized_crop: least share of the image
+    config.data.scale_min = 256  # scale_jitter_crop: shorter side, px
+    config.data.scale_max = 480
+    config.data.flip = True  # left-right, one time in two
+    config.data.eval_resize = 256  # evaluation: shorter side before the centre crop
+    config.data.mean = (123.675, 116.28, 103.53)  # subtracted, of 0..255 (ImageNet's)
+    config.data.std = (58.395, 57.12, 57.375)  # divided by (torchvision references)
+    config.data.skip_broken = False  # a broken image: stop, or skip it and count
+    config.data.num_threads = 0  # that decode; 0: one a core
+
+    config.mesh = ConfigDict()
+    config.mesh.data = 0  # devices that share a batch; 0: all there are
+    config.mesh.model = 1  # devices that share a network
+
+    config.checkpoint = ConfigDict()
+    config.checkpoint.every_minutes = 10.0  # besides one after every epoch
+    return config
+
+
+# What each data set changes in a recipe; the recipe may then adjust it.
+DATA = {
+    "mnist5k": {
+        "source": "mnist5k",
+        "name": "mnist5k",
+        "image_size": 28,
+        "channels": 1,
+        "num_classes": 10,
+        "validation_fraction": 0.125,  # 500 of the 4,000 training images
+        "in_memory": True,
+        "train_crop": "affine",
+        "flip": False,  # a mirrored digit is another sign
+        "mean": (33.3,),  # of 0..255, d2l and torchvision's MNIST example: 0.1307
+        "std": (78.6,),  # 0.3081
+    },
+    "fashion_mnist": {
+        "source": "fashion_mnist",
+        "name": "fashion_mnist",
+        "image_size": 28,
+        "channels": 1,
+        "num_classes": 10,
+        "in_memory": True,
+        "train_crop": "pad_crop",
+        "crop_padding": 2,
+        "flip": True,
+        "mean": (72.9,),  # of 0..255, counted over the 60,000 training images
+        "std": (90.0,),
+    },
+    "cifar10": {
+        "source": "tfds",
+        "name": "cifar10",
+        "image_size": 32,
+        "channels": 3,
+        "num_classes": 10,
+        "in_memory": True,
+        "train_crop": "pad_crop",  # He et al. 2015, Section 4.2: pad 4, crop, flip
+        "crop_padding": 4,
+        "flip": True,
+        "mean": (125.3, 123.0, 113.9),  # of 0..255, over the training images
+        "std": (63.0, 62.1, 66.7),
+    },
+    "imagenet2012": {
+        "source": "tfds",
+        "name": "imagenet2012",
+        "num_classes": 1000,
+        "test_split": "validation",  # the 50,000 images that papers report on
+        "validation_fraction": 0.01,  # of train, to choose the best checkpoint
+    },
+    "folder": {"source": "folder", "name": "folder"},
+}
+
+
+def use_data(config: ConfigDict, data: str, **adjusted) -> ConfigDict:
+    """Points a recipe at a data set.
+
+    Args:
+      config: the recipe, changed in place.
+      data: a key of ``DATA``.
+      **adjusted: fields of ``config.data`` that this recipe sets otherwise.
+
+    Returns:
+      config, locked.
+
+    Raises:
+      ValueError: there is no such data set.
+    """
+    if data not in DATA:
+        raise ValueError(f":{data}: no such data set; there are {', '.join(DATA)}")
+    config.data.update(DATA[data])
+    config.data.update(adjusted)
+    return config.lock()

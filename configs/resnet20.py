@@ -1,0 +1,28 @@
+"""ResNet-20 on CIFAR-10: He et al. 2015, "Deep Residual Learning", Section 4.2.
+
+Deviation: a mean for each channel is subtracted, not one for each pixel, and divided by
+its deviation. An epoch is the 351 whole batches of 45,000 images.
+"""
+
+from configs import base
+
+
+def get_config(data: str = "cifar10"):
+    """Returns the recipe; ``data`` is what follows the colon."""
+    config = base.get_config()
+    config.model.name = "resnet20"
+    config.model.fields.shortcut = "A"  # "identity shortcuts in all cases"
+    config.batch_size = 128  # "a mini-batch size of 128"
+    config.epochs = 182.0  # "terminate training at 64k iterations"
+    config.optim.learning_rate = 0.1  # "start with a learning rate of 0.1"
+    config.optim.schedule = "step"
+    config.optim.milestones = (91.0, 137.0)  # "at 32k and 48k iterations"
+    config.optim.factor = 0.1  # "divide it by 10"
+    config.optim.momentum = 0.9
+    config.optim.weight_decay = 1e-4  # on all parameters, as in the authors' code
+    config.data.image_size = 32
+    small = {"folder": {"in_memory": True, "train_crop": "pad_crop"}}
+    if data in ("mnist5k", "fashion_mnist"):
+        config.epochs = 30.0  # ours: gray images of one object are learnt sooner
+        config.optim.milestones = (15.0, 23.0)  # the same shares of the run
+    return base.use_data(config, data, **small.get(data, {}))

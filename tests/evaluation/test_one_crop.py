@@ -1,0 +1,89 @@
+"""Evaluation: every example once, whatever the batch and the mesh."""
+
+import jax
+import numpy as np
+import pytest
+
+from cnn_arch import settings
+from cnn_arch.data.sources import ArraySource
+from cnn_arch.errors import RunError
+from cnn_arch.evaluation.one_crop import Results, evaluate, make_eval_step
+from cnn_arch.models import init_variables
+from cnn_arch.parallel.mesh import make_mesh
+from cnn_arch.training.step import build_model
+
+NUM_EXAMPLES = 37
+
+
+def evaluate_on(num_devices, batch_size, change=lambda params: params):
+    config, _ = settings.parse(
+        ["--config=configs/lenet5.py", f"--config.batch_size={batch_size}"]
+    )
+    generator = np.random.default_rng(0)
+    source = ArraySource(
+        generator.integers(0, 256, (NUM_EXAMPLES, 28, 28, 1)).astype(np.uint8),
+        generator.integers(0, 10, NUM_EXAMPLES).astype(np.int32),
+        [f"noise {i}" for i in range(NUM_EXAMPLES)],
+    )
+    mesh = make_mesh(num_devices, 1)
+    model = build_model(config, 10)
+    variables = init_variables(model, jax.random.key(0), 32, 1)
+    params = change(variables["params"])
+    eval_step = make_eval_step(config, model, mesh)
+    results = evaluate(eval_step, params, {}, source, config, mesh)
+    images = np.pad(source.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    images = (images - np.float32(config.data.mean)) / np.float32(config.data.std)
+    logits = model.apply({"params": params}, images, train=False)
+    return results, np.asarray(logits), source.labels
+
+
+@pytest.mark.parametrize(("num_devices", "batch_size"), [(1, 8), (4, 8), (8, 64)])
+def test_against_numpy(num_devices, batch_size):
+    results, logits, labels = evaluate_on(num_devices, batch_size)
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+    ranks = np.argsort(-logits, axis=1, kind="stable")
+    loss = -np.log(probabilities[np.arange(NUM_EXAMPLES), labels])
+
+    np.testing.assert_array_equal(results.index, np.arange(NUM_EXAMPLES))
+    np.testing.assert_array_equal(results.label, labels)
+    np.testing.assert_array_equal(results.prediction, ranks[:, 0])
+    np.testing.assert_array_equal(
+        results.in_top5, (ranks[:, :5] == labels[:, None]).any(axis=1)
+    )
+    np.testing.assert_allclose(results.loss, loss, rtol=1e-4)
+    np.testing.assert_allclose(results.probability, probabilities.max(1), rtol=1e-4)
+    summary = results.summary()
+    assert summary["num_examples"] == NUM_EXAMPLES
+    np.testing.assert_allclose(summary["loss"], loss.mean(), rtol=1e-5)
+    wrong = 100 * (ranks[:, 0] != labels).mean()
+    np.testing.assert_allclose(summary["top1_error"], wrong)
+
+
+def test_equal_logits_are_not_all_right():
+    zero = lambda params: jax.tree.map(np.zeros_like, params)  # noqa: E731
+    results, _, labels = evaluate_on(1, 8, change=zero)
+    np.testing.assert_array_equal(results.in_top5, labels < 5)
+
+
+def test_a_network_that_has_diverged_is_not_judged():
+    nan = lambda params: jax.tree.map(lambda x: x * np.nan, params)  # noqa: E731
+    with pytest.raises(RunError, match="not finite for noise 0"):
+        evaluate_on(1, 8, change=nan)
+
+
+def test_summary_is_a_mean_of_examples_not_of_batches():
+    results = Results(
+        index=np.arange(3),
+        label=np.array([0, 1, 2]),
+        prediction=np.array([0, 1, 1]),
+        probability=np.ones(3, np.float32),
+        loss=np.array([1.0, 2.0, 6.0], np.float32),
+        in_top5=np.array([True, True, False]),
+    )
+    assert results.summary() == {
+        "num_examples": 3,
+        "loss": 3.0,
+        "top1_error": pytest.approx(100 / 3),
+        "top5_error": pytest.approx(100 / 3),
+    }

@@ -1,0 +1,342 @@
+"""train.py and eval.py as a user runs them: real processes, real files, real kills."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+METRICS = (  # the columns of metrics.csv that a resumed run repeats bit for bit
+    "epoch",
+    "step",
+    "train_loss",
+    "train_top1_error",
+    "validation_loss",
+    "validation_top1_error",
+    "learning_rate",
+)
+
+
+def command(program, *words):
+    return [sys.executable, str(ROOT / program), *map(str, words)]
+
+
+def environment(num_devices=1):
+    flags = f"--xla_force_host_platform_device_count={num_devices}"
+    return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
+def run(program, *words, num_devices=1):
+    """Runs a command in the project's folder."""
+    return subprocess.run(
+        command(program, *words),
+        cwd=ROOT,
+        env=environment(num_devices),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+def error_line(result, status):
+    """Returns the one line on stderr of a command that ended with a status."""
+    assert result.returncode == status, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of three classes that differ in their colour."""
+    root = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 9)):
+        for channel, name in enumerate(("blue", "green", "red")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                image = generator.integers(0, 120, (40, 44, 3)).astype(np.uint8)
+                image[..., channel] += 120
+                cv2.imwrite(str(folder / f"{i}.png"), image)
+    return root
+
+
+def recipe(photos, *words):
+    return (
+        "--config=configs/lenet5.py:folder",
+        f"--config.data.dir={photos}",
+        "--config.batch_size=8",
+        "--config.epochs=3",
+        *words,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
+    """A run that was let finish."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    result = run("train.py", *recipe(photos), f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    return workdir, result.stdout
+
+
+def rows(workdir, name, columns=None):
+    with (workdir / name).open() as file:
+        read = list(csv.DictReader(file))
+    return [{key: row[key] for key in columns or row} for row in read]
+
+
+def assert_same_run(one, other):
+    """Asserts that two runs made the same steps and the same weights, bit for bit."""
+    assert rows(one, "steps.csv") == rows(other, "steps.csv")
+    assert rows(one, "metrics.csv", METRICS) == rows(other, "metrics.csv", METRICS)
+    with (
+        np.load(one / "weights_best.npz") as weights,
+        np.load(other / "weights_best.npz") as others,
+    ):
+        assert set(weights) == set(others)
+        for name in weights:
+            assert weights[name].tobytes() == others[name].tobytes(), name
+
+
+def test_what_a_run_leaves(finished, photos):
+    workdir, shown = finished
+    for name in (
+        *("README.md", "report.html", "config.json", "environment.txt", "log.txt"),
+        *("metrics.csv", "steps.csv", "classes.txt", "split.csv", "weights_best.npz"),
+        *("plots/train_batch.jpg", "plots/curves.png", "plots/confusion.png"),
+        *("plots/filters_conv1.png", "plots/top_losses.jpg"),
+        *("eval/results.json", "eval/predictions_test.csv", "checkpoints/best"),
+    ):
+        assert (workdir / name).exists(), name
+    assert list(workdir.glob("events.out.tfevents*"))
+    assert (workdir / "classes.txt").read_text().split() == ["blue", "green", "red"]
+    # 120 training images, of which 12 validate: 13 batches of 8 in an epoch.
+    assert [row["step"] for row in rows(workdir, "metrics.csv")] == ["13", "26", "39"]
+    assert len(rows(workdir, "steps.csv")) == 39
+    assert len(rows(workdir, "split.csv")) == 147
+    results = json.loads((workdir / "eval" / "results.json").read_text())
+    assert set(results) == {"test"}
+    assert results["test"]["num_examples"] == 27
+    assert "train 108  val 12  test 27; 3 classes" in shown
+    assert f"python eval.py --workdir={workdir}" in shown
+
+
+def test_the_colours_are_learnt(finished):
+    workdir, _ = finished
+    results = json.loads((workdir / "eval" / "results.json").read_text())
+    assert results["test"]["top1_error"] < 10
+
+
+def test_a_finished_run_says_so(finished, photos):
+    workdir, _ = finished
+    before = (workdir / "metrics.csv").read_bytes()
+    result = run("train.py", *recipe(photos), f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    assert "finished" in result.stdout
+    assert (workdir / "metrics.csv").read_bytes() == before
+
+
+def test_eval_on_another_mesh_gives_the_same_numbers(finished):
+    workdir, _ = finished
+    before = json.loads((workdir / "eval" / "results.json").read_text())["test"]
+    result = run("eval.py", f"--workdir={workdir}", "--json", num_devices=5)
+    assert result.returncode == 0, result.stderr
+    after = json.loads(result.stdout)["test"]
+    assert after.pop("loss") == pytest.approx(before.pop("loss"), rel=1e-5)
+    assert after == before
+
+
+def test_eval_of_the_last_checkpoint_and_of_pictures(finished, photos):
+    workdir, _ = finished
+    words = (f"--workdir={workdir}", "--checkpoint=last", "--split=validation")
+    result = run("eval.py", *words, "--json")
+    last = rows(workdir, "metrics.csv")[-1]
+    answer = json.loads(result.stdout)["validation"]
+    assert answer["checkpoint_step"] == 39
+    assert answer["loss"] == pytest.approx(float(last["validation_loss"]), rel=1e-5)
+
+    images = photos / "test" / "red"
+    result = run("eval.py", f"--workdir={workdir}", f"--images={images}", "--json")
+    answer = json.loads(result.stdout)
+    assert set(answer) == {str(images / f"{i}.png") for i in range(9)}
+    firsts = [predictions[0]["class"] for predictions in answer.values()]
+    assert firsts.count("red") > 6
+    assert (workdir / "plots" / "predictions.png").exists()
+
+
+def test_killed_twice_and_resumed_is_the_same_run(finished, photos, tmp_path):
+    workdir = tmp_path / "killed"
+    words = (
+        *recipe(photos, "--config.checkpoint.every_minutes=0.001"),
+        f"--workdir={workdir}",
+    )
+    for num_steps in (5, 20):
+        process = subprocess.Popen(
+            command("train.py", *words),
+            cwd=ROOT,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        steps = workdir / "steps.csv"
+        deadline = time.monotonic() + 100
+        while process.poll() is None and time.monotonic() < deadline:
+            if steps.exists() and steps.read_text().count("\n") > num_steps:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    result = run("train.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert "resume   epoch" in result.stdout
+    assert_same_run(finished[0], workdir)
+
+
+def test_ctrl_c_saves_and_names_the_command_that_continues(finished, photos, tmp_path):
+    workdir = tmp_path / "stopped"
+    words = (*recipe(photos), f"--workdir={workdir}")
+    process = subprocess.Popen(
+        command("train.py", *words),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    shown = []
+    for line in process.stdout:
+        shown.append(line)
+        if line.startswith("epoch"):
+            process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert "saved. Continue: python" in shown[-1]
+    assert f"--workdir={workdir}" in shown[-1]
+    result = run("train.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert_same_run(finished[0], workdir)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(photos, tmp_path):
+    words = recipe(photos, "--config.optim.learning_rate=1e38")
+    result = run("train.py", *words, f"--workdir={tmp_path / 'nan'}")
+    line = error_line(result, 1)
+    assert "at step" in line
+    assert "must be finite" in line
+    assert (tmp_path / "nan" / "crash.txt").exists()
+
+
+def test_a_damaged_checkpoint(finished, photos, tmp_path):
+    workdir = tmp_path / "damaged"
+    subprocess.run(["cp", "-a", str(finished[0]), str(workdir)], check=True)
+    last = (workdir / "checkpoints" / "last").resolve()
+    data = max(
+        (path for path in last.rglob("*") if path.is_file()),
+        key=lambda path: path.stat().st_size,
+    )
+    damaged = bytearray(data.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    data.write_bytes(damaged)
+    line = error_line(run("eval.py", f"--workdir={workdir}", "--checkpoint=39"), 1)
+    assert "checkpoint at step 39: " in line
+    assert "--checkpoint=26" in line
+    # Training goes on from the step before, and ends as it did.
+    result = run("train.py", *recipe(photos), f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    assert "warning: checkpoint at step 39" in result.stderr
+    assert_same_run(finished[0], workdir)
+
+
+def test_a_broken_picture_stops_or_is_skipped(photos, tmp_path):
+    copy = tmp_path / "photos"
+    subprocess.run(["cp", "-a", str(photos), str(copy)], check=True)
+    broken = copy / "train" / "red" / "7.png"
+    broken.write_bytes(b"")
+    line = error_line(run("train.py", *recipe(copy), f"--workdir={tmp_path / 'a'}"), 2)
+    assert f"{broken}: not a readable image" in line
+    assert "--config.data.skip_broken=true" in line
+    assert not (tmp_path / "a").exists()
+    words = recipe(copy, "--config.data.skip_broken=true", "--config.epochs=1")
+    result = run("train.py", *words, f"--workdir={tmp_path / 'b'}")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["--config=configs/lenet.py"],
+            "did you mean configs/lenet5.py?",
+        ),
+        (["--config=configs/lenet5.py", "seed=1"], "write --config.seed=1"),
+        (
+            ["--config=configs/lenet5.py", "--config.data.image_size=20"],
+            "--config.data.image_size=20: lenet5 needs at least 32 px",
+        ),
+        (
+            ["--config=configs/lenet5.py", "--config.batch_size=9000"],
+            "--config.batch_size=9000: more than the 3,500 training images",
+        ),
+        (
+            ["--config=configs/resnet34.py:folder", "--config.data.dir=/no/such"],
+            "--config.data.dir=/no/such",
+        ),
+        (["--config=configs/resnet34.py"], "imagenet2012"),
+    ],
+)
+def test_mistakes_of_train(words, expected, tmp_path):
+    line = error_line(run("train.py", *words, f"--workdir={tmp_path / 'run'}"), 2)
+    assert expected in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_the_devices_cannot_share(tmp_path):
+    words = ("--config=configs/lenet5.py", "--config.batch_size=100")
+    result = run("train.py", *words, f"--workdir={tmp_path / 'run'}", num_devices=8)
+    assert error_line(result, 2) == (
+        "error: --config.batch_size=100: must be a multiple of the 8 devices; nearest "
+        "are 96 and 104"
+    )
+
+
+def test_mistakes_of_eval(finished, tmp_path):
+    workdir, _ = finished
+    line = error_line(run("eval.py", f"--workdir={tmp_path}"), 2)
+    assert f"--workdir={tmp_path}: no run there" in line
+    line = error_line(run("eval.py", f"--workdir={workdir}", "--checkpoint=77"), 2)
+    assert "--checkpoint=77: no such checkpoint" in line
+    assert "39" in line
+    line = error_line(run("eval.py", f"--workdir={workdir}", "--split=tset"), 2)
+    assert "it has train, validation, test" in line
+    line = error_line(run("eval.py", f"--workdir={workdir}", "--images=/no/such"), 2)
+    assert "--images=/no/such: no such file or folder" in line
+
+
+@pytest.mark.parametrize("program", ["train.py", "eval.py"])
+def test_help_without_importing_jax(program):
+    code = (
+        f"import sys, runpy; sys.argv = [{program!r}, '--help']\n"
+        f"try: runpy.run_path({program!r}, run_name='__main__')\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert 'jax' not in sys.modules"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "examples:" in result.stdout
+    without = subprocess.run(
+        [sys.executable, program], cwd=ROOT, capture_output=True, text=True
+    )
+    assert without.returncode == 2
+    assert "examples:" in without.stderr

@@ -1,0 +1,69 @@
+"""The run directory: who may write to it, and tables that are cut back."""
+
+import pytest
+
+from cnn_arch import run_directory, settings
+from cnn_arch.errors import UsageError
+
+
+def make_config(*words, recipe="lenet5"):
+    return settings.parse([f"--config=configs/{recipe}.py", *words])[0]
+
+
+def test_the_next_free_directory(tmp_path, monkeypatch):
+    for number in (9, 10):
+        (tmp_path / "runs" / f"lenet5-mnist5k-{number}").mkdir(parents=True)
+    lenet = make_config()
+    monkeypatch.chdir(tmp_path)
+    assert str(run_directory.choose(None, lenet)) == "runs/lenet5-mnist5k-11"
+    assert str(run_directory.choose("runs/mine", lenet)) == "runs/mine"
+
+
+def test_another_run_is_refused(tmp_path):
+    run_directory.create(tmp_path, make_config(), ["0", "1"], [])
+    run_directory.check_same_run(tmp_path, make_config("--config.mesh.data=4"))
+    with pytest.raises(UsageError, match="holds a lenet5 run, this is resnet20"):
+        run_directory.check_same_run(tmp_path, make_config(recipe="resnet20"))
+    with pytest.raises(UsageError, match=r"with seed=0, this has 1; choose another"):
+        run_directory.check_same_run(tmp_path, make_config("--config.seed=1"))
+
+
+def test_a_directory_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UsageError, match="holds files that are not of a run"):
+        run_directory.check_same_run(tmp_path, make_config())
+    run_directory.check_same_run(tmp_path / "new", make_config())
+
+
+def test_data_that_has_changed_is_refused(tmp_path):
+    run_directory.check_same_data(tmp_path, "one")
+    run_directory.check_same_data(tmp_path, "one")
+    with pytest.raises(UsageError, match="the data has changed since this run began"):
+        run_directory.check_same_data(tmp_path, "other")
+
+
+def test_a_table_is_cut_back_to_the_checkpoint(tmp_path):
+    path = tmp_path / "steps.csv"
+    # What a killed run leaves: rows after the checkpoint, the last one half-written.
+    path.write_text("step,loss\n1,0.5\n2,0.1000000014901161\n3,0.25\n4,0.")
+    table = run_directory.Table(
+        path, ("step", "loss"), lambda row: int(row["step"]) <= 2
+    )
+    table.add(step=3, loss=1 / 3)
+    table.sync()
+    text = "step,loss\n1,0.5\n2,0.1000000014901161\n3,0.3333333333333333\n"
+    assert path.read_text() == text
+    table.close()
+
+
+def test_a_row_cut_in_its_number_of_columns_is_dropped(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("step,loss\n1,0.5\n2")
+    run_directory.Table(path, ("step", "loss"), lambda row: True).close()
+    assert path.read_text() == "step,loss\n1,0.5\n"
+
+
+def test_best_epoch_is_the_last_of_equals(tmp_path):
+    rows = ["epoch,validation_top1_error", "1,50.0", "2,2.5", "3,2.5", "4,3.0"]
+    (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
+    assert run_directory.best_epoch(tmp_path) == ("3", 97.5)

@@ -1,0 +1,118 @@
+"""The training step on one device, on several, and by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from cnn_arch import settings
+from cnn_arch.models import create_model
+from cnn_arch.parallel.mesh import make_mesh, put_batch, replicated
+from cnn_arch.training import optimizer, step
+
+
+def make_config(*words):
+    config, _ = settings.parse(
+        ["--config=configs/resnet20.py:folder", "--config.batch_size=16", *words]
+    )
+    return config
+
+
+def make_batch():
+    generator = np.random.default_rng(0)
+    return {
+        "image": generator.integers(0, 256, (16, 32, 32, 3)).astype(np.uint8),
+        "label": (np.arange(16) % 10).astype(np.int32),
+    }
+
+
+def train(config, num_devices, num_steps=1):
+    """Returns the state and the metrics after some steps on some devices."""
+    mesh = make_mesh(num_devices, 1)
+    model = step.build_model(config, 10)
+    sgd = optimizer.make_optimizer(config, optimizer.make_schedule(config, 100))
+    state = jax.jit(
+        lambda: step.init_state(config, model, sgd), out_shardings=replicated(mesh)
+    )()
+    train_step = step.make_train_step(config, model, sgd, mesh)
+    metrics = {}
+    for _ in range(num_steps):
+        state, metrics = train_step(state, put_batch(make_batch(), mesh))
+    return jax.device_get(state), jax.device_get(metrics)
+
+
+def greatest_difference(one, other):
+    differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, other)
+    return max(jax.tree.leaves(differences))
+
+
+@pytest.fixture(scope="module")
+def on_one_device():
+    return train(make_config(), 1)
+
+
+@pytest.mark.parametrize("num_devices", [4, 8])
+def test_more_devices_give_the_same_state(num_devices, on_one_device):
+    state, metrics = train(make_config(), num_devices)
+    assert greatest_difference(state, on_one_device[0]) < 1e-5
+    assert greatest_difference(metrics, on_one_device[1]) < 1e-4
+
+
+def test_statistics_per_device_are_another_network(on_one_device):
+    config = make_config("--config.batch_norm_statistics=per_device")
+    state, _ = train(config, 4)
+    assert greatest_difference(state.params, on_one_device[0].params) > 1e-4
+
+
+def test_the_same_steps_give_the_same_bits():
+    one, _ = train(make_config(), 1, num_steps=2)
+    other, _ = train(make_config(), 1, num_steps=2)
+    assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), one, other))
+
+
+def test_one_step_by_hand():
+    """Plain gradients, coupled decay and momentum, without mesh and optax."""
+    config = make_config("--config.optim.weight_decay=0.01")
+    rate, momentum, decay = 0.1, 0.9, 0.01
+    batch = make_batch()
+    model = create_model("resnet20", 10)
+    image = (batch["image"].astype(np.float32) - config.data.mean) / config.data.std
+
+    def loss(params, batch_stats):
+        logits, updates = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            image.astype(np.float32),
+            train=True,
+            mutable=["batch_stats"],
+        )
+        chosen = jnp.take_along_axis(
+            jax.nn.log_softmax(logits), batch["label"][:, None], axis=1
+        )
+        return -chosen.mean(), updates["batch_stats"]
+
+    sgd = optimizer.make_optimizer(config, optax.constant_schedule(rate))
+    state = step.init_state(config, step.build_model(config, 10), sgd)
+    params, batch_stats = state.params, state.batch_stats
+    velocity = jax.tree.map(jnp.zeros_like, params)
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
+    for _ in range(2):
+        grads, batch_stats = gradient(params, batch_stats)
+        velocity = jax.tree.map(
+            lambda v, g, w: momentum * v + g + decay * w, velocity, grads, params
+        )
+        params = jax.tree.map(lambda w, v: w - rate * v, params, velocity)
+    trained, metrics = train(config, 1, num_steps=2)
+    assert greatest_difference(trained.params, params) < 1e-4
+    assert greatest_difference(trained.batch_stats, batch_stats) < 1e-4
+    assert trained.step == 2
+    assert set(metrics) == {"loss", "top1_error", "gradient_norm"}
+
+
+def test_normalise():
+    image = np.array([[[[0, 128, 255]]]], np.uint8)
+    np.testing.assert_allclose(
+        step.normalise(jnp.array(image), (10.0, 20.0, 30.0), (2.0, 4.0, 5.0)),
+        [[[[-5.0, 27.0, 45.0]]]],
+        rtol=1e-6,
+    )

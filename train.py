@@ -1,0 +1,158 @@
+"""Trains a network with its recipe, tests it once, and says where everything lies.
+
+The story, in order: the config; the devices, the data and the network; the state, fresh
+or from a checkpoint; the epochs; the test of the best checkpoint; the report.
+"""
+
+import argparse
+import os
+import time
+
+from cnn_arch import cli, run_directory, settings
+from cnn_arch.screen import Screen
+
+EXAMPLES = """\
+  python train.py --config=configs/lenet5.py
+  python train.py --config=configs/resnet20.py:fashion_mnist --config.epochs=5
+  python train.py --config=configs/resnet34.py:folder --config.data.dir=photos
+
+The part after the colon picks the data: mnist5k, fashion_mnist, cifar10, imagenet2012
+or folder. Any setting of configs/base.py can be given as --config.KEY=VALUE. A recipe
+is Python code: run only those that you trust."""
+
+
+def main(options: argparse.Namespace, words: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    screen = Screen(quiet=options.quiet)
+    config, changed = settings.parse(words)
+    workdir = run_directory.choose(options.workdir, config)
+    run_directory.check_same_run(workdir, config)
+    screen.say("run", f"{workdir}   (stop: Ctrl-C, continues later)")
+
+    # What takes seconds to import comes after the first line.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import jax
+
+    from cnn_arch import finish, session
+    from cnn_arch.data.loading import TrainBatches
+    from cnn_arch.evaluation.one_crop import make_eval_step
+    from cnn_arch.parallel.mesh import describe, replicated
+    from cnn_arch.report import plots
+    from cnn_arch.training import loop, optimizer, step
+    from cnn_arch.training.checkpoint import Checkpoints
+    from cnn_arch.training.stopping import StoppedError
+
+    mesh = session.open_devices(config, screen)
+    dataset = session.open_data(config, screen)
+    model = session.open_network(config, len(dataset.class_names), screen)
+    skipped = set(dataset.skipped)
+    batches = TrainBatches(
+        dataset.splits["train"],
+        config.data,
+        seed=config.seed,
+        batch_size=config.batch_size,
+        skipped=skipped,
+    )
+    schedule = optimizer.make_schedule(config, batches.steps_per_epoch)
+    sgd = optimizer.make_optimizer(config, schedule)
+    screen.say("recipe", run_directory.describe_recipe(config))
+
+    # Nothing is written before all of the above has been found to fit together.
+    run_directory.check_same_data(workdir, dataset.fingerprint)
+    run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
+    options.workdir = workdir
+    screen.log_to(workdir / "log.txt")
+    first = batches.batch(0)
+    names = [dataset.class_names[label] for label in first["label"]]
+    plots.train_batch(workdir / "plots" / "train_batch.jpg", first["image"], names)
+    screen.say("look at", f"{workdir}/plots/train_batch.jpg   what the net sees")
+
+    def fresh_state():
+        return step.init_state(config, model, sgd)
+
+    shapes = session.abstract(jax.eval_shape(fresh_state), mesh)
+    checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
+    state = checkpoints.restore(shapes)
+    if state is None:
+        state = jax.jit(fresh_state, out_shardings=replicated(mesh))()
+    else:
+        epoch = int(state.step) / batches.steps_per_epoch
+        saved = os.path.getmtime(workdir / "checkpoints" / str(int(state.step)))
+        at = time.strftime("%H:%M", time.localtime(saved))
+        screen.say(
+            "resume", f"epoch {epoch:.4g} of {config.epochs:g} (checkpoint of {at})"
+        )
+
+    batch_shapes = session.abstract_batch(config, mesh)
+    variables = (shapes.params, shapes.batch_stats)
+    with screen.timed("compile", "training step"):
+        train_step = session.compile_step(
+            step.make_train_step(config, model, sgd, mesh),
+            (shapes, batch_shapes),
+            config,
+            mesh,
+        )
+        eval_step = make_eval_step(config, model, mesh)
+        eval_step = eval_step.lower(*variables, batch_shapes).compile()
+    job = loop.Job(
+        config=config,
+        workdir=workdir,
+        screen=screen,
+        mesh=mesh,
+        batches=batches,
+        validation=dataset.splits["validation"],
+        train_step=train_step,
+        eval_step=eval_step,
+        schedule=schedule,
+        checkpoints=checkpoints,
+        skipped=skipped,
+    )
+    again = run_directory.command_line(workdir)
+    try:
+        if int(state.step) < job.num_steps:
+            loop.fit(job, state)
+        else:
+            screen.say("done", "this run was finished before")
+    except StoppedError as stopped:
+        reached = f"{stopped.step / batches.steps_per_epoch:.4g}"
+        screen.row(f"stopped at epoch {reached}, saved. Continue: {again}", last=True)
+        return stopped.exit_status
+
+    params, batch_stats, best_step = checkpoints.restore_variables(*variables)
+    epoch, accuracy = run_directory.best_epoch(workdir)
+    screen.row()
+    screen.say("best", f"{accuracy:.1f} % val top-1 at epoch {epoch}")
+    finish.save_weights(workdir / "weights_best.npz", params, batch_stats)
+    finish.draw_filters(workdir, params)
+    if "test" in dataset.splits and not finish.is_tested(workdir, best_step):
+        finish.evaluate_split(
+            "test",
+            best_step,
+            eval_step,
+            (params, batch_stats),
+            dataset,
+            config,
+            mesh,
+            workdir,
+            screen,
+        )
+    facts = {
+        "command": again,
+        "device": describe(mesh),
+        "data": session.describe_data(dataset),
+        "model": session.describe_network(config, model),
+        "overrides": [f"--config.{key}={value}" for key, value in changed.items()],
+    }
+    finish.write_pages(workdir, facts, screen)
+    screen.row()
+    screen.say("Next:", f"open {workdir}/report.html")
+    screen.say("", f"python eval.py --workdir={workdir} --images=my_picture.jpg")
+    return 0
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__, EXAMPLES)
+    parser.add_argument(
+        "--workdir", help="the run directory; default runs/MODEL-DATA-N"
+    )
+    cli.run(main, parser)
