@@ -74,6 +74,7 @@ DATA = {
         "image_size": 28,
         "channels": 1,
         "num_classes": 10,
+        "eval_resize": 28,  # a user's own digits: as large as these
         "validation_fraction": 0.125,  # 500 of the 4,000 training images
         "in_memory": True,
         "train_crop": "affine",

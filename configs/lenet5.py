@@ -23,7 +23,6 @@ def get_config(data: str = "mnist5k"):
         data,
         image_size=32,  # Section II.B: "a 32x32 pixel image"
         fit="pad",  # digits centred in a larger field (Section II.B)
-        eval_resize=28,  # a user's own pictures: as large as the digits
     )
     # Section II.B: "the background level (white) corresponds to a value of -0.1 and the
     # foreground (black) corresponds to 1.175".

@@ -55,6 +55,14 @@ def error_line(result, status):
     return lines[0]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Keeps compiled programs for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """A folder of three classes that differ in their colour."""
@@ -73,10 +81,11 @@ def photos(tmp_path_factory):
 
 def recipe(photos, *words):
     return (
-        "--config=configs/lenet5.py:folder",
+        "--config=configs/resnet20.py:folder",
         f"--config.data.dir={photos}",
         "--config.batch_size=8",
         "--config.epochs=3",
+        "--config.optim.learning_rate=0.02",
         *words,
     )
 
@@ -192,7 +201,7 @@ def test_killed_twice_and_resumed_is_the_same_run(finished, photos, tmp_path):
         steps = workdir / "steps.csv"
         deadline = time.monotonic() + 100
         while process.poll() is None and time.monotonic() < deadline:
-            if steps.exists() and steps.read_text().count("\n") > num_steps:
+            if steps.exists() and steps.read_bytes().count(b"\n") > num_steps:
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -213,13 +222,14 @@ def test_ctrl_c_saves_and_names_the_command_that_continues(finished, photos, tmp
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout
     shown = []
-    for line in process.stdout:
-        shown.append(line)
-        if line.startswith("epoch"):
-            process.send_signal(signal.SIGINT)
-    assert process.wait() == 130
+    with process:
+        assert process.stdout
+        for line in process.stdout:
+            shown.append(line)
+            if line.startswith("epoch"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
     assert "saved. Continue: python" in shown[-1]
     assert f"--workdir={workdir}" in shown[-1]
     result = run("train.py", *words)
@@ -241,7 +251,7 @@ def test_a_damaged_checkpoint(finished, photos, tmp_path):
     subprocess.run(["cp", "-a", str(finished[0]), str(workdir)], check=True)
     last = (workdir / "checkpoints" / "last").resolve()
     data = max(
-        (path for path in last.rglob("*") if path.is_file()),
+        (path for path in (last / "params").rglob("*") if path.is_file()),
         key=lambda path: path.stat().st_size,
     )
     damaged = bytearray(data.read_bytes())
@@ -262,7 +272,7 @@ def test_a_broken_picture_stops_or_is_skipped(photos, tmp_path):
     subprocess.run(["cp", "-a", str(photos), str(copy)], check=True)
     broken = copy / "train" / "red" / "7.png"
     broken.write_bytes(b"")
-    line = error_line(run("train.py", *recipe(copy), f"--workdir={tmp_path / 'a'}"), 2)
+    line = error_line(run("train.py", *recipe(copy), f"--workdir={tmp_path / 'a'}"), 1)
     assert f"{broken}: not a readable image" in line
     assert "--config.data.skip_broken=true" in line
     assert not (tmp_path / "a").exists()

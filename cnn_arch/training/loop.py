@@ -106,8 +106,6 @@ def fit(job: Job, state: TrainState) -> None:
     epochs = Table(job.workdir / "metrics.csv", EPOCH_COLUMNS, at_checkpoint)
     board = SummaryWriter(str(job.workdir), purge_step=step + 1 if step else None)
     last_drawn = 0.0
-    job.screen.row()
-    job.screen.row("epoch  train loss  val loss  val top-1       lr     img/s    time")
     with (
         closing(steps),
         closing(epochs),
@@ -115,6 +113,10 @@ def fit(job: Job, state: TrainState) -> None:
         closing(job.batches.iterate(step, job.num_steps)) as batches,
         stop_request() as stop,
     ):
+        job.screen.row()
+        job.screen.row(
+            "epoch  train loss  val loss  val top-1       lr     img/s    time"
+        )
         while step < job.num_steps:
             epoch = step // steps_per_epoch
             first_step, start = step, time.monotonic()

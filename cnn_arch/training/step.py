@@ -104,7 +104,7 @@ def make_train_step(
         metrics = {
             "loss": loss,
             "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
-            "gradient_norm": optax.global_norm(grads),
+            "gradient_norm": optax.tree.norm(grads),
         }
         state = TrainState(
             step=state.step + 1,

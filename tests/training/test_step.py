@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from cnn_arch import settings
-from cnn_arch.models import create_model
+from cnn_arch.models.resnet import CifarResNet
 from cnn_arch.parallel.mesh import make_mesh, put_batch, replicated
 from cnn_arch.training import optimizer, step
 
@@ -30,7 +30,7 @@ def make_batch():
 def train(config, num_devices, num_steps=1):
     """Returns the state and the metrics after some steps on some devices."""
     mesh = make_mesh(num_devices, 1)
-    model = step.build_model(config, 10)
+    model = step.build_model(config, 10).clone(depth=8)  # compiles in a second
     sgd = optimizer.make_optimizer(config, optimizer.make_schedule(config, 100))
     state = jax.jit(
         lambda: step.init_state(config, model, sgd), out_shardings=replicated(mesh)
@@ -76,7 +76,7 @@ def test_one_step_by_hand():
     config = make_config("--config.optim.weight_decay=0.01")
     rate, momentum, decay = 0.1, 0.9, 0.01
     batch = make_batch()
-    model = create_model("resnet20", 10)
+    model = CifarResNet(8)
     image = (batch["image"].astype(np.float32) - config.data.mean) / config.data.std
 
     def loss(params, batch_stats):
@@ -92,7 +92,7 @@ def test_one_step_by_hand():
         return -chosen.mean(), updates["batch_stats"]
 
     sgd = optimizer.make_optimizer(config, optax.constant_schedule(rate))
-    state = step.init_state(config, step.build_model(config, 10), sgd)
+    state = step.init_state(config, model, sgd)
     params, batch_stats = state.params, state.batch_stats
     velocity = jax.tree.map(jnp.zeros_like, params)
     gradient = jax.jit(jax.grad(loss, has_aux=True))
