@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from cnn_arch import cli, settings
+from cnn_arch import cli, run_directory, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 
@@ -66,6 +66,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
             options.images, model, variables, class_names, config, picture, screen
         )
         screen.say("wrote", str(picture))
+        cli.say_next(screen, run_directory.eval_command(workdir))
     else:
         dataset = session.open_data(config, screen)
         if list(dataset.class_names) != class_names:
@@ -93,6 +94,9 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         }
         screen.say(
             "wrote", f"{workdir}/eval/results.json  predictions_{options.split}.csv"
+        )
+        cli.say_next(
+            screen, run_directory.eval_command(workdir, "--images=my_picture.jpg")
         )
     if options.json:
         print(json.dumps(answer, indent=2))

@@ -60,7 +60,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     # Nothing is written before all of the above has been found to fit together.
     run_directory.check_same_data(workdir, dataset.fingerprint)
     run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
-    options.workdir = workdir
+    options.crash_folder = workdir
     screen.log_to(workdir / "log.txt")
     first = batches.batch(0)
     names = [dataset.class_names[label] for label in first["label"]]
@@ -85,7 +85,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
 
     batch_shapes = session.abstract_batch(config, mesh)
     variables = (shapes.params, shapes.batch_stats)
-    with screen.timed("compile", "training step"):
+    with screen.timed("compile", "training step", "(kept for next time)"):
         train_step = session.compile_step(
             step.make_train_step(config, model, sgd, mesh),
             (shapes, batch_shapes),
@@ -144,9 +144,11 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         "overrides": [f"--config.{key}={value}" for key, value in changed.items()],
     }
     finish.write_pages(workdir, facts, screen)
-    screen.row()
-    screen.say("Next:", f"open {workdir}/report.html")
-    screen.say("", f"python eval.py --workdir={workdir} --images=my_picture.jpg")
+    cli.say_next(
+        screen,
+        run_directory.eval_command(workdir, "--checkpoint=last", "--split=validation"),
+        run_directory.eval_command(workdir, "--images=my_picture.jpg"),
+    )
     return 0
 
 

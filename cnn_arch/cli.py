@@ -5,6 +5,7 @@ Ctrl-C.
 """
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.screen import Screen
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,7 +53,7 @@ def run(
 
     Args:
       main: takes the parsed options and the words that are not options; may set
-        ``options.workdir``, where a crash is recorded; returns the exit status.
+        ``options.crash_folder``, where a crash is recorded; returns the exit status.
       parser: the command's own.
     """
     if len(sys.argv) == 1:
@@ -74,8 +76,20 @@ def run(
         _fail(_in_one_line(error), RunError.exit_status, options, keep=True)
 
 
+def say_next(screen: Screen, *commands: str) -> None:
+    """Ends a command with those that may follow, to be pasted."""
+    screen.row()
+    for number, line in enumerate(commands):
+        screen.say("" if number else "Next:", line)
+
+
 def _in_one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            f"{error.filename or 'a file of the run'}: the disk is full; free some "
+            "space, and the same command goes on from the last checkpoint"
+        )
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
@@ -88,13 +102,13 @@ def _fail(
 ) -> NoReturn:
     """Prints the one line; keeps the traceback of a run that failed in its folder."""
     trace = traceback.format_exc()
-    workdir = getattr(options, "workdir", None)
+    folder = getattr(options, "crash_folder", None)
     if options.traceback:
         print(trace, file=sys.stderr)
-    elif keep and workdir and Path(workdir).is_dir():
+    elif keep and folder:
         try:
-            Path(workdir, "crash.txt").write_text(trace)
-            message += f" (details: {Path(workdir, 'crash.txt')})"
+            Path(folder, "crash.txt").write_text(trace)
+            message += f" (details: {Path(folder, 'crash.txt')})"
         except OSError:  # a full disk, most likely; the line below still tells
             pass
     print(f"error: {message}", file=sys.stderr, flush=True)

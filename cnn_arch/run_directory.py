@@ -131,6 +131,11 @@ def command_line(workdir: Path | None = None) -> str:
     return shlex.join(words)
 
 
+def eval_command(workdir: Path, *words: str) -> str:
+    """Returns the command that evaluates a run, to be pasted."""
+    return shlex.join(["python", "eval.py", f"--workdir={workdir}", *words])
+
+
 def describe_recipe(config: ConfigDict) -> str:
     """Writes the recipe in one line."""
     optim = config.optim

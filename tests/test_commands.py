@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -145,6 +146,19 @@ def test_the_colours_are_learnt(finished):
     workdir, _ = finished
     results = json.loads((workdir / "eval" / "results.json").read_text())
     assert results["test"]["top1_error"] < 10
+
+
+def test_the_next_commands_can_be_pasted(finished, photos):
+    _, shown = finished
+    commands = shown.partition("Next:")[2].strip().splitlines()
+    assert len(commands) == 2
+    for line in commands:
+        program, *words = shlex.split(line)[1:]
+        picture = str(photos / "test" / "red" / "0.png")
+        words = [word.replace("my_picture.jpg", picture) for word in words]
+        result = run(program, *words)
+        assert result.returncode == 0, result.stderr
+        assert "Next:    python eval.py" in result.stdout
 
 
 def test_a_finished_run_says_so(finished, photos):

@@ -24,11 +24,11 @@ def make_mesh(data: int, model: int) -> Mesh:
     """
     try:
         devices = jax.devices()
-    except RuntimeError:
+    except (RuntimeError, AssertionError):  # JAX asserts that there is a backend
         wanted = os.environ.get("JAX_PLATFORMS", "")
         raise UsageError(
             f"JAX_PLATFORMS={wanted}: JAX finds no such device; unset it to use what "
-            "there is, or see 'make doctor'"
+            "there is, or see what is missing with 'make doctor'"
         ) from None
     if model > 1:
         raise UsageError(

@@ -28,6 +28,7 @@ FILES = {
     "events.out.tfevents*": "the same for TensorBoard: tensorboard --logdir=.",
     "classes.txt": "the names of the classes, in the order of the network's outputs",
     "split.csv": "which image went to training, validation and test",
+    "data_fingerprint.txt": "what the data was; another one is refused on resuming",
     "plots/train_batch.jpg": "images as the network gets them",
     "plots/curves.png": "loss, error and learning rate over the epochs",
     "plots/confusion.png": "which class is taken for which",

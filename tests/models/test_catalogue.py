@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
 
 from cnn_arch.analysis.macs import count_macs
 from cnn_arch.errors import UsageError
@@ -141,7 +140,8 @@ def test_every_parameter_has_a_gradient(name):
         logits, _ = model.apply(variables_, image, train=True, mutable=["batch_stats"])
         return jax.nn.log_softmax(logits)[:, 0].mean()
 
-    for path, leaf in traverse_util.flatten_dict(gradient(variables["params"])).items():
+    gradients = gradient(variables["params"])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
 
