@@ -79,17 +79,12 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
                 f"--split={options.split}: {dataset.name} has no such split; it has "
                 f"{', '.join(dataset.splits)}"
             )
+        eval_step = make_eval_step(config, model, mesh)
+        variables = params, batch_stats
+        where = dataset, config, mesh, workdir, screen
         answer = {
             options.split: finish.evaluate_split(
-                options.split,
-                step,
-                make_eval_step(config, model, mesh),
-                (params, batch_stats),
-                dataset,
-                config,
-                mesh,
-                workdir,
-                screen,
+                options.split, step, eval_step, variables, *where
             )
         }
         screen.say(

@@ -6,7 +6,6 @@ or from a checkpoint; the epochs; the test of the best checkpoint; the report.
 
 import argparse
 import os
-import time
 
 from cnn_arch import cli, run_directory, settings
 from cnn_arch.screen import Screen
@@ -37,7 +36,6 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.data.loading import TrainBatches
     from cnn_arch.evaluation.one_crop import make_eval_step
     from cnn_arch.parallel.mesh import describe, replicated
-    from cnn_arch.report import plots
     from cnn_arch.training import loop, optimizer, step
     from cnn_arch.training.checkpoint import Checkpoints
     from cnn_arch.training.stopping import StoppedError
@@ -62,10 +60,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
     options.crash_folder = workdir
     screen.log_to(workdir / "log.txt")
-    first = batches.batch(0)
-    names = [dataset.class_names[label] for label in first["label"]]
-    plots.train_batch(workdir / "plots" / "train_batch.jpg", first["image"], names)
-    screen.say("look at", f"{workdir}/plots/train_batch.jpg   what the net sees")
+    session.show_batch(workdir, batches, dataset.class_names, screen)
 
     def fresh_state():
         return step.init_state(config, model, sgd)
@@ -77,8 +72,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         state = jax.jit(fresh_state, out_shardings=replicated(mesh))()
     else:
         epoch = int(state.step) / batches.steps_per_epoch
-        saved = os.path.getmtime(workdir / "checkpoints" / str(int(state.step)))
-        at = time.strftime("%H:%M", time.localtime(saved))
+        at = checkpoints.saved_at(int(state.step))
         screen.say(
             "resume", f"epoch {epoch:.4g} of {config.epochs:g} (checkpoint of {at})"
         )
@@ -87,7 +81,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     variables = (shapes.params, shapes.batch_stats)
     with screen.timed("compile", "training step", "(kept for next time)"):
         train_step = session.compile_step(
-            step.make_train_step(config, model, sgd, mesh),
+            step.make_train_step(config, model, sgd, schedule, mesh),
             (shapes, batch_shapes),
             config,
             mesh,
@@ -103,7 +97,6 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         validation=dataset.splits["validation"],
         train_step=train_step,
         eval_step=eval_step,
-        schedule=schedule,
         checkpoints=checkpoints,
         skipped=skipped,
     )
@@ -118,24 +111,13 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         screen.row(f"stopped at epoch {reached}, saved. Continue: {again}", last=True)
         return stopped.exit_status
 
+    finish.tell_skipped(skipped, screen)
     params, batch_stats, best_step = checkpoints.restore_variables(*variables)
-    epoch, accuracy = run_directory.best_epoch(workdir)
-    screen.row()
-    screen.say("best", f"{accuracy:.1f} % val top-1 at epoch {epoch}")
-    finish.save_weights(workdir / "weights_best.npz", params, batch_stats)
-    finish.draw_filters(workdir, params)
+    finish.keep_best(workdir, params, batch_stats, screen)
     if "test" in dataset.splits and not finish.is_tested(workdir, best_step):
-        finish.evaluate_split(
-            "test",
-            best_step,
-            eval_step,
-            (params, batch_stats),
-            dataset,
-            config,
-            mesh,
-            workdir,
-            screen,
-        )
+        best = params, batch_stats
+        where = dataset, config, mesh, workdir, screen
+        finish.evaluate_split("test", best_step, eval_step, best, *where)
     facts = {
         "command": again,
         "device": describe(mesh),
@@ -144,11 +126,9 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         "overrides": [f"--config.{key}={value}" for key, value in changed.items()],
     }
     finish.write_pages(workdir, facts, screen)
-    cli.say_next(
-        screen,
-        run_directory.eval_command(workdir, "--checkpoint=last", "--split=validation"),
-        run_directory.eval_command(workdir, "--images=my_picture.jpg"),
-    )
+    other = run_directory.eval_command(workdir, "--split=validation")
+    own = run_directory.eval_command(workdir, "--images=my_picture.jpg")
+    cli.say_next(screen, other, own)
     return 0
 
 

@@ -15,6 +15,8 @@ from cnn_arch.data.sources import Dataset
 from cnn_arch.evaluation.one_crop import EvalStep, Results, evaluate
 from cnn_arch.evaluation.record import confused, record
 from cnn_arch.report import page, plots
+from cnn_arch.report.text import printable
+from cnn_arch.run_directory import best_epoch
 from cnn_arch.screen import Screen
 
 FILTER_LAYERS = ("conv1", "C1")  # whose kernels are worth a picture
@@ -63,9 +65,26 @@ def evaluate_split(
     names = list(dataset.class_names)
     summary = record(workdir, split, results, source, names, config, step)
     tell_results(split, summary, results, dataset, screen)
-    if skipped:
-        screen.warn(f"{len(skipped)} broken images were skipped: {min(skipped)}, ...")
+    tell_skipped(skipped, screen)
     return summary
+
+
+def tell_skipped(skipped: set[str], screen: Screen) -> None:
+    """Counts the images that could not be read, and names the first."""
+    if skipped:
+        first = printable(min(skipped))
+        screen.warn(f"{len(skipped)} broken images were skipped, {first} the first")
+
+
+def keep_best(workdir: Path, params: Any, batch_stats: Any, screen: Screen) -> None:
+    """Tells which epoch was best, writes its weights and draws its first filters."""
+    epoch, accuracy = best_epoch(workdir)
+    screen.row()
+    screen.say(
+        "best", f"{accuracy:.1f} % val top-1 at epoch {epoch}  ->  checkpoints/best"
+    )
+    save_weights(workdir / "weights_best.npz", params, batch_stats)
+    draw_filters(workdir, params)
 
 
 def tell_results(

@@ -12,10 +12,12 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from cnn_arch.analysis.macs import count_macs
+from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import Dataset, load_dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.models import check_image_size
 from cnn_arch.parallel import mesh as meshes
+from cnn_arch.report import plots
 from cnn_arch.report.text import printable
 from cnn_arch.screen import Screen
 from cnn_arch.training.step import build_model
@@ -94,6 +96,16 @@ def describe_data(dataset: Dataset) -> str:
         f"{names[split]} {len(source):,}" for split, source in dataset.splits.items()
     )
     return f"{printable(dataset.name)}: {sizes}; {len(dataset.class_names):,} classes"
+
+
+def show_batch(
+    workdir: Path, batches: TrainBatches, class_names: tuple[str, ...], screen: Screen
+) -> None:
+    """Draws the first batch, so that a mistake in the data is seen before training."""
+    batch = batches.batch(0)
+    names = [class_names[label] for label in batch["label"]]
+    plots.train_batch(workdir / "plots" / "train_batch.jpg", batch["image"], names)
+    screen.say("look at", f"{workdir}/plots/train_batch.jpg   what the net sees")
 
 
 def open_network(config: ConfigDict, num_classes: int, screen: Screen) -> Any:

@@ -1,6 +1,7 @@
 """Checkpoints that are restored bit for bit, or refused with the name of the array."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,11 @@ class Checkpoints:
     def last_step(self) -> int | None:
         """Returns the newest step."""
         return max(self.steps(), default=None)
+
+    def saved_at(self, step: int) -> str:
+        """Returns the time of day, such as 14:02, at which a step was saved."""
+        seconds = step_folders.find_steps(self.directory)[step].stat().st_mtime
+        return time.strftime("%H:%M", time.localtime(seconds))
 
     def best_step(self) -> int | None:
         """Returns the step of least validation error, the last of equals."""

@@ -69,6 +69,7 @@ def make_train_step(
     config: ConfigDict,
     model: Any,
     optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
     mesh: Mesh,
 ) -> TrainStep:
     """Returns the jitted ``train_step(state, batch) -> (state, metrics)``.
@@ -76,7 +77,7 @@ def make_train_step(
     The state is donated. A batch holds ``image`` uint8 [B, H, W, C] and ``label``
     int32 [B], split over the mesh axis "data". Metrics are float32 scalars over the
     whole batch: ``loss`` in nats, ``top1_error`` in percent, ``gradient_norm`` before
-    weight decay.
+    weight decay, and the ``learning_rate`` of this step.
     """
     global_statistics = config.batch_norm_statistics == "global"
 
@@ -105,6 +106,7 @@ def make_train_step(
             "loss": loss,
             "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
             "gradient_norm": optax.tree.norm(grads),
+            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
         }
         state = TrainState(
             step=state.step + 1,

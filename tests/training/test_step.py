@@ -31,11 +31,12 @@ def train(config, num_devices, num_steps=1):
     """Returns the state and the metrics after some steps on some devices."""
     mesh = make_mesh(num_devices, 1)
     model = step.build_model(config, 10).clone(depth=8)  # compiles in a second
-    sgd = optimizer.make_optimizer(config, optimizer.make_schedule(config, 100))
+    schedule = optimizer.make_schedule(config, 100)
+    sgd = optimizer.make_optimizer(config, schedule)
     state = jax.jit(
         lambda: step.init_state(config, model, sgd), out_shardings=replicated(mesh)
     )()
-    train_step = step.make_train_step(config, model, sgd, mesh)
+    train_step = step.make_train_step(config, model, sgd, schedule, mesh)
     metrics = {}
     for _ in range(num_steps):
         state, metrics = train_step(state, put_batch(make_batch(), mesh))
@@ -106,7 +107,8 @@ def test_one_step_by_hand():
     assert greatest_difference(trained.params, params) < 1e-4
     assert greatest_difference(trained.batch_stats, batch_stats) < 1e-4
     assert trained.step == 2
-    assert set(metrics) == {"loss", "top1_error", "gradient_norm"}
+    assert set(metrics) == {"loss", "top1_error", "gradient_norm", "learning_rate"}
+    np.testing.assert_allclose(metrics["learning_rate"], rate, rtol=1e-6)
 
 
 def test_normalise():
