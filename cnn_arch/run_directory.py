@@ -139,11 +139,11 @@ def eval_command(workdir: Path, *words: str) -> str:
 def describe_recipe(config: ConfigDict) -> str:
     """Writes the recipe in one line."""
     optim = config.optim
-    decay = f", decay {optim.weight_decay:g}" if optim.weight_decay else ""
+    decay = f", L2 {optim.weight_decay:g}" if optim.weight_decay else ""
     return (
         f"{config.epochs:g} epochs, batch {config.batch_size}, sgd momentum "
         f"{optim.momentum:g}, lr {optim.learning_rate:g} {optim.schedule}{decay}, "
-        f"{config.precision}, seed {config.seed}"
+        f"seed {config.seed}"
     )
 
 

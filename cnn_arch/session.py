@@ -48,7 +48,8 @@ def open_devices(
         config.batch_size += -config.batch_size % mesh.shape["data"]
     meshes.check_batch_size(config.batch_size, mesh)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    screen.say("device", meshes.describe(mesh) + ("   (no GPU used)" if on_cpu else ""))
+    note = "   (no GPU used)" if on_cpu else ""
+    screen.say("device", f"{meshes.describe(mesh)}, {config.precision}{note}")
     if warning := meshes.unused_gpu(mesh):
         screen.warn(warning)
     return mesh
