@@ -95,6 +95,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         mesh=mesh,
         batches=batches,
         validation=dataset.splits["validation"],
+        num_classes=len(dataset.class_names),
         train_step=train_step,
         eval_step=eval_step,
         checkpoints=checkpoints,

@@ -70,24 +70,26 @@ def open_data(config: ConfigDict, screen: Screen) -> Dataset:
     )
     dataset = load_dataset(data)
     screen.say("data", describe_data(dataset))
-    counts = Counter(dataset.splits["train"].labels.tolist())
-    (largest, most), (smallest, least) = (
-        counts.most_common()[0],
-        counts.most_common()[-1],
+    if data.source == "folder":  # the sets of TFDS are known, and slow to count
+        _tell_balance(dataset, screen)
+    return dataset
+
+
+def _tell_balance(dataset: Dataset, screen: Screen) -> None:
+    """Names the largest and the smallest class of the training split."""
+    counts = Counter(dataset.splits["train"].labels.tolist()).most_common()
+    (largest, most), (smallest, least) = counts[0], counts[-1]
+    names = [printable(name, 20) for name in dataset.class_names]
+    screen.say(
+        "",
+        f"largest class {names[largest]} ({most:,}), "
+        f"smallest {names[smallest]} ({least:,})",
     )
-    names = [printable(name, 30) for name in dataset.class_names]
-    if data.source == "folder":
-        screen.say(
-            "",
-            f"largest class {names[largest]} ({most:,}), "
-            f"smallest {names[smallest]} ({least:,})",
-        )
     if most > UNBALANCED * least:
         screen.warn(
             f"{names[largest]} has {most / least:.0f} times the images of "
             f"{names[smallest]}: a small class may be ignored"
         )
-    return dataset
 
 
 def describe_data(dataset: Dataset) -> str:

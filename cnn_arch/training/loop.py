@@ -44,6 +44,7 @@ class Job:
       mesh: the devices.
       batches: to train on.
       validation: the split that chooses the best checkpoint.
+      num_classes: of the data.
       train_step: compiled.
       eval_step: compiled.
       checkpoints: of the run.
@@ -56,6 +57,7 @@ class Job:
     mesh: Mesh
     batches: TrainBatches
     validation: Source
+    num_classes: int
     train_step: TrainStep
     eval_step: EvalStep
     checkpoints: Checkpoints
@@ -199,7 +201,7 @@ def _advise(job: Job, rows: list[dict[str, Any]], wait_seconds: float) -> None:
             f"the network waits for its images {100 * share:.0f} % of the time; "
             "smaller files or more processor cores would help"
         )
-    guessing = math.log(len(set(job.validation.labels.tolist())))
+    guessing = math.log(job.num_classes)
     if len(rows) == NUM_EPOCHS_TO_LEARN and rows[-1]["train_loss"] > 0.99 * guessing:
         job.screen.warn(
             f"after {len(rows)} epochs the loss is still that of guessing "
