@@ -12,12 +12,12 @@ def get_config(data: str = "mnist5k"):
     """Returns the recipe; ``data`` is what follows the colon."""
     config = base.get_config()
     config.model.name = "lenet5"
-    config.batch_size = 128  # ours; the paper updates after every image
+    config.batch_size = 64  # ours; the paper updates after every image
     config.epochs = 60.0  # ours: 3,500 digits; the paper makes 20 passes over 60,000
-    config.optim.learning_rate = 0.1  # ours, chosen on the validation digits
+    config.optim.learning_rate = 0.05  # ours, chosen on the validation digits
     config.optim.schedule = "cosine"  # ours; the paper's table falls step by step
     config.optim.momentum = 0.9  # ours
-    config.optim.weight_decay = 0.0  # the paper has none
+    config.optim.weight_decay = 5e-4  # ours, so chosen; the paper has none
     base.use_data(
         config,
         data,

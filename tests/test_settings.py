@@ -73,7 +73,7 @@ L = "--config=configs/lenet5.py"
         (
             [L, "--config.batchsize=64"],
             "--config.batchsize=64: configs/lenet5.py has no such setting; did you "
-            "mean --config.batch_size (now 128)?",
+            "mean --config.batch_size (now 64)?",
         ),
         (
             [L, "--config.num_threads=2"],

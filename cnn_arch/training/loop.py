@@ -29,7 +29,7 @@ from cnn_arch.training.step import TrainStep
 from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
 
 MAX_WAIT_SHARE = 0.2  # of an epoch: more waiting for images is worth a warning
-NUM_EPOCHS_TO_LEARN = 3  # after which a loss of guessing is worth one
+NUM_EPOCHS_TO_LEARN = 5  # after which a loss of guessing is worth one
 STEPS_AHEAD = 2  # steps that the device has waiting while a metric is read
 
 
