@@ -138,9 +138,9 @@ def test_report_counts_the_mistakes_of_each_class(workdir):
     ]
 
 
-def test_report_marks_the_first_epoch_with_the_least_error(workdir):
+def test_report_marks_the_last_epoch_with_the_least_error(workdir):
     rows = [row for row in report(workdir).rows if row[0] in ("1", "2", "3")]
-    assert [row[4] for row in rows] == ["50.00", "20.00 *", "20.00"]
+    assert [row[4] for row in rows] == ["50.00", "20.00", "20.00 *"]
     assert rows[2][3] == "-"  # no validation loss in the file
     assert rows[0][7] == "11,000"
 

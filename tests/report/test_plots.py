@@ -97,8 +97,8 @@ def test_curves_draw_the_numbers_and_mark_the_least_error(drawn, tmp_path):
     np.testing.assert_array_equal(train.get_ydata(), [2.5, 1.5, np.nan, 0.5])
     validation, star = error.lines
     np.testing.assert_array_equal(validation.get_ydata(), [40, 12.5, 12.5, 13])
-    assert (star.get_xdata().item(), star.get_ydata().item()) == (2, 12.5)
-    assert star.get_label() == "best: 12.50 % at epoch 2"
+    assert (star.get_xdata().item(), star.get_ydata().item()) == (3, 12.5)
+    assert star.get_label() == "best: 12.50 % at epoch 3"
     assert not rate.lines
 
 
