@@ -24,8 +24,8 @@ from cnn_arch.report.text import printable
 from cnn_arch.screen import Screen
 from cnn_arch.training.step import build_model
 
-# XLA's own CPU convolutions are two to three times slower (ResNet-20 and LeNet-5 steps
-# here). Not set where the user has set flags.
+# Without them a step of ResNet-20 or LeNet-5 takes about twice as long. Not set where
+# the user has set flags.
 CPU_FLAGS = "--xla_cpu_use_onednn=true --xla_cpu_experimental_onednn_custom_call=true"
 CACHE_BYTES = 2 * 2**30  # of compiled programs; the oldest go first
 UNBALANCED = 20  # largest class to smallest, from which on a warning is due

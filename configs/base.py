@@ -29,7 +29,6 @@ def get_config() -> ConfigDict:
     config.optim.factor = 0.1  # step: by this
     config.optim.warmup_epochs = 0.0  # linear, from zero
     config.optim.momentum = 0.9
-    config.optim.nesterov = False
     config.optim.weight_decay = 0.0  # L2, added to the gradient before momentum
     config.optim.decay = "all"  # parameters that decay: all | kernels
 

@@ -55,5 +55,5 @@ def make_optimizer(
     decayed = optax.add_decayed_weights(
         optim.weight_decay, mask=lambda params: decay_mask(params, optim.decay)
     )
-    sgd = optax.sgd(schedule, momentum=optim.momentum, nesterov=optim.nesterov)
+    sgd = optax.sgd(schedule, momentum=optim.momentum)
     return optax.chain(decayed, sgd) if optim.weight_decay else sgd
