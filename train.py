@@ -60,7 +60,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
     options.crash_folder = workdir
     screen.log_to(workdir / "log.txt")
-    session.show_batch(workdir, batches, dataset.class_names, screen)
+    session.show_batch(workdir, batches, dataset.class_names, config, screen)
 
     def fresh_state():
         return step.init_state(config, model, sgd)

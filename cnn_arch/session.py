@@ -9,11 +9,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from cnn_arch.analysis.macs import count_macs
+from cnn_arch.data.device import augment
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import Dataset, load_dataset
 from cnn_arch.errors import UsageError
@@ -22,7 +24,7 @@ from cnn_arch.parallel import mesh as meshes
 from cnn_arch.report import plots
 from cnn_arch.report.text import printable
 from cnn_arch.screen import Screen
-from cnn_arch.training.step import build_model
+from cnn_arch.training.step import AUGMENTATION, build_model, step_key
 
 # Without them a step of ResNet-20 or LeNet-5 takes about twice as long. Not set where
 # the user has set flags.
@@ -109,12 +111,18 @@ def describe_data(dataset: Dataset) -> str:
 
 
 def show_batch(
-    workdir: Path, batches: TrainBatches, class_names: tuple[str, ...], screen: Screen
+    workdir: Path,
+    batches: TrainBatches,
+    class_names: tuple[str, ...],
+    config: ConfigDict,
+    screen: Screen,
 ) -> None:
     """Draws the first batch, so that a mistake in the data is seen before training."""
     batch = batches.batch(0)
+    key = step_key(config.seed, 0, AUGMENTATION)
+    image = jax.jit(lambda image: augment(image, key, config.data))(batch["image"])
     names = [class_names[label] for label in batch["label"]]
-    plots.train_batch(workdir / "plots" / "train_batch.jpg", batch["image"], names)
+    plots.train_batch(workdir / "plots" / "train_batch.jpg", np.asarray(image), names)
     screen.say("look at", f"{workdir}/plots/train_batch.jpg   what the net sees")
 
 

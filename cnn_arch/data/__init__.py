@@ -1,4 +1,4 @@
-"""From image files to uint8 batches: `sources` finds the data, `loading` serves it."""
+"""From files to batches: `sources` finds, `loading` serves, `device` augments."""
 
 import os
 

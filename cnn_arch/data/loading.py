@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 import numpy as np
 
 from cnn_arch.data import transforms
+from cnn_arch.data.device import WHOLE_CROPS
 from cnn_arch.data.pictures import check_view, evaluation_view
 from cnn_arch.data.sources import (
     ArraySource,
@@ -18,7 +19,6 @@ from cnn_arch.errors import RunError, UsageError
 
 Batch = dict[str, np.ndarray]
 
-WHOLE_CROPS = ("none", "pad_crop", "affine")  # what they start from is not random
 TRAIN_CROPS = (*WHOLE_CROPS, "random_resized_crop", "scale_jitter_crop")
 # The first number of a random stream after the seed: what it is for.
 ORDER, AUGMENTATION = 0, 1
@@ -89,7 +89,7 @@ class TrainBatches:
         self.skipped = set() if skipped is None else skipped
 
     def batch(self, step: int) -> Batch:
-        """Makes this process's part of the batch of a step.
+        """Makes this process's part of the batch of a step, for ``device.augment``.
 
         Returns:
           "image" uint8 [B / process_count, image_size, image_size, channels] and
@@ -104,12 +104,9 @@ class TrainBatches:
         uniforms = generator.random(shape)[self._rows]
 
         images, labels = self._views(indices, uniforms)
-        if data.train_crop == "pad_crop":
-            padding = data.crop_padding
-            images = transforms.pad_crop(images, uniforms[:, :2], padding=padding)
-        elif data.train_crop == "affine":
+        if data.train_crop == "affine":
             images = transforms.affine(images, uniforms[:, :6])
-        if data.flip:
+        if data.flip and data.train_crop not in WHOLE_CROPS:
             images = transforms.flip(images, uniforms[:, -1])
         return {"image": images, "label": labels}
 

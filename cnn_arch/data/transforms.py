@@ -179,24 +179,6 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
 # Training, a batch of equal images [B, height, width, channels] at a time.
 
 
-def pad_crop(images: np.ndarray, uniforms: np.ndarray, *, padding: int) -> np.ndarray:
-    """Shifts each image by up to `padding` px each way; zeros come in at the edges.
-
-    Args:
-      images: uint8 [B, height, width, channels].
-      uniforms: float [B, 2]: vertical and horizontal offset.
-      padding: zeros added on each side before the crop, px.
-    """
-    height, width = images.shape[1:3]
-    margins = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    padded = np.pad(images, margins)
-    cropped = np.empty_like(images)
-    offsets = (uniforms * (2 * padding + 1)).astype(int)
-    for i, (top, left) in enumerate(offsets):
-        cropped[i] = padded[i, top : top + height, left : left + width]
-    return cropped
-
-
 def affine(images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """Distorts each image a little, as LeCun et al. 1998, Section III.C, describe.
 

@@ -11,12 +11,12 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from cnn_arch.data.device import normalise
 from cnn_arch.data.loading import evaluation_batches
 from cnn_arch.data.sources import Source
 from cnn_arch.errors import RunError
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.training.losses import cross_entropy
-from cnn_arch.training.step import normalise
 
 # eval_step(params, batch_stats, batch) -> per-example arrays
 EvalStep = Callable[[Any, Any, dict[str, jax.Array]], dict[str, jax.Array]]

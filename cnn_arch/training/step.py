@@ -4,7 +4,7 @@ The whole step is one ``jax.shard_map`` inside one ``jax.jit``: the code below s
 own share of the batch, and what crosses devices is written out (``pmean``, ``psum``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from cnn_arch.data.device import augment, normalise
 from cnn_arch.models import create_model, init_variables
 from cnn_arch.training.losses import cross_entropy
 from cnn_arch.training.state import TrainState
@@ -23,13 +24,8 @@ Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
-
-def normalise(
-    image: jax.Array, mean: Sequence[float], std: Sequence[float]
-) -> jax.Array:
-    """Returns (image - mean) / std, float32, of a uint8 image [..., C]."""
-    image = image.astype(jnp.float32)
-    return (image - jnp.array(mean)) * (1 / jnp.array(std))
+# What a step draws random numbers for.
+AUGMENTATION, DROPOUT = 0, 1
 
 
 def build_model(config: ConfigDict, num_classes: int):
@@ -65,6 +61,12 @@ def init_state(
     )
 
 
+def step_key(seed: int, step: jax.Array | int, purpose: int) -> jax.Array:
+    """Returns the random key of a step: for ``AUGMENTATION`` or for ``DROPOUT``."""
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.random.fold_in(key, purpose)
+
+
 def make_train_step(
     config: ConfigDict,
     model: Any,
@@ -82,14 +84,17 @@ def make_train_step(
     global_statistics = config.batch_norm_statistics == "global"
 
     def loss_and_outputs(params: Any, state: TrainState, batch: Batch):
-        key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-        key = jax.random.fold_in(key, lax.axis_index("data"))
+        device = lax.axis_index("data")
+        key = step_key(config.seed, state.step, AUGMENTATION)
+        first_row = device * len(batch["image"])
+        image = augment(batch["image"], key, config.data, first_row)
+        key = step_key(config.seed, state.step, DROPOUT)
         logits, updates = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
-            normalise(batch["image"], config.data.mean, config.data.std),
+            normalise(image, config.data.mean, config.data.std),
             train=True,
             mutable=["batch_stats"],
-            rngs={"dropout": key},
+            rngs={"dropout": jax.random.fold_in(key, device)},
         )
         losses = cross_entropy(logits, batch["label"], config.label_smoothing)
         return losses.mean(), (logits, updates.get("batch_stats", {}))

@@ -209,19 +209,6 @@ def test_scale_jitter_crop():
     np.testing.assert_array_equal(high, cv2.resize(image, (40, 60))[-16:, -16:])
 
 
-def test_pad_crop():
-    images = random_image(3, 8, 8, 3)
-    uniforms = np.array([[0.5, 0.5], [0, 0.99], [0.99, 0.5]])
-    cropped = transforms.pad_crop(images, uniforms, padding=2)
-    np.testing.assert_array_equal(cropped[0], images[0])
-    expected = np.zeros((8, 8, 3), np.uint8)
-    expected[2:, :-2] = images[1][:-2, 2:]  # down by 2, left by 2
-    np.testing.assert_array_equal(cropped[1], expected)
-    expected[:] = 0
-    expected[:-2] = images[2][2:]
-    np.testing.assert_array_equal(cropped[2], expected)
-
-
 def test_affine():
     images = random_image(3, 12, 12, 1)
     uniforms = np.full((3, 6), 0.5)

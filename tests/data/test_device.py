@@ -1,0 +1,86 @@
+"""Augmentation on the device, beside NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnn_arch.data import device
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+
+
+def test_pad_crop(image):
+    uniforms = jnp.array([[0.5, 0.5], [0, 0.99], [0.99, 0.5]])
+    cropped = device.pad_crop(jnp.array(image[:3]), uniforms, 2)
+    np.testing.assert_array_equal(cropped[0], image[0])
+    expected = np.zeros((8, 8, 3), np.uint8)
+    expected[2:, :-2] = image[1][:-2, 2:]  # down by 2, left by 2
+    np.testing.assert_array_equal(cropped[1], expected)
+    expected[:] = 0
+    expected[:-2] = image[2][2:]
+    np.testing.assert_array_equal(cropped[2], expected)
+
+
+def test_flip(image):
+    flipped = device.flip(jnp.array(image[:2]), jnp.array([0.49, 0.5]))
+    np.testing.assert_array_equal(flipped[0], image[0][:, ::-1])
+    np.testing.assert_array_equal(flipped[1], image[1])
+
+
+def test_augment_draws_every_place_and_mirrors_half(image, data_config):
+    data = data_config(train_crop="pad_crop", crop_padding=1, flip=True)
+    padded = np.pad(image, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    views = {
+        (top, left, mirrored): padded[:, top : top + 8, left : left + 8][
+            :, :, :: -1 if mirrored else 1
+        ]
+        for top in range(3)
+        for left in range(3)
+        for mirrored in (False, True)
+    }
+    counts = dict.fromkeys(views, 0)
+    augment = jax.jit(lambda key: device.augment(jnp.array(image), key, data))
+    for step in range(45):
+        augmented = augment(jax.random.key(step))
+        assert augmented.dtype == jnp.uint8
+        found = 0
+        for view, expected in views.items():
+            equal = (augmented == expected).all((1, 2, 3)).sum()
+            counts[view] += equal
+            found += equal
+        assert found == 40
+    # 1,800 draws of 18 views: 100 each, standard deviation 9.7.
+    assert 60 < min(counts.values()) and max(counts.values()) < 140
+
+
+def test_augment_is_the_same_on_any_number_of_devices(image, data_config):
+    data = data_config(train_crop="pad_crop", crop_padding=2, flip=True)
+    key = jax.random.key(3)
+    whole = device.augment(jnp.array(image), key, data)
+    parts = [
+        device.augment(jnp.array(image[row : row + 10]), key, data, row)
+        for row in range(0, 40, 10)
+    ]
+    np.testing.assert_array_equal(whole, np.concatenate(parts))
+    other = device.augment(jnp.array(image), jax.random.key(4), data)
+    assert (whole != other).any()
+
+
+@pytest.mark.parametrize("crop", ["random_resized_crop", "scale_jitter_crop"])
+def test_images_cut_on_the_host_are_left_as_they_are(image, data_config, crop):
+    data = data_config(train_crop=crop, flip=True)
+    augmented = device.augment(jnp.array(image), jax.random.key(0), data)
+    np.testing.assert_array_equal(augmented, image)
+
+
+def test_normalise():
+    image = jnp.array([[[[0, 128, 255]]]], jnp.uint8)
+    np.testing.assert_allclose(
+        device.normalise(image, (10.0, 20.0, 30.0), (2.0, 4.0, 5.0)),
+        [[[[-5.0, 27.0, 45.0]]]],
+        rtol=1e-6,
+    )
