@@ -35,6 +35,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch import finish, session
     from cnn_arch.data.loading import TrainBatches
     from cnn_arch.evaluation.one_crop import make_eval_step
+    from cnn_arch.models import INIT_OPTIONS
     from cnn_arch.parallel.mesh import describe, replicated
     from cnn_arch.training import loop, optimizer, step
     from cnn_arch.training.checkpoint import Checkpoints
@@ -69,7 +70,9 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
     state = checkpoints.restore(shapes)
     if state is None:
-        state = jax.jit(fresh_state, out_shardings=replicated(mesh))()
+        state = jax.jit(
+            fresh_state, out_shardings=replicated(mesh), compiler_options=INIT_OPTIONS
+        )()
     else:
         epoch = int(state.step) / batches.steps_per_epoch
         at = checkpoints.saved_at(int(state.step))

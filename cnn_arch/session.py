@@ -140,11 +140,17 @@ def describe_network(config: ConfigDict, model: Any) -> str:
     variables = jax.eval_shape(
         lambda key: model.init(key, image, train=False), jax.random.key(0)
     )
-    num_params = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    num_params = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(layer))
+        for name, layer in variables["params"].items()
+    }
+    in_aux = sum(num for name, num in num_params.items() if name.startswith("aux"))
+    num = sum(num_params.values()) - in_aux
+    heads = f", {in_aux:,} more in auxiliary heads" if in_aux else ""
     macs = count_macs(model, data.image_size, data.channels)
     return (
-        f"{config.model.name}: {num_params:,} parameters "
-        f"({4 * num_params / 2**20:.2f} MiB), {macs / 1e6:,.2f} MMAC an image"
+        f"{config.model.name}: {num:,} parameters ({4 * num / 2**20:.2f} MiB){heads}, "
+        f"{macs / 1e6:,.2f} MMAC an image"
     )
 
 

@@ -42,6 +42,7 @@ RULES: dict[str, Rule] = {
     "batch_size": at_least(1),
     "epochs": above(0),
     "label_smoothing": SHARE,
+    "aux_weight": at_least(0),
     "precision": one_of("float32", "bfloat16"),
     "batch_norm_statistics": one_of("global", "per_device"),
     "optim.learning_rate": above(0),

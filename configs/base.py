@@ -15,6 +15,7 @@ def get_config() -> ConfigDict:
     config.batch_size = 128  # images in a step, all devices together
     config.epochs = 90.0  # passes over the training images
     config.label_smoothing = 0.0  # share of the target spread over all classes
+    config.aux_weight = 0.3  # of each auxiliary head's loss, in networks that have them
     config.precision = "float32"  # of activations: float32 | bfloat16
     config.batch_norm_statistics = "global"  # over the batch: global | per_device
 

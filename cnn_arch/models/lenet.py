@@ -1,21 +1,28 @@
-"""LeNet-5.
+"""LeNet-5, and the modern form of it that lectures show.
 
 Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document
 Recognition", Proceedings of the IEEE 86(11), 1998, Section II.B.
 http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
 
-Deviation: the output layer is a dense layer for a softmax (850 parameters at 10
-classes) in place of Euclidean distances to fixed 7x12 bitmaps of the characters (no
-trained parameters). All layers before it have the paper's 60,000 parameters.
+Deviation of ``LeNet5``: the output layer is a dense layer for a softmax (850 parameters
+at 10 classes) in place of Euclidean distances to fixed 7x12 bitmaps of the characters
+(no trained parameters). All layers before it have the paper's 60,000 parameters.
+
+``LeNet`` is the network of A. Zhang et al., "Dive into Deep Learning", Section 7.6
+(https://d2l.ai): dense connections in the second convolution, means in place of trained
+subsampling, sigmoids, Glorot's initialisation.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+
+from cnn_arch.models.layers import AvgPool, Conv, Dense
 
 # Table I: for each of the 16 maps of C3, the maps of S2 that it sees.
 C3_INPUTS = (
@@ -94,14 +101,41 @@ class LeNet5(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        options = {"kernel_init": uniform_by_fan_in, "dtype": self.dtype}
-        x = nn.Conv(6, (5, 5), padding="VALID", name="C1", **options)(x)
-        x = squash(x)  # [B, 28, 28, 6]
+        options: dict[str, Any] = {
+            "kernel_init": uniform_by_fan_in,
+            "dtype": self.dtype,
+        }
+        conv = partial(Conv, kernel_size=5, padding=0, activation=squash, **options)
+        x = conv(6, name="C1")(x)  # [B, 28, 28, 6]
         x = squash(Subsampling(self.dtype, name="S2")(x))  # [B, 14, 14, 6]
         x = squash(TableConv(self.dtype, name="C3")(x))  # [B, 10, 10, 16]
         x = squash(Subsampling(self.dtype, name="S4")(x))  # [B, 5, 5, 16]
-        x = nn.Conv(120, (5, 5), padding="VALID", name="C5", **options)(x)
-        x = squash(x).reshape(x.shape[0], -1)  # [B, 120]
-        x = squash(nn.Dense(84, name="F6", **options)(x))
-        x = nn.Dense(self.num_classes, name="output", **options)(x)
-        return x.astype(jnp.float32)
+        x = conv(120, name="C5")(x)  # [B, 1, 1, 120]
+        x = Dense(84, squash, name="F6", **options)(x.reshape(x.shape[0], -1))
+        return Dense(self.num_classes, kernel_init=uniform_by_fan_in, name="output")(x)
+
+
+class LeNet(nn.Module):
+    """Maps images [B, 28, 28, C] to logits [B, num_classes]: 61,706 parameters."""
+
+    num_classes: int = 10
+    dtype: Any = jnp.float32  # of activations; parameters stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        init = nn.initializers.glorot_uniform()
+        options: dict[str, Any] = {
+            "activation": nn.sigmoid,
+            "kernel_init": init,
+            "dtype": self.dtype,
+        }
+        x = Conv(6, 5, padding=2, name="conv1", **options)(x)  # [B, 28, 28, 6]
+        x = AvgPool(2, 2, name="pool1")(x)  # [B, 14, 14, 6]
+        x = Conv(16, 5, padding=0, name="conv2", **options)(x)  # [B, 10, 10, 16]
+        x = AvgPool(2, 2, name="pool2")(x)  # [B, 5, 5, 16]
+        x = x.reshape(x.shape[0], -1)
+        x = Dense(120, name="fc1", **options)(x)
+        x = Dense(84, name="fc2", **options)(x).astype(jnp.float32)
+        return Dense(self.num_classes, kernel_init=options["kernel_init"], name="fc3")(
+            x
+        )

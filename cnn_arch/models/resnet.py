@@ -4,7 +4,8 @@ K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
 CVPR 2016. https://arxiv.org/abs/1512.03385
 
 A stage's first convolution halves the map: in a bottleneck that is the first 1x1, as in
-the paper, not the 3x3 (that later variant goes by the name v1.5).
+the paper. The later variant by the name v1.5 halves the map in the 3x3 instead, and so
+does torchvision: its ``resnet50`` is ``resnet50_v1_5`` here.
 
 Deviations: BatchNorm's statistics at test time are running averages (the authors
 averaged them over a large batch after training).
@@ -18,9 +19,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-# Section 3.4: initialised as in He et al. 2015, "Delving Deep into Rectifiers": a
-# normal distribution of variance 2 / fan-in, not truncated.
-he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+from cnn_arch.models.layers import (
+    Conv,
+    ConvMaker,
+    Dense,
+    GlobalAvgPool,
+    MaxPool,
+    batch_norm,
+)
 
 # Table 1: the number of blocks in conv2_x to conv5_x.
 STAGE_SIZES = {
@@ -37,7 +43,7 @@ def shortcut(
     x: jax.Array,
     width: int,
     stride: int,
-    conv: Callable[..., nn.Module],
+    conv: ConvMaker,
     norm: Callable[..., nn.Module],
 ) -> jax.Array:
     """Brings a block's input [B, H, W, C] to [B, H/stride, W/stride, width].
@@ -53,7 +59,7 @@ def shortcut(
     """
     changes = stride != 1 or x.shape[-1] != width
     if option == "C" or (option == "B" and changes):
-        x = conv(width, (1, 1), strides=stride, name="shortcut")(x)
+        x = conv(width, 1, stride=stride, padding=0, name="shortcut")(x)
         return norm(name="shortcut_bn")(x)
     if changes:
         x = x[:, ::stride, ::stride]
@@ -67,13 +73,13 @@ class BasicBlock(nn.Module):
     width: int
     stride: int
     option: str  # A, B, C (Section 4.1), or "none": a plain net
-    conv: Callable[..., nn.Module]
+    conv: ConvMaker
     norm: Callable[..., nn.Module]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv3x3 = partial(self.conv, self.width, (3, 3), padding=1)
-        y = conv3x3(strides=self.stride, name="conv1")(x)
+        conv3x3 = partial(self.conv, self.width, 3, padding=1)
+        y = conv3x3(stride=self.stride, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
         y = self.norm(name="bn2")(conv3x3(name="conv2")(y))
         if self.option != "none":
@@ -87,35 +93,23 @@ class Bottleneck(nn.Module):
     width: int
     stride: int
     option: str  # A, B, C (Section 4.1), or "none": a plain net
-    conv: Callable[..., nn.Module]
+    conv: ConvMaker
     norm: Callable[..., nn.Module]
+    stride_in_3x3: bool = False  # v1.5
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = self.conv(self.width, (1, 1), strides=self.stride, name="conv1")(x)
+        first, second = (1, self.stride) if self.stride_in_3x3 else (self.stride, 1)
+        y = self.conv(self.width, 1, stride=first, padding=0, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
-        y = self.conv(self.width, (3, 3), padding=1, name="conv2")(y)
+        y = self.conv(self.width, 3, stride=second, padding=1, name="conv2")(y)
         y = nn.relu(self.norm(name="bn2")(y))
-        y = self.norm(name="bn3")(self.conv(4 * self.width, (1, 1), name="conv3")(y))
+        y = self.norm(name="bn3")(self.conv(4 * self.width, 1, name="conv3")(y))
         if self.option != "none":
             y += shortcut(
                 self.option, x, 4 * self.width, self.stride, self.conv, self.norm
             )
         return nn.relu(y)
-
-
-def layers(dtype: Any, batch_norm_axis: str | None, train: bool):
-    """Returns what makes a convolution (no bias: BatchNorm has one) and a BatchNorm."""
-    conv = partial(nn.Conv, use_bias=False, kernel_init=he_normal, dtype=dtype)
-    norm = partial(
-        nn.BatchNorm,
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=1e-5,
-        axis_name=batch_norm_axis,
-        dtype=dtype,
-    )
-    return conv, norm
 
 
 class ResNet(nn.Module):
@@ -130,11 +124,11 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        conv, norm = layers(self.dtype, self.batch_norm_axis, train)
-        x = conv(64, (7, 7), strides=2, padding=3, name="conv1")(x)
+        conv = partial(Conv, use_bias=False, dtype=self.dtype)  # BatchNorm has one
+        norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
+        x = conv(64, 7, stride=2, padding=3, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))  # [B, 112, 112, 64]
-        border: Any = ((1, 1), (1, 1))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=border)
+        x = MaxPool(3, 2, padding=1, name="pool1")(x)
         for stage, size in enumerate(self.stage_sizes, start=2):  # 56, 28, 14, 7
             for index in range(1, size + 1):
                 x = self.block(
@@ -145,9 +139,8 @@ class ResNet(nn.Module):
                     norm=norm,
                     name=f"conv{stage}_{index}",
                 )(x)
-        x = x.mean(axis=(1, 2))  # [B, 512], or 2048 with bottlenecks
-        dense = nn.Dense(self.num_classes, kernel_init=he_normal, name="fc")
-        return dense(x.astype(jnp.float32))
+        x = GlobalAvgPool(name="pool5")(x)  # [B, 512], or 2048 with bottlenecks
+        return Dense(self.num_classes, name="fc")(x)
 
 
 class CifarResNet(nn.Module):
@@ -161,8 +154,9 @@ class CifarResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        conv, norm = layers(self.dtype, self.batch_norm_axis, train)
-        x = conv(16, (3, 3), padding=1, name="conv1")(x)
+        conv = partial(Conv, use_bias=False, dtype=self.dtype)  # BatchNorm has one
+        norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
+        x = conv(16, 3, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))  # [B, 32, 32, 16]
         for stage, width in enumerate((16, 32, 64), start=2):  # 32, 16, 8
             for index in range(1, (self.depth - 2) // 6 + 1):
@@ -174,12 +168,21 @@ class CifarResNet(nn.Module):
                     norm=norm,
                     name=f"conv{stage}_{index}",
                 )(x)
-        x = x.mean(axis=(1, 2))  # [B, 64]
-        dense = nn.Dense(self.num_classes, kernel_init=he_normal, name="fc")
-        return dense(x.astype(jnp.float32))
+        x = GlobalAvgPool(name="pool")(x)  # [B, 64]
+        return Dense(self.num_classes, name="fc")(x)
 
 
 def resnet(depth: int, **fields: Any) -> ResNet:
     """Makes the network of Table 1 with 18, 34, 50, 101 or 152 layers."""
     block = BasicBlock if depth < 50 else Bottleneck
-    return ResNet(stage_sizes=STAGE_SIZES[depth], block=block, **fields)
+    return ResNet(STAGE_SIZES[depth], block, **fields)
+
+
+def resnet_v1_5(depth: int, **fields: Any) -> ResNet:
+    """Makes the network with 50, 101 or 152 layers that halves maps in the 3x3.
+
+    S. Gross, M. Wilber, "Training and investigating Residual Nets", 2016.
+    http://torch.ch/blog/2016/02/04/resnets.html
+    """
+    block = partial(Bottleneck, stride_in_3x3=True)
+    return ResNet(STAGE_SIZES[depth], block, **fields)

@@ -78,8 +78,9 @@ def make_train_step(
 
     The state is donated. A batch holds ``image`` uint8 [B, H, W, C] and ``label``
     int32 [B], split over the mesh axis "data". Metrics are float32 scalars over the
-    whole batch: ``loss`` in nats, ``top1_error`` in percent, ``gradient_norm`` before
-    weight decay, and the ``learning_rate`` of this step.
+    whole batch: ``loss`` in nats, without that of auxiliary heads, ``top1_error`` in
+    percent, ``gradient_norm`` before weight decay, and the ``learning_rate`` of this
+    step.
     """
     global_statistics = config.batch_norm_statistics == "global"
 
@@ -93,15 +94,23 @@ def make_train_step(
             {"params": params, "batch_stats": state.batch_stats},
             normalise(image, config.data.mean, config.data.std),
             train=True,
-            mutable=["batch_stats"],
+            mutable=["batch_stats", "aux_logits"],
             rngs={"dropout": jax.random.fold_in(key, device)},
         )
-        losses = cross_entropy(logits, batch["label"], config.label_smoothing)
-        return losses.mean(), (logits, updates.get("batch_stats", {}))
+
+        def loss_of(logits: jax.Array) -> jax.Array:
+            smoothing = config.label_smoothing
+            return cross_entropy(logits, batch["label"], smoothing).mean()
+
+        loss = loss_of(logits)
+        aux_logits = jax.tree.leaves(updates.get("aux_logits", {}))
+        total = loss + config.aux_weight * sum(map(loss_of, aux_logits))
+        return total, (loss, logits, updates.get("batch_stats", {}))
 
     def device_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)
-        (loss, (logits, batch_stats)), grads = gradient(state.params, state, batch)
+        (_, outputs), grads = gradient(state.params, state, batch)
+        loss, logits, batch_stats = outputs
         loss, grads = lax.pmean((loss, grads), "data")
         if not global_statistics:  # each device has its own; keep their mean
             batch_stats = lax.pmean(batch_stats, "data")

@@ -1,0 +1,59 @@
+"""AlexNet.
+
+A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convolutional
+Neural Networks", NIPS 2012.
+https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
+
+Deviations: images of 227 px, with which conv1 makes the 55x55 maps of Figure 2 (the 224
+that it prints would need padding, which it does not mention). Dropout scales the units
+that it keeps while training, instead of halving all outputs at test time: the same
+function.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool
+
+
+class AlexNet(nn.Module):
+    """Maps images [B, 227, 227, C] to logits [B, num_classes] (Figure 2).
+
+    With two groups, conv2, conv4 and conv5 see only the maps "which reside on the same
+    GPU" (Section 3.5). With one, all layers see all maps: the table of CS231n.
+    """
+
+    num_classes: int = 1000
+    groups: int = 2
+    dropout_rate: float = 0.5  # Section 4.2
+    dtype: Any = jnp.float32  # of activations; parameters stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        # Section 5: weights from N(0, 0.01^2); biases of one in conv2, conv4, conv5 and
+        # the hidden dense layers.
+        init = nn.initializers.normal(0.01)
+        options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
+        one = nn.initializers.ones
+        conv = partial(Conv, activation=nn.relu, **options)
+        norm = partial(LocalResponseNorm, self.groups)
+        pool = partial(MaxPool, window=3, stride=2)  # Section 3.4: overlapping
+        dense = partial(Dense, 4096, nn.relu, bias_init=one, **options)
+        drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+
+        x = conv(96, 11, stride=4, padding=0, name="conv1")(x)  # [B, 55, 55, 96]
+        x = pool(name="pool1")(norm(name="norm1")(x))  # [B, 27, 27, 96]
+        x = conv(256, 5, groups=self.groups, bias_init=one, name="conv2")(x)
+        x = pool(name="pool2")(norm(name="norm2")(x))  # [B, 13, 13, 256]
+        x = conv(384, 3, name="conv3")(x)
+        x = conv(384, 3, groups=self.groups, bias_init=one, name="conv4")(x)
+        x = conv(256, 3, groups=self.groups, bias_init=one, name="conv5")(x)
+        x = pool(name="pool5")(x)  # [B, 6, 6, 256]
+        x = x.reshape(x.shape[0], -1)
+        x = drop(name="drop6")(dense(name="fc6")(x))
+        x = drop(name="drop7")(dense(name="fc7")(x))
+        return Dense(self.num_classes, kernel_init=init, name="fc8")(x)

@@ -1,0 +1,236 @@
+"""GoogLeNet.
+
+C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D. Erhan, V. Vanhoucke,
+A. Rabinovich, "Going Deeper with Convolutions", CVPR 2015.
+https://arxiv.org/abs/1409.4842
+
+Names are those of Figure 3. Pooling lets partial windows in, so that 112 halves to 56.
+The paper says nothing of initialisation: BVLC's Caffe model has weights uniform with
+variance 1 / fan-in and biases of 0.2.
+
+``GoogLeNetBN`` is torchvision's ``googlenet``, whose weights fit: BatchNorm after each
+convolution, no local response normalisation, 3x3 in place of 5x5 (its known bug), a 2x2
+window in pool4, dropout 0.2, auxiliary heads that average to 4x4 at any size, and
+weights from N(0, 0.01^2).
+
+Deviations: dropout scales while training, which is the same function.
+"""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnn_arch.models.layers import (
+    AvgPool,
+    Conv,
+    ConvBN,
+    ConvMaker,
+    Dense,
+    GlobalAvgPool,
+    LocalResponseNorm,
+    MaxPool,
+    batch_norm,
+    concatenate,
+    keep_aux_logits,
+)
+
+# Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
+Widths = tuple[int, int, int, int, int, int]
+INCEPTION: dict[str, Widths] = {
+    "3a": (64, 96, 128, 16, 32, 32),  # [B, 28, 28, 256]
+    "3b": (128, 128, 192, 32, 96, 64),  # [B, 28, 28, 480]
+    "4a": (192, 96, 208, 16, 48, 64),  # [B, 14, 14, 512]
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),  # [B, 14, 14, 528]
+    "4e": (256, 160, 320, 32, 128, 128),  # [B, 14, 14, 832]
+    "5a": (256, 160, 320, 32, 128, 128),  # [B, 7, 7, 832]
+    "5b": (384, 192, 384, 48, 128, 128),  # [B, 7, 7, 1024]
+}
+AUX = {"4a": "aux1", "4d": "aux2"}  # Section 5: heads "on top of (4a) and (4d)"
+xavier = nn.initializers.lecun_uniform()  # as Caffe's: variance 1 / fan-in
+
+
+class Inception(nn.Module):
+    """Figure 2(b): four branches side by side, 1x1 convolutions before the dear ones.
+
+    Maps [B, H, W, C] to [B, H, W, the sum of #1x1, #3x3, #5x5 and pool proj].
+    """
+
+    widths: Widths
+    conv: ConvMaker
+    kernel_5x5: int = 5  # torchvision: 3
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        n1x1, n3x3_reduce, n3x3, n5x5_reduce, n5x5, pool_proj = self.widths
+        conv = self.conv
+        y1 = conv(n1x1, 1, name="1x1")(x)
+        y3 = conv(n3x3_reduce, 1, name="3x3_reduce")(x)
+        y3 = conv(n3x3, 3, name="3x3")(y3)
+        y5 = conv(n5x5_reduce, 1, name="5x5_reduce")(x)
+        y5 = conv(n5x5, self.kernel_5x5, name="5x5")(y5)
+        pooled = MaxPool(3, 1, padding=1, name="pool")(x)
+        pooled = conv(pool_proj, 1, name="pool_proj")(pooled)
+        return concatenate(y1, y3, y5, pooled)
+
+
+class NaiveInception(nn.Module):
+    """Figure 2(a): convolutions and pooling side by side, with nothing before them.
+
+    Maps [B, H, W, C] to [B, H, W, the sum of the three widths and C].
+    """
+
+    widths: tuple[int, int, int]  # #1x1, #3x3, #5x5
+    conv: ConvMaker
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        n1x1, n3x3, n5x5 = self.widths
+        y1 = self.conv(n1x1, 1, name="1x1")(x)
+        y3 = self.conv(n3x3, 3, name="3x3")(x)
+        y5 = self.conv(n5x5, 5, name="5x5")(x)
+        pooled = MaxPool(3, 1, padding=1, name="pool")(x)
+        return concatenate(y1, y3, y5, pooled)
+
+
+class AuxiliaryHead(nn.Module):
+    """Section 5: maps [B, 14, 14, C] to logits [B, num_classes]."""
+
+    num_classes: int
+    train: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        options: dict[str, Any] = {
+            "kernel_init": xavier,
+            "bias_init": nn.initializers.constant(0.2),
+            "dtype": self.dtype,
+        }
+        x = AvgPool(5, 3, name="pool")(x)  # [B, 4, 4, C]
+        x = Conv(128, 1, activation=nn.relu, name="conv", **options)(x)
+        x = Dense(1024, nn.relu, name="fc1", **options)(x.reshape(x.shape[0], -1))
+        x = nn.Dropout(0.7, deterministic=not self.train, name="drop")(x)
+        fc2 = Dense(self.num_classes, kernel_init=xavier, name="fc2")
+        logits = fc2(x)
+        keep_aux_logits(self, logits)
+        return logits
+
+
+class GoogLeNet(nn.Module):
+    """Maps images [B, 224, 224, C] to logits [B, num_classes] (Table 1).
+
+    While training, the auxiliary heads' logits are in the collection ``aux_logits``.
+    """
+
+    num_classes: int = 1000
+    aux_heads: bool = True
+    dropout_rate: float = 0.4  # Table 1
+    dtype: Any = jnp.float32  # of activations; parameters stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        conv = partial(
+            Conv,
+            activation=nn.relu,
+            kernel_init=xavier,
+            bias_init=nn.initializers.constant(0.2),
+            dtype=self.dtype,
+        )
+        pool = partial(MaxPool, window=3, stride=2, ceil_mode=True)
+
+        x = conv(64, 7, stride=2, padding=3, name="conv1")(x)  # [B, 112, 112, 64]
+        x = LocalResponseNorm(name="norm1")(pool(name="pool1")(x))  # [B, 56, 56, 64]
+        x = conv(64, 1, name="conv2_reduce")(x)
+        x = conv(192, 3, name="conv2")(x)
+        x = pool(name="pool2")(LocalResponseNorm(name="norm2")(x))  # [B, 28, 28, 192]
+        for block, widths in INCEPTION.items():
+            if block in ("4a", "5a"):
+                x = pool(name=f"pool{int(block[0]) - 1}")(x)  # 14, 7
+            x = Inception(widths, conv, name=f"inception_{block}")(x)
+            if block in AUX and self.aux_heads and (train or self.is_initializing()):
+                AuxiliaryHead(self.num_classes, train, self.dtype, name=AUX[block])(x)
+        x = GlobalAvgPool(name="pool5")(x)  # [B, 1024]
+        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
+        return Dense(self.num_classes, kernel_init=xavier, name="fc")(x)
+
+
+def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
+    """Averages [B, H, W, C] to [B, size, size, C], as PyTorch divides a map."""
+
+    def spans(length: int) -> list[slice]:
+        return [
+            slice(i * length // size, math.ceil((i + 1) * length / size))
+            for i in range(size)
+        ]
+
+    rows = [x[:, span].mean(axis=1, keepdims=True) for span in spans(x.shape[1])]
+    x = jnp.concatenate(rows, axis=1)
+    columns = [x[:, :, span].mean(axis=2, keepdims=True) for span in spans(x.shape[2])]
+    return jnp.concatenate(columns, axis=2)
+
+
+class AuxiliaryHeadBN(nn.Module):
+    """torchvision's: maps [B, H, W, C] to logits [B, num_classes]."""
+
+    num_classes: int
+    conv: ConvMaker
+    train: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        init = nn.initializers.normal(0.01)
+        x = self.conv(128, 1, name="conv")(adaptive_avg_pool(x, 4))
+        x = x.reshape(x.shape[0], -1)  # [B, 2048]
+        x = Dense(1024, nn.relu, kernel_init=init, dtype=self.dtype, name="fc1")(x)
+        x = nn.Dropout(0.7, deterministic=not self.train, name="drop")(x)
+        fc2 = Dense(self.num_classes, kernel_init=init, name="fc2")
+        logits = fc2(x)
+        keep_aux_logits(self, logits)
+        return logits
+
+
+class GoogLeNetBN(nn.Module):
+    """Maps images [B, 224, 224, C] to logits [B, num_classes]: torchvision's variant.
+
+    While training, the auxiliary heads' logits are in the collection ``aux_logits``.
+    """
+
+    num_classes: int = 1000
+    aux_heads: bool = True
+    dropout_rate: float = 0.2
+    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    dtype: Any = jnp.float32  # of activations; parameters stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        init = nn.initializers.normal(0.01)
+        norm = batch_norm(
+            train=train, axis=self.batch_norm_axis, epsilon=1e-3, dtype=self.dtype
+        )
+        conv = partial(ConvBN, kernel_init=init, norm=norm, dtype=self.dtype)
+        pool = partial(MaxPool, stride=2, ceil_mode=True)
+
+        x = conv(64, 7, stride=2, padding=3, name="conv1")(x)  # [B, 112, 112, 64]
+        x = pool(3, name="pool1")(x)  # [B, 56, 56, 64]
+        x = conv(64, 1, name="conv2_reduce")(x)
+        x = conv(192, 3, name="conv2")(x)
+        x = pool(3, name="pool2")(x)  # [B, 28, 28, 192]
+        for block, widths in INCEPTION.items():
+            if block == "4a":
+                x = pool(3, name="pool3")(x)  # 14
+            elif block == "5a":
+                x = pool(2, name="pool4")(x)  # 7
+            x = Inception(widths, conv, kernel_5x5=3, name=f"inception_{block}")(x)
+            if block in AUX and self.aux_heads and (train or self.is_initializing()):
+                options = self.num_classes, conv, train, self.dtype
+                AuxiliaryHeadBN(*options, name=AUX[block])(x)
+        x = GlobalAvgPool(name="pool5")(x)  # [B, 1024]
+        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
+        return Dense(self.num_classes, kernel_init=init, name="fc")(x)

@@ -1,0 +1,232 @@
+"""The layers that more than one paper uses; what one paper has alone is in its file.
+
+A layer's output is that after its activation, as in Caffe and Keras: ``fc7`` is what a
+paper calls so. Pooling and normalisation are modules without parameters, so that they
+have names in cost tables, in error messages, and as features.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+Activation = Callable[[jax.Array], jax.Array]
+Initializer = Callable[..., jax.Array]
+ConvMaker = Callable[..., nn.Module]  # a partial Conv or ConvBN
+
+# Section 3.4 of He et al. 2015 ("Deep Residual Learning") points to "Delving Deep into
+# Rectifiers", Equation 10: a normal distribution of variance 2 / fan-in.
+he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+zeros = nn.initializers.zeros
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """Returns (height, width) of a number that may stand for both."""
+    return (value, value) if isinstance(value, int) else value
+
+
+class Conv(nn.Module):
+    """A convolution [B, H, W, C] -> [B, H', W', features], bias and activation."""
+
+    features: int
+    kernel_size: int | tuple[int, int]
+    stride: int = 1
+    padding: int | tuple[int, int] | None = None  # None: H' = H at stride 1
+    groups: int = 1
+    use_bias: bool = True
+    activation: Activation | None = None
+    kernel_init: Initializer = he_normal
+    bias_init: Initializer = zeros
+    dtype: Any = jnp.float32  # of activations; parameters stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        height, width = pair(self.kernel_size)
+        if self.padding is None:
+            assert self.stride == 1 and height % 2 and width % 2, "padding is ambiguous"
+        vertical, horizontal = pair(self.padding or (0, 0))
+        if self.padding is None:
+            vertical, horizontal = height // 2, width // 2
+        shape = (height, width, x.shape[-1] // self.groups, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        x = lax.conv_general_dilated(
+            x.astype(self.dtype),
+            kernel.astype(self.dtype),
+            window_strides=(self.stride, self.stride),
+            padding=((vertical, vertical), (horizontal, horizontal)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            feature_group_count=self.groups,
+        )
+        if self.use_bias:
+            bias = self.param("bias", self.bias_init, (self.features,))
+            x += bias.astype(self.dtype)
+        return self.activation(x) if self.activation else x
+
+
+class Dense(nn.Module):
+    """A dense layer [B, C] -> [B, features], bias and activation.
+
+    The last one of a network keeps the default dtype: logits are float32.
+    """
+
+    features: int
+    activation: Activation | None = None
+    kernel_init: Initializer = he_normal
+    bias_init: Initializer = zeros
+    dtype: Any = jnp.float32  # of activations; parameters stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        bias = self.param("bias", self.bias_init, (self.features,))
+        x = x.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        return self.activation(x) if self.activation else x
+
+
+def batch_norm(
+    *,
+    train: bool,
+    axis: str | None,
+    epsilon: float = 1e-5,
+    dtype: Any,
+) -> Callable[..., nn.Module]:
+    """Returns what makes a BatchNorm (Ioffe and Szegedy 2015).
+
+    Args:
+      train: normalise by the batch's statistics, not by the running ones.
+      axis: the mesh axis over which a batch's statistics are shared; None: each
+        device its own.
+      epsilon: added to the variance.
+      dtype: of the output.
+    """
+    return partial(
+        nn.BatchNorm,
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=epsilon,
+        axis_name=axis,
+        dtype=dtype,
+    )
+
+
+class ConvBN(nn.Module):
+    """A convolution, BatchNorm, ReLU."""
+
+    features: int
+    kernel_size: int | tuple[int, int]
+    stride: int = 1
+    padding: int | tuple[int, int] | None = None
+    use_bias: bool = False  # BatchNorm has one
+    kernel_init: Initializer = he_normal
+    dtype: Any = jnp.float32
+    norm: Callable[..., nn.Module] = nn.BatchNorm  # from batch_norm
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = Conv(
+            self.features,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            use_bias=self.use_bias,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            name="conv",
+        )
+        return nn.relu(self.norm(name="bn")(conv(x)))
+
+
+def ceil_mode_padding(size: int, window: int, stride: int) -> tuple[int, int]:
+    """Returns the padding that lets a last, partial window in, as Caffe's pooling."""
+    return 0, -(size - window) % stride
+
+
+class MaxPool(nn.Module):
+    """The maximum over windows of [B, H, W, C]."""
+
+    window: int
+    stride: int
+    padding: int = 0  # on every side
+    ceil_mode: bool = False  # partial windows at the bottom and on the right count
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        padding: Any = [(self.padding, self.padding)] * 2
+        if self.ceil_mode:
+            padding = [
+                ceil_mode_padding(size, self.window, self.stride)
+                for size in x.shape[1:3]
+            ]
+        return nn.max_pool(x, pair(self.window), pair(self.stride), padding)
+
+
+class AvgPool(nn.Module):
+    """The mean over windows of [B, H, W, C]."""
+
+    window: int
+    stride: int
+    padding: int = 0  # on every side
+    count_padding: bool = True  # as zeros; else a mean of the map's own elements
+    ceil_mode: bool = False  # as in MaxPool; what is added is not counted
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        padding: Any = [(self.padding, self.padding)] * 2
+        if self.ceil_mode:
+            padding = [
+                ceil_mode_padding(size, self.window, self.stride)
+                for size in x.shape[1:3]
+            ]
+        return nn.avg_pool(
+            x,
+            pair(self.window),
+            pair(self.stride),
+            padding,
+            count_include_pad=self.count_padding and not self.ceil_mode,
+        )
+
+
+class GlobalAvgPool(nn.Module):
+    """The mean over all positions: [B, H, W, C] -> [B, C] (Lin et al. 2013)."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.mean(axis=(1, 2))
+
+
+class LocalResponseNorm(nn.Module):
+    """Divides by (2 + 1e-4 * sum of the squares of 5 adjacent maps) ** 0.75.
+
+    Krizhevsky et al. 2012, Section 3.3. Caffe and PyTorch divide alpha by the number of
+    maps: theirs is 5e-4 for the same function. The maps of a group see no others.
+    """
+
+    groups: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        num_maps, k, alpha, beta = 5, 2.0, 1e-4, 0.75
+        grouped = x.reshape(*x.shape[:-1], self.groups, -1).astype(jnp.float32)
+        radius = num_maps // 2
+        margins = [(0, 0)] * (grouped.ndim - 1) + [(radius, radius)]
+        squares = jnp.pad(jnp.square(grouped), margins)
+        size = grouped.shape[-1]
+        total = sum(squares[..., i : i + size] for i in range(num_maps))
+        normed = grouped * (k + alpha * total) ** -beta
+        return normed.reshape(x.shape).astype(x.dtype)
+
+
+def concatenate(*branches: jax.Array) -> jax.Array:
+    """Puts the maps of all branches side by side: [B, H, W, C_i] -> [B, H, W, C]."""
+    return jnp.concatenate(branches, axis=-1)
+
+
+def keep_aux_logits(head: nn.Module, logits: jax.Array) -> None:
+    """Hands an auxiliary head's logits out in the collection ``aux_logits``."""
+    keep: Any = {"reduce_fn": lambda _, new: new, "init_fn": lambda: None}
+    head.sow("aux_logits", "logits", logits, **keep)

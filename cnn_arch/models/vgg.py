@@ -1,0 +1,89 @@
+"""The VGG networks.
+
+K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
+Recognition", ICLR 2015. https://arxiv.org/abs/1409.1556
+
+Deviations: the paper starts B to E from a trained A; here they start as its Section 3.1
+says "it is possible ... without pre-training", by Glorot and Bengio 2010. A starts from
+N(0, 0.01^2): the paper prints a variance of 10^-2, with which the logits of A would
+begin beyond 10^6 for images of unit variance. The ``_bn`` networks are torchvision's:
+BatchNorm after each convolution, which keeps its bias; the paper has none. Dropout
+scales while training, which is the same function.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnn_arch.models.layers import (
+    Conv,
+    ConvBN,
+    Dense,
+    Initializer,
+    LocalResponseNorm,
+    MaxPool,
+    batch_norm,
+)
+
+# Table 1: the widths of the 3x3 convolutions of each stage.
+STAGES = {
+    "A": ((64,), (128,), (256, 256), (512, 512), (512, 512)),
+    "B": ((64, 64), (128, 128), (256, 256), (512, 512), (512, 512)),
+    "C": ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
+    "D": ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
+    "E": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
+}
+
+
+class VGG(nn.Module):
+    """Maps images [B, 224, 224, C] to logits [B, num_classes]."""
+
+    stages: Sequence[Sequence[int]]
+    third_kernel_size: int = 3  # of the third convolution of a stage: 1 in C
+    local_response_norm: bool = False  # after conv1_1: A-LRN
+    batch_norm: bool = False  # torchvision's _bn networks
+    kernel_init: Initializer = nn.initializers.glorot_uniform()
+    num_classes: int = 1000
+    dropout_rate: float = 0.5  # Section 3.1
+    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    dtype: Any = jnp.float32  # of activations; parameters stay float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        init = self.kernel_init
+        options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
+        conv: Any = partial(Conv, activation=nn.relu, **options)
+        if self.batch_norm:
+            axis = self.batch_norm_axis
+            norm = batch_norm(train=train, axis=axis, dtype=self.dtype)
+            conv = partial(ConvBN, use_bias=True, norm=norm, **options)
+        drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+
+        for stage, widths in enumerate(self.stages, start=1):
+            for index, width in enumerate(widths, start=1):
+                kernel_size = self.third_kernel_size if index == 3 else 3
+                x = conv(width, kernel_size, name=f"conv{stage}_{index}")(x)
+                if self.local_response_norm and stage == index == 1:
+                    x = LocalResponseNorm(name="norm1_1")(x)
+            x = MaxPool(2, 2, name=f"pool{stage}")(x)  # 112, 56, 28, 14, 7
+        x = x.reshape(x.shape[0], -1)  # [B, 25088]
+        x = drop(name="drop6")(Dense(4096, nn.relu, name="fc6", **options)(x))
+        x = drop(name="drop7")(Dense(4096, nn.relu, name="fc7", **options)(x))
+        return Dense(self.num_classes, kernel_init=init, name="fc8")(x)
+
+
+def vgg(configuration: str, **fields: Any) -> VGG:
+    """Makes a network of Table 1: A, A-LRN, B, C, D or E."""
+    letter = configuration[0]
+    if letter == "A":
+        fields = {"kernel_init": nn.initializers.normal(0.01), **fields}
+    return VGG(
+        STAGES[letter],
+        third_kernel_size=1 if letter == "C" else 3,
+        local_response_norm=configuration == "A-LRN",
+        **fields,
+    )

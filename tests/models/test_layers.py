@@ -1,0 +1,141 @@
+"""The shared layers beside NumPy and PyTorch's documented rules."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnn_arch.models import layers
+
+
+def draw(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+def convolve(x, kernel, stride, padding, groups):
+    """Sums products window by window, as the definition says."""
+    x = np.pad(x, ((0, 0), padding, padding, (0, 0))).astype(np.float64)
+    size, inputs, outputs = kernel.shape[0], kernel.shape[2], kernel.shape[3]
+    length = (x.shape[1] - size) // stride + 1
+    y = np.zeros((len(x), length, length, outputs))
+    for output in range(outputs):
+        first = output // (outputs // groups) * inputs
+        for row in range(length):
+            for column in range(length):
+                top, left = row * stride, column * stride
+                window = x[:, top : top + size, left : left + size]
+                window = window[..., first : first + inputs]
+                products = window * kernel[..., output]
+                y[:, row, column, output] = products.sum(axis=(1, 2, 3))
+    return y
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "padding", "groups"),
+    [(3, 1, None, 1), (3, 2, 1, 1), (5, 1, None, 2), (4, 3, 0, 1), (1, 2, 0, 1)],
+)
+def test_conv(size, stride, padding, groups):
+    x = draw(2, 9, 9, 4)
+    ones = jax.nn.initializers.ones
+    conv: Any = layers.Conv(6, size, stride, padding, groups, bias_init=ones)
+    variables = conv.init(jax.random.key(0), x)
+    kernel = np.asarray(variables["params"]["kernel"])
+    assert kernel.shape == (size, size, 4 // groups, 6)
+    margin = size // 2 if padding is None else padding
+    expected = convolve(x, kernel, stride, (margin, margin), groups) + 1
+    np.testing.assert_allclose(conv.apply(variables, x), expected, atol=1e-5)
+
+
+def test_conv_says_where_the_padding_is_ambiguous():
+    cases: list[Any] = [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2}]
+    for options in cases:
+        with pytest.raises(AssertionError, match="padding is ambiguous"):
+            layers.Conv(1, **options).init(jax.random.key(0), draw(1, 4, 4, 1))
+
+
+def test_an_activation_is_of_the_output():
+    x = draw(2, 5)
+    dense: Any = layers.Dense(3, jax.nn.relu)
+    variables: Any = dense.init(jax.random.key(0), x)
+    expected = np.maximum(x @ variables["params"]["kernel"], 0)
+    np.testing.assert_allclose(dense.apply(variables, x), expected, atol=1e-6)
+
+
+def pool(x, window, stride, padding, ceil_mode, reduce, fill):
+    """Pools as PyTorch's documentation defines it."""
+    size = x.shape[1]
+    steps = (size + 2 * padding - window) / stride
+    length = int(np.ceil(steps) if ceil_mode else np.floor(steps)) + 1
+    padded = np.full((len(x), size + 99, size + 99, x.shape[3]), fill, np.float64)
+    padded[:, padding : padding + size, padding : padding + size] = x
+    y = np.zeros((len(x), length, length, x.shape[3]))
+    for row in range(length):
+        for column in range(length):
+            top, left = row * stride, column * stride
+            window_ = padded[:, top : top + window, left : left + window]
+            y[:, row, column] = reduce(window_, axis=(1, 2))
+    return y
+
+
+POOLS = [
+    (3, 2, 0, False, 7),
+    (2, 2, 0, True, 7),
+    (3, 2, 0, True, 8),
+    (3, 1, 1, False, 5),
+]
+POOLS += [(3, 2, 1, False, 8), (3, 2, 0, True, 2), (5, 3, 0, False, 14)]
+
+
+@pytest.mark.parametrize(("window", "stride", "padding", "ceil_mode", "size"), POOLS)
+def test_max_pool(window, stride, padding, ceil_mode, size):
+    x = draw(2, size, size, 3)
+    module: Any = layers.MaxPool(window, stride, padding, ceil_mode)
+    expected = pool(x, window, stride, padding, ceil_mode, np.max, -np.inf)
+    np.testing.assert_array_equal(module.apply({}, x), expected)
+
+
+@pytest.mark.parametrize(("window", "stride", "padding", "ceil_mode", "size"), POOLS)
+@pytest.mark.parametrize("count_padding", [True, False])
+def test_avg_pool(window, stride, padding, ceil_mode, size, count_padding):
+    x = draw(2, size, size, 3)
+    module: Any = layers.AvgPool(window, stride, padding, count_padding, ceil_mode)
+    whole = count_padding and not ceil_mode
+    reduce = np.mean if whole else np.nanmean
+    expected = pool(
+        x, window, stride, padding, ceil_mode, reduce, 0 if whole else np.nan
+    )
+    np.testing.assert_allclose(module.apply({}, x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_local_response_norm(groups):
+    x = 30 * draw(2, 3, 3, 12)  # large enough for the denominator to matter
+    expected = np.zeros_like(x)
+    per_group = 12 // groups
+    for i in range(12):
+        start = i // per_group * per_group
+        first, last = max(start, i - 2), min(start + per_group - 1, i + 2)
+        total = np.square(x[..., first : last + 1]).sum(axis=-1)
+        expected[..., i] = x[..., i] / (2 + 1e-4 * total) ** 0.75
+    module: Any = layers.LocalResponseNorm(groups)
+    normed = module.apply({}, jnp.array(x))
+    np.testing.assert_allclose(normed, expected, rtol=1e-5)
+    assert np.abs(normed / x).min() < 0.5
+
+
+def test_conv_bn_normalises_then_rectifies():
+    x = draw(8, 4, 4, 3)
+    norm = layers.batch_norm(train=True, axis=None, epsilon=1e-3, dtype=jnp.float32)
+    module: Any = layers.ConvBN(5, 1, norm=norm)
+    variables = module.init(jax.random.key(0), x)
+    assert set(variables["params"]["conv"]) == {"kernel"}
+    y, updates = module.apply(variables, x, mutable=["batch_stats"])
+    maps = x @ np.asarray(variables["params"]["conv"]["kernel"])[0, 0]
+    mean, variance = maps.mean(axis=(0, 1, 2)), maps.var(axis=(0, 1, 2))
+    expected = np.maximum((maps - mean) / np.sqrt(variance + 1e-3), 0)
+    np.testing.assert_allclose(y, expected, atol=1e-4)
+    stats = updates["batch_stats"]["bn"]
+    np.testing.assert_allclose(stats["mean"], 0.1 * mean, atol=1e-6)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * variance, rtol=1e-4)

@@ -1,0 +1,162 @@
+"""What training needs of every network: gradients, dropout, statistics, aux logits."""
+
+import functools
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnn_arch.models import MODELS, create_model
+from tests.models.conftest import abstract_variables, fresh_variables
+
+# The smallest image that lets every layer see something; 16 px where it is not said.
+IMAGE_SIZES = {
+    "lenet5": 32,
+    "alexnet": 67,
+    "alexnet_one_tower": 67,
+    "alexnet_owt": 63,
+    "zfnet": 53,
+    "zfnet_wide": 53,
+    "nin": 39,
+    "googlenet": 79,
+    "inception_v3": 299,
+    "inception_v4": 75,
+    **{name: 32 for name in MODELS if name.startswith("vgg")},
+    **{name: 64 for name in MODELS if name.startswith(("resnet1", "resnet5"))},
+}
+# One of each kind is quick; the deeper ones compile for long.
+QUICK = {
+    *("lenet5", "lenet", "alexnet", "alexnet_owt", "zfnet", "vgg11_lrn", "vgg11_bn"),
+    *("vgg16_c", "nin", "nin_cifar", "googlenet", "googlenet_bn", "resnet18"),
+    *("plain18", "resnet20", "plain20"),
+}
+ALL = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+
+
+@functools.lru_cache(maxsize=8)
+def make(name):
+    """Returns a network of ten classes, its variables, and images for it."""
+    channels = 1 if name.startswith("lenet") else 3
+    image_size = IMAGE_SIZES.get(name, 16)
+    model = create_model(name, 10)
+    variables = fresh_variables(model, image_size, channels)
+    shape = (4, image_size, image_size, channels)
+    return model, variables, jax.random.normal(jax.random.key(1), shape)
+
+
+def train_outputs(model, variables, image, seed=2) -> Any:
+    """Applies a network as a training step does."""
+    return model.apply(
+        variables,
+        image,
+        train=True,
+        mutable=["batch_stats", "aux_logits"],
+        rngs={"dropout": jax.random.key(seed)},
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_parameter_has_a_gradient(name):
+    model, variables, image = make(name)
+
+    def loss(params):
+        outputs = train_outputs(model, variables | {"params": params}, image)
+        logits = [outputs[0], *jax.tree.leaves(outputs[1].get("aux_logits", {}))]
+        return -sum(jax.nn.log_softmax(each)[:, 0].mean() for each in logits)
+
+    gradients = jax.jit(jax.grad(loss))(variables["params"])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
+        assert np.isfinite(leaf).all(), path
+        assert np.abs(leaf).max() > 0, path
+
+
+DROPOUT = {"alexnet": 2, "alexnet_owt": 2, "zfnet": 2, "vgg11_lrn": 2, "nin": 1}
+DROPOUT |= {"nin_cifar": 2, "googlenet": 3, "googlenet_bn": 3, "resnet18": 0}
+
+
+@pytest.mark.parametrize("name", DROPOUT)
+def test_dropout_differs_between_training_and_evaluation(name):
+    model, variables, image = make(name)
+
+    def count_dropout(module, context):
+        return "drop" in (module.name or "")
+
+    outputs = jax.jit(lambda seed: train_outputs(model, variables, image, seed)[0])
+    first, again, other = outputs(0), outputs(0), outputs(1)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any() == (DROPOUT[name] > 0)
+    _, captured = jax.eval_shape(
+        lambda: model.apply(
+            variables,
+            image,
+            train=True,
+            rngs={"dropout": jax.random.key(0)},
+            capture_intermediates=count_dropout,
+            mutable=["batch_stats", "aux_logits", "intermediates"],
+        )
+    )
+    assert len(jax.tree.leaves(captured.get("intermediates", {}))) == DROPOUT[name]
+    evaluate = jax.jit(lambda: model.apply(variables, image, train=False))
+    np.testing.assert_array_equal(evaluate(), evaluate())
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg11_bn", "googlenet_bn"])
+def test_batch_norm_differs_between_training_and_evaluation(name):
+    model, variables, image = make(name)
+    trained, updates = jax.jit(lambda: train_outputs(model, variables, image))()
+    evaluated = jax.jit(lambda: model.apply(variables, image, train=False))()
+    assert np.abs(trained - evaluated).max() > 1e-3
+    before, after = variables["batch_stats"], updates["batch_stats"]
+    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
+        assert (old != new).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "heads"), [("googlenet", 2), ("googlenet_bn", 2), ("resnet20", 0)]
+)
+def test_auxiliary_logits_come_out_of_training_alone(name, heads):
+    model = create_model(name, 10)
+    variables = abstract_variables(model, 96)
+    image = jax.ShapeDtypeStruct((4, 96, 96, 3), jnp.float32)
+    outputs = jax.eval_shape(partial(train_outputs, model), variables, image)[1]
+    aux = jax.tree.leaves(outputs.get("aux_logits", {}))
+    assert [each.shape for each in aux] == [(4, 10)] * heads
+    evaluate = partial(model.apply, train=False, mutable=["aux_logits"])
+    assert not jax.eval_shape(evaluate, variables, image)[1]
+
+
+def test_auxiliary_heads_stand_after_4a_and_4d():
+    """A change in 4b reaches the second head but not the first."""
+    model, variables, image = make("googlenet")
+
+    @jax.jit
+    def gradients(params):
+        def head_logits(params, head):
+            outputs = train_outputs(model, variables | {"params": params}, image)[1]
+            return outputs["aux_logits"][head]["logits"].sum()
+
+        return [jax.grad(head_logits)(params, head) for head in ("aux1", "aux2")]
+
+    reached = [
+        {k for k, tree in grads.items() if any(map(jnp.any, jax.tree.leaves(tree)))}
+        for grads in gradients(variables["params"])
+    ]
+    assert "inception_4a" in reached[0] and "inception_4b" not in reached[0]
+    assert "inception_4d" in reached[1] and "inception_4e" not in reached[1]
+
+
+@pytest.mark.parametrize("name", ["alexnet", "nin_cifar", "googlenet_bn", "resnet20"])
+def test_bfloat16_keeps_parameters_and_logits_float32(name):
+    model, variables, image = make(name)
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(variables)}
+    assert dtypes == {jnp.dtype("float32")}
+    exact, logits = (
+        jax.jit(partial(each.apply, train=False))(variables, image)
+        for each in (model, model.clone(dtype=jnp.bfloat16))
+    )
+    assert logits.dtype == jnp.float32
+    assert np.abs(logits - exact).max() > 0
+    np.testing.assert_allclose(logits, exact, atol=0.1 * np.abs(exact).max())
