@@ -37,6 +37,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.evaluation.one_crop import make_eval_step
     from cnn_arch.models import INIT_OPTIONS
     from cnn_arch.parallel.mesh import describe, replicated
+    from cnn_arch.trained import Trained
     from cnn_arch.training import loop, optimizer, step
     from cnn_arch.training.checkpoint import Checkpoints
     from cnn_arch.training.stopping import StoppedError
@@ -119,9 +120,11 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     params, batch_stats, best_step = checkpoints.restore_variables(*variables)
     finish.keep_best(workdir, params, batch_stats, screen)
     if "test" in dataset.splits and not finish.is_tested(workdir, best_step):
-        best = params, batch_stats
+        origin = {"checkpoint_step": best_step}
+        names = list(dataset.class_names)
+        best = Trained(model, params, batch_stats, names, origin)
         where = dataset, config, mesh, workdir, screen
-        finish.evaluate_split("test", best_step, eval_step, best, *where)
+        finish.evaluate_split("test", best, eval_step, *where)
     facts = {
         "command": again,
         "device": describe(mesh),

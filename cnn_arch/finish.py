@@ -1,12 +1,10 @@
 """The end of a run: the best checkpoint, its one test, the report, the next command."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -18,28 +16,28 @@ from cnn_arch.report import page, plots
 from cnn_arch.report.text import printable
 from cnn_arch.run_directory import best_epoch
 from cnn_arch.screen import Screen
+from cnn_arch.trained import Trained
+from cnn_arch.weights.files import write_npz
 
 FILTER_LAYERS = ("conv1", "C1")  # whose kernels are worth a picture
 
 
 def evaluate_split(
     split: str,
-    step: int,
+    network: Trained,
     eval_step: EvalStep,
-    variables: tuple[Any, Any],
     dataset: Dataset,
     config: ConfigDict,
     mesh: Mesh,
     workdir: Path,
     screen: Screen,
 ) -> dict[str, Any]:
-    """Evaluates a checkpoint on a split, records and tells the result.
+    """Evaluates a network on a split, records and tells the result.
 
     Args:
       split: a key of ``dataset.splits``.
-      step: of the checkpoint.
+      network: the network.
       eval_step: from ``make_eval_step``.
-      variables: parameters and batch statistics.
       dataset: the data.
       config: of the run.
       mesh: the devices.
@@ -55,7 +53,8 @@ def evaluate_split(
     with screen.progress(split, num_batches) as progress:
         results = evaluate(
             eval_step,
-            *variables,
+            network.params,
+            network.batch_stats,
             source,
             config,
             mesh,
@@ -63,7 +62,8 @@ def evaluate_split(
             skipped=skipped,
         )
     names = list(dataset.class_names)
-    summary = record(workdir, split, results, source, names, config, step)
+    origin = network.origin
+    summary = record(workdir, split, results, source, names, config, origin)
     tell_results(split, summary, results, dataset, screen)
     tell_skipped(skipped, screen)
     return summary
@@ -83,7 +83,7 @@ def keep_best(workdir: Path, params: Any, batch_stats: Any, screen: Screen) -> N
     screen.say(
         "best", f"{accuracy:.1f} % val top-1 at epoch {epoch}  ->  checkpoints/best"
     )
-    save_weights(workdir / "weights_best.npz", params, batch_stats)
+    write_npz(workdir / "weights_best.npz", params, batch_stats)
     draw_filters(workdir, params)
 
 
@@ -102,21 +102,6 @@ def tell_results(
         last=True,
     )
     screen.say("confused", confused(results, list(dataset.class_names)) or "nothing")
-
-
-def save_weights(path: Path, params: Any, batch_stats: Any) -> None:
-    """Writes parameters and statistics so that numpy alone reads them.
-
-    The keys are the layers' paths: ``params/conv1/kernel``.
-    """
-    tree = {"params": params, "batch_stats": batch_stats}
-    arrays = {
-        "/".join(key.key for key in keys): np.asarray(leaf)
-        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-    draft = path.with_name(f"draft-{path.name}")
-    np.savez(draft, allow_pickle=False, **arrays)
-    os.replace(draft, path)
 
 
 def draw_filters(workdir: Path, params: Any) -> None:

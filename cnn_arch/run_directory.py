@@ -24,11 +24,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grai
 FREE = ("mesh.data", "data.num_threads", "checkpoint.every_minutes")
 
 
-def choose(workdir: str | None, config: ConfigDict) -> Path:
-    """Returns the directory given, or the next free ``runs/MODEL-DATA-N``."""
+def choose(workdir: str | None, config: ConfigDict, prefix: str = "") -> Path:
+    """Returns the directory given, or the next free ``runs/[PREFIX]MODEL-DATA-N``."""
     if workdir:
         return Path(workdir)
-    stem = f"{config.model.name}-{config.data.name or config.data.source}"
+    stem = f"{prefix}{config.model.name}-{config.data.name or config.data.source}"
     taken = [
         int(path.name.rpartition("-")[2])
         for path in Path("runs").glob(f"{stem}-*")

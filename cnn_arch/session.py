@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,33 @@ def open_data(config: ConfigDict, screen: Screen) -> Dataset:
     if data.source == "folder":  # the sets of TFDS are known, and slow to count
         _tell_balance(dataset, screen)
     return dataset
+
+
+def choose_split(dataset: Dataset, split: str) -> str:
+    """Returns the split, once it is clear that the data has it.
+
+    Raises:
+      UsageError: it has not.
+    """
+    if split not in dataset.splits:
+        raise UsageError(
+            f"--split={split}: {dataset.name} has no such split; it has "
+            f"{', '.join(dataset.splits)}"
+        )
+    return split
+
+
+def check_classes(dataset: Dataset, class_names: Sequence[str], workdir: Path) -> None:
+    """Checks that the data's classes are those that a network tells apart.
+
+    Raises:
+      UsageError: they are not.
+    """
+    if list(dataset.class_names) != list(class_names):
+        raise UsageError(
+            f"--workdir={workdir}: the data's classes are not those of the run; "
+            "give the run's data with --data_dir"
+        )
 
 
 def _tell_balance(dataset: Dataset, screen: Screen) -> None:

@@ -57,6 +57,13 @@ class RecordSource:
         return self.split_name.encode() + self.indices.tobytes()
 
 
+def imagenet_class_names() -> tuple[str, ...]:
+    """Names ImageNet's 1,000 classes in words, in the order of their labels."""
+    from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST
+
+    return tuple(name.split(",")[0] for name in IMAGENET_LABELS_LIST)
+
+
 def open_splits(
     name: str, directory: str
 ) -> tuple[tuple[str, ...], dict[str, RecordSource]]:
@@ -103,6 +110,8 @@ def open_splits(
             " an 'image' and a 'label' are needed"
         )
     class_names = tuple(features["label"].names)
+    if builder.name == "imagenet2012":  # TFDS names them by WordNet's numbers
+        class_names = imagenet_class_names()
     decoders = {"image": tfds.decode.SkipDecoding()}
     sources = {}
     for split, info in builder.info.splits.items():

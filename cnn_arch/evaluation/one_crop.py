@@ -127,7 +127,45 @@ def evaluate(
     Raises:
       RunError: a loss is not finite, or no image could be read.
     """
-    skipped = set() if skipped is None else skipped
+    arrays = judge_split(
+        eval_step,
+        params,
+        batch_stats,
+        source,
+        config,
+        mesh,
+        advance=advance,
+        skipped=set() if skipped is None else skipped,
+    )
+    if not np.isfinite(arrays["loss"]).all():
+        first = arrays["index"][~np.isfinite(arrays["loss"])][0]
+        raise RunError(
+            f"loss is not finite for {source.name(first)}: the network has diverged; "
+            "try a smaller --config.optim.learning_rate"
+        )
+    return Results(**arrays)
+
+
+def judge_split(
+    step: EvalStep,
+    params: Any,
+    batch_stats: Any,
+    source: Source,
+    config: ConfigDict,
+    mesh: Mesh,
+    *,
+    advance: Callable[[], None],
+    skipped: set[str],
+) -> dict[str, np.ndarray]:
+    """Applies a step that returns arrays [B, ...] to every example exactly once.
+
+    Returns:
+      Those arrays for all examples, [N, ...], and ``index``, their places in the
+      split; skipped images are missing.
+
+    Raises:
+      RunError: no image could be read.
+    """
     num_skipped_before = len(skipped)
     size = config.batch_size
     judged: list[dict[str, np.ndarray]] = []
@@ -142,7 +180,7 @@ def evaluate(
     batches = evaluation_batches(source, config.data, size, skipped=skipped)
     for number, batch in enumerate(batches):
         mask = batch.pop("mask")
-        outputs = eval_step(params, batch_stats, put_batch(batch, mesh))
+        outputs = step(params, batch_stats, put_batch(batch, mesh))
         if running:
             fetch(*running)
         running = mask, number, outputs
@@ -153,10 +191,4 @@ def evaluate(
     merged = {key: np.concatenate([j[key] for j in judged]) for key in judged[0]}
     num_seen = len(merged["index"]) + len(skipped) - num_skipped_before
     assert num_seen == len(source), (num_seen, len(source))
-    if not np.isfinite(merged["loss"]).all():
-        first = merged["index"][~np.isfinite(merged["loss"])][0]
-        raise RunError(
-            f"loss is not finite for {source.name(first)}: the network has diverged; "
-            "try a smaller --config.optim.learning_rate"
-        )
-    return Results(**merged)
+    return merged

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -13,28 +12,25 @@ from cnn_arch.data.pictures import find_images, load_images
 from cnn_arch.report import plots
 from cnn_arch.report.text import printable
 from cnn_arch.screen import Screen
+from cnn_arch.trained import Trained
 
 NUM_NAMED = 5  # classes told for each picture
 
 
 def classify(
     path: str,
-    model: Any,
-    variables: Any,
-    class_names: list[str],
+    network: Trained,
     config: ConfigDict,
-    picture: Path,
+    workdir: Path,
     screen: Screen,
 ) -> dict[str, list[dict[str, Any]]]:
     """Classifies a picture or a folder of them, tells the answer and draws it.
 
     Args:
       path: of the file or folder.
-      model: the network.
-      variables: its parameters and statistics.
-      class_names: K names.
+      network: the network.
       config: ``batch_size`` and ``data`` are read.
-      picture: the file to draw.
+      workdir: where plots/predictions.png is drawn.
       screen: where it is told.
 
     Returns:
@@ -45,16 +41,18 @@ def classify(
     """
 
     @jax.jit
-    def probabilities_of(images: jax.Array) -> jax.Array:
+    def probabilities_of(variables: Any, images: jax.Array) -> jax.Array:
         images = normalise(images, config.data.mean, config.data.std)
-        return jax.nn.softmax(model.apply(variables, images, train=False))
+        logits = network.model.apply(variables, images, train=False)
+        return jax.nn.softmax(logits)
 
+    class_names, size = network.class_names, config.batch_size
     files = find_images(path)
     images = load_images(files, config.data)
     probabilities = np.concatenate(
         [
-            np.asarray(probabilities_of(jnp.asarray(images[i : i + config.batch_size])))
-            for i in range(0, len(images), config.batch_size)
+            np.asarray(probabilities_of(network.variables, images[i : i + size]))
+            for i in range(0, len(images), size)
         ]
     )
     ranks = np.argsort(-probabilities, axis=-1, kind="stable")[:, :NUM_NAMED]
@@ -67,6 +65,7 @@ def classify(
             f"{printable(class_names[k], 24)} {100 * row[k]:.1f} %" for k in rank[:3]
         )
         screen.row(f"{printable(file)}  {likely}", last=True)
+    picture = workdir / "plots" / "predictions.png"
     plots.predictions(
         picture,
         images,
@@ -74,4 +73,5 @@ def classify(
         np.take_along_axis(probabilities, ranks, axis=-1),
         files,
     )
+    screen.say("wrote", str(picture))
     return answer

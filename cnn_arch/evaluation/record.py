@@ -26,7 +26,7 @@ def record(
     source: Source,
     class_names: list[str],
     config: ConfigDict,
-    checkpoint_step: int,
+    origin: dict[str, Any],
 ) -> dict[str, Any]:
     """Writes eval/results.json, eval/predictions_SPLIT.csv and the pictures.
 
@@ -39,14 +39,14 @@ def record(
       source: the split, for names and images.
       class_names: K names.
       config: ``data`` is read.
-      checkpoint_step: which checkpoint was evaluated.
+      origin: ``checkpoint_step``, or ``weights``: what was evaluated.
 
     Returns:
       What results.json says of the split.
     """
     summary = results.summary() | {
         "protocol": protocol(config.data),
-        "checkpoint_step": checkpoint_step,
+        **origin,
     }
     path = workdir / "eval" / "results.json"
     stored = json.loads(path.read_text()) if path.exists() else {}

@@ -114,6 +114,43 @@ def init_variables(model: nn.Module, key: jax.Array, image_size: int, channels: 
     return {"batch_stats": {}, **model.init(key, image, train=False, mutable=kept)}
 
 
+def layer_output(
+    model: nn.Module, variables: Any, image: jax.Array, layer: str
+) -> jax.Array:
+    """Returns what a named layer makes of images, after its activation.
+
+    Args:
+      model: what ``create_model`` made.
+      variables: its parameters and statistics.
+      image: [B, H, W, C], normalised.
+      layer: its path: ``fc7``, ``conv5_3``, ``pool5``, ``inception_4a/3x3``.
+
+    Raises:
+      UsageError: there is no such layer.
+    """
+    names: list[str] = []
+
+    def is_wanted(module: nn.Module, method: str) -> bool:
+        names.append("/".join(module.path))
+        return method == "__call__" and names[-1] == layer
+
+    _, captured = model.apply(
+        variables,
+        image,
+        train=False,
+        capture_intermediates=is_wanted,
+        mutable=["intermediates"],
+    )
+    outputs = jax.tree.leaves(captured)
+    if not outputs:
+        whole = [name for name in names if name and "/" not in name]
+        near = difflib.get_close_matches(layer, [name for name in names if name], n=3)
+        raise UsageError(
+            f"{layer}: no such layer; there are {', '.join(near or whole)}"
+        )
+    return outputs[0]
+
+
 def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
     """Returns the first layer whose output is empty at this image size, or None."""
     empty = []

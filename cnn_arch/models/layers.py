@@ -141,9 +141,19 @@ class ConvBN(nn.Module):
         return nn.relu(self.norm(name="bn")(conv(x)))
 
 
-def ceil_mode_padding(size: int, window: int, stride: int) -> tuple[int, int]:
-    """Returns the padding that lets a last, partial window in, as Caffe's pooling."""
-    return 0, -(size - window) % stride
+def pad_for_pooling(
+    x: jax.Array, layer: "MaxPool | AvgPool", value: float
+) -> jax.Array:
+    """Surrounds maps [B, H, W, C] with a value, so that a layer's windows fit."""
+    if not layer.padding and not layer.ceil_mode:
+        return x
+    margins = [(layer.padding, layer.padding)] * 2
+    if layer.ceil_mode:  # what the last, partial window lacks (Caffe)
+        margins = [
+            (low, high - (size + low + high - layer.window) % -layer.stride)
+            for size, (low, high) in zip(x.shape[1:3], margins, strict=True)
+        ]
+    return jnp.pad(x, [(0, 0), *margins, (0, 0)], constant_values=value)
 
 
 class MaxPool(nn.Module):
@@ -156,13 +166,8 @@ class MaxPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        padding: Any = [(self.padding, self.padding)] * 2
-        if self.ceil_mode:
-            padding = [
-                ceil_mode_padding(size, self.window, self.stride)
-                for size in x.shape[1:3]
-            ]
-        return nn.max_pool(x, pair(self.window), pair(self.stride), padding)
+        x = pad_for_pooling(x, self, -jnp.inf)
+        return nn.max_pool(x, window_shape=pair(self.window), strides=pair(self.stride))
 
 
 class AvgPool(nn.Module):
@@ -171,24 +176,19 @@ class AvgPool(nn.Module):
     window: int
     stride: int
     padding: int = 0  # on every side
-    count_padding: bool = True  # as zeros; else a mean of the map's own elements
-    ceil_mode: bool = False  # as in MaxPool; what is added is not counted
+    ceil_mode: bool = False  # partial windows at the bottom and on the right count
+    count_padding: bool = True  # as zeros; else the mean of the map's own elements
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        padding: Any = [(self.padding, self.padding)] * 2
-        if self.ceil_mode:
-            padding = [
-                ceil_mode_padding(size, self.window, self.stride)
-                for size in x.shape[1:3]
-            ]
-        return nn.avg_pool(
-            x,
-            pair(self.window),
-            pair(self.stride),
-            padding,
-            count_include_pad=self.count_padding and not self.ceil_mode,
+        pool = partial(
+            nn.avg_pool, window_shape=pair(self.window), strides=pair(self.stride)
         )
+        y = pool(pad_for_pooling(x, self, 0.0))
+        if self.count_padding:
+            return y
+        own = pad_for_pooling(jnp.ones((1, *x.shape[1:3], 1), x.dtype), self, 0.0)
+        return y / pool(own)
 
 
 class GlobalAvgPool(nn.Module):

@@ -56,7 +56,7 @@ class Subsampling(nn.Module):
 
         gain = self.param("gain", uniform, x.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-        squares = 4 * nn.avg_pool(x, (2, 2), strides=(2, 2))
+        squares = 4 * AvgPool(2, 2, name="mean")(x)
         return squares * gain.astype(self.dtype) + bias.astype(self.dtype)
 
 

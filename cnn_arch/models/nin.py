@@ -86,7 +86,9 @@ class CifarNiN(nn.Module):
         x = MaxPool(3, 2, ceil_mode=True, name="pool1")(x)  # [B, 16, 16, 96]
         x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop1")(x)
         x = MlpConv((192, 192, 192), 5, dtype=dtype, name="mlpconv2")(x)
-        x = AvgPool(3, 2, ceil_mode=True, name="pool2")(x)  # [B, 8, 8, 192]
+        x = AvgPool(3, 2, ceil_mode=True, count_padding=False, name="pool2")(
+            x
+        )  # [B, 8, 8, 192]
         x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop2")(x)
         widths = 192, 192, self.num_classes
         x = MlpConv(widths, 3, dtype=dtype, name="mlpconv3")(x)

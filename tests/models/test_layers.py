@@ -100,12 +100,9 @@ def test_max_pool(window, stride, padding, ceil_mode, size):
 @pytest.mark.parametrize("count_padding", [True, False])
 def test_avg_pool(window, stride, padding, ceil_mode, size, count_padding):
     x = draw(2, size, size, 3)
-    module: Any = layers.AvgPool(window, stride, padding, count_padding, ceil_mode)
-    whole = count_padding and not ceil_mode
-    reduce = np.mean if whole else np.nanmean
-    expected = pool(
-        x, window, stride, padding, ceil_mode, reduce, 0 if whole else np.nan
-    )
+    module: Any = layers.AvgPool(window, stride, padding, ceil_mode, count_padding)
+    reduce, fill = (np.mean, 0.0) if count_padding else (np.nanmean, np.nan)
+    expected = pool(x, window, stride, padding, ceil_mode, reduce, fill)
     np.testing.assert_allclose(module.apply({}, x), expected, atol=1e-6)
 
 

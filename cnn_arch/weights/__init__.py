@@ -1,0 +1,1 @@
+"""Networks in other programs' files: read, checked, and written."""

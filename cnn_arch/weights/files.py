@@ -1,0 +1,151 @@
+"""Files of weights: read whole or not at all, never executed."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnn_arch.errors import UsageError
+from cnn_arch.weights.torchvision import from_torchvision
+
+SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
+COLLECTIONS = ("params", "batch_stats")
+
+
+def read_weights(path: str, name: str) -> dict[str, Any]:
+    """Reads the weights of a network.
+
+    Args:
+      path: ``.npz`` as ``write_npz`` makes it; torchvision's ``state_dict`` as
+        ``.safetensors``, or as ``.pth`` where PyTorch is installed.
+      name: of the network.
+
+    Returns:
+      ``{"params": ..., "batch_stats": ...}``, arrays of NumPy.
+
+    Raises:
+      UsageError: no such file, not of these kinds, damaged, or of another network.
+    """
+    suffix = Path(path).suffix
+    if suffix not in SUFFIXES:
+        raise UsageError(f"--weights={path}: must end in {', '.join(SUFFIXES)}")
+    if not os.path.isfile(path):
+        raise UsageError(f"--weights={path}: no such file")
+    try:
+        if suffix == ".npz":
+            return read_npz(path)
+        arrays = read_safetensors(path) if suffix == ".safetensors" else read_pth(path)
+        return from_torchvision(name, arrays)
+    except UsageError as error:
+        raise UsageError(f"--weights={path}: {error}") from None
+
+
+def write_npz(path: Path, params: Any, batch_stats: Any) -> None:
+    """Writes parameters and statistics so that numpy alone reads them.
+
+    The keys are the layers' paths: ``params/conv1/kernel``.
+    """
+    tree = {"params": params, "batch_stats": batch_stats}
+    arrays = {
+        "/".join(key.key for key in keys): np.asarray(leaf)
+        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    draft = path.with_name(f"draft-{path.name}")
+    np.savez(draft, allow_pickle=False, **arrays)
+    os.replace(draft, path)
+
+
+def read_npz(path: str) -> dict[str, Any]:
+    """Reads what ``write_npz`` wrote.
+
+    Raises:
+      UsageError: the file is damaged, or not such a one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+    except Exception as error:  # zip's, zlib's and NumPy's own, by where it is broken
+        reason = str(error) or type(error).__name__
+        raise UsageError(f"not a whole .npz file ({reason})") from None
+    variables: dict[str, Any] = {collection: {} for collection in COLLECTIONS}
+    for key, array in arrays.items():
+        *parents, last = key.split("/")
+        if not parents or parents[0] not in COLLECTIONS:
+            raise UsageError(f"holds {key}, which is neither params/ nor batch_stats/")
+        tree = variables
+        for part in parents:
+            tree = tree.setdefault(part, {})
+        tree[last] = array
+    return variables
+
+
+def read_safetensors(path: str) -> dict[str, np.ndarray]:
+    """Reads arrays by their names.
+
+    Raises:
+      UsageError: the file is damaged, or holds a type that NumPy lacks.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, TypeError, ValueError, KeyError) as error:
+        raise UsageError(f"not a safetensors file of float32 ({error})") from None
+
+
+def read_pth(path: str) -> dict[str, np.ndarray]:
+    """Reads a PyTorch file of tensors alone; anything else in it is refused.
+
+    Raises:
+      UsageError: PyTorch is not installed, or the file is not such a one.
+    """
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise UsageError(
+            "reading .pth needs PyTorch, which is not installed; pip install torch, "
+            "or save the state_dict as .safetensors"
+        ) from None
+    try:
+        state_dict = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds: zip's, pickle's, PyTorch's own
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"not a PyTorch file of weights alone ({reason})") from None
+    if not isinstance(state_dict, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in state_dict.values()
+    ):
+        raise UsageError("not a state_dict: a dict of tensors by their names")
+    return {key: value.numpy() for key, value in state_dict.items()}
+
+
+def check_fit(variables: Any, shapes: Any) -> None:
+    """Checks that arrays are those of a model.
+
+    Args:
+      variables: ``{"params": ..., "batch_stats": ...}`` from a file.
+      shapes: the same of the model.
+
+    Raises:
+      UsageError: they are not; the message names arrays and both shapes.
+    """
+
+    def by_path(tree: Any) -> dict[str, tuple[int, ...]]:
+        return {
+            "/".join(key.key for key in keys[1:]): np.shape(leaf)
+            for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
+        }
+
+    given, wanted = by_path(variables), by_path(shapes)
+    faults = [f"{path} is missing" for path in wanted.keys() - given.keys()]
+    faults += [f"{path} is left over" for path in given.keys() - wanted.keys()]
+    faults += [
+        f"{path}: {given[path]} in the file, {wanted[path]} in the model"
+        for path in given.keys() & wanted.keys()
+        if given[path] != wanted[path]
+    ]
+    if faults:
+        raise UsageError("; ".join(sorted(faults)))
