@@ -18,7 +18,7 @@ from cnn_arch.models import init_variables
 from cnn_arch.parallel.mesh import replicated
 from cnn_arch.screen import Screen
 from cnn_arch.training.checkpoint import Checkpoints
-from cnn_arch.weights.files import check_fit, read_weights
+from cnn_arch.weights.files import Weights, check_fit, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +84,8 @@ def restore(
 def _from_file(
     path: str, config: ConfigDict, names: Sequence[str], mesh: Mesh, screen: Screen
 ) -> Trained:
-    variables = read_weights(path, config.model.name)
+    weights = read_weights(path, config.model.name)
+    variables = weights.variables
     model = session.open_network(config, len(names), screen)
     if hasattr(
         model, "aux_heads"
@@ -98,9 +99,22 @@ def _from_file(
             f"--weights={path}: {error}; the data has {len(names)} classes"
         ) from None
     screen.say("restored", path)
+    _normalise_as_expected(weights, config, screen)
     placed = jax.device_put(variables, replicated(mesh))
     params, batch_stats = placed["params"], placed["batch_stats"]
     return Trained(model, params, batch_stats, list(names), {"weights": path})
+
+
+def _normalise_as_expected(
+    weights: Weights, config: ConfigDict, screen: Screen
+) -> None:
+    """Sets the normalisation that the file's network was trained with, and tells it."""
+    for key in ("mean", "std"):
+        values = getattr(weights, key)
+        if values and len(values) == config.data.channels:
+            if values != tuple(config.data[key]):
+                screen.say("", f"{key} {values}, as these weights expect")
+            config.data[key] = values
 
 
 def _class_names(config: ConfigDict) -> Sequence[str]:

@@ -119,6 +119,60 @@ DATA = {
 }
 
 
+SMALL_IMAGES = ("mnist5k", "fashion_mnist", "cifar10")  # of 28 or 32 px
+
+
+def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
+    """Points a recipe for ImageNet at a data set that may be smaller.
+
+    Small images are enlarged to 96 px, as in "Dive into Deep Learning" to make training
+    feasible. The learning rate falls at the same shares of the run, and goes with the
+    batch (Goyal et al. 2017, "Accurate, Large Minibatch SGD", Section 2.1).
+
+    Args:
+      config: the recipe, changed in place.
+      data: a key of ``DATA``.
+
+    Returns:
+      config, locked.
+    """
+    if data in SMALL_IMAGES:
+        epochs = 30.0 if data == "mnist5k" else 10.0  # d2l: 10
+        _shorten(config, epochs, batch_size=128)  # d2l: 128
+        return use_data(config, data, image_size=96, eval_resize=96)
+    if data == "folder":  # thousands of images, not a million
+        _shorten(config, 30.0, batch_size=32)
+    return use_data(config, data)
+
+
+def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
+    """Points a recipe for images of 28 or 32 px at a data set; a folder's are resized.
+
+    Args:
+      config: the recipe, changed in place.
+      data: a key of ``DATA``.
+
+    Returns:
+      config, locked.
+    """
+    size = config.data.image_size
+    if data in ("mnist5k", "fashion_mnist") and config.epochs > 30:
+        _shorten(config, 30.0)  # gray images of one object are learnt sooner
+    if data == "folder":
+        return use_data(config, data, in_memory=True, train_crop="pad_crop")
+    return use_data(config, data, image_size=size)
+
+
+def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -> None:
+    """Trains for so many epochs, with batches of at most so many images."""
+    optim, share = config.optim, epochs / config.epochs
+    optim.milestones = tuple(round(share * epoch, 2) for epoch in optim.milestones)
+    config.epochs = epochs
+    if batch_size and batch_size < config.batch_size:
+        optim.learning_rate *= batch_size / config.batch_size
+        config.batch_size = batch_size
+
+
 def use_data(config: ConfigDict, data: str, **adjusted) -> ConfigDict:
     """Points a recipe at a data set.
 

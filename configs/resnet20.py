@@ -8,11 +8,11 @@ by its deviation; the border of the padded image is black, not the mean. An epoc
 from configs import base
 
 
-def get_config(data: str = "cifar10"):
+def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A"):
     """Returns the recipe; ``data`` is what follows the colon."""
     config = base.get_config()
-    config.model.name = "resnet20"
-    config.model.fields.shortcut = "A"  # "identity shortcuts in all cases"
+    config.model.name = name
+    config.model.fields.shortcut = shortcut  # "identity shortcuts in all cases"
     config.batch_size = 128  # "a mini-batch size of 128"
     config.epochs = 182.0  # "terminate training at 64k iterations"
     config.optim.learning_rate = 0.1  # "start with a learning rate of 0.1"
@@ -22,8 +22,4 @@ def get_config(data: str = "cifar10"):
     config.optim.momentum = 0.9
     config.optim.weight_decay = 1e-4  # on all parameters, as in the authors' code
     config.data.image_size = 32
-    small = {"folder": {"in_memory": True, "train_crop": "pad_crop"}}
-    if data in ("mnist5k", "fashion_mnist"):
-        config.epochs = 30.0  # ours: gray images of one object are learnt sooner
-        config.optim.milestones = (15.0, 23.0)  # the same shares of the run
-    return base.use_data(config, data, **small.get(data, {}))
+    return base.use_small_images(config, data)

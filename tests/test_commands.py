@@ -198,6 +198,42 @@ def test_eval_of_the_last_checkpoint_and_of_pictures(finished, photos):
     assert (workdir / "plots" / "predictions.png").exists()
 
 
+def test_eval_writes_features_and_a_network_for_others(finished, tmp_path):
+    workdir, _ = finished
+    output = tmp_path / "features.npz"
+    words = f"--workdir={workdir}", "--features=pool", f"--output={output}"
+    result = run("eval.py", *words, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["features"] == [27, 64]
+    assert output.exists()
+    exported = tmp_path / "network.stablehlo"
+    result = run("eval.py", f"--workdir={workdir}", f"--export={exported}", "--quiet")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("wrote    ") and exported.exists()
+
+
+def test_eval_of_a_file_of_weights(finished, photos, tmp_path):
+    """A run's weights_best.npz judges as its checkpoint does."""
+    workdir, _ = finished
+    weights = workdir / "weights_best.npz"
+    words = *recipe(photos), f"--weights={weights}", f"--workdir={tmp_path / 'out'}"
+    result = run("eval.py", *words, "--json")
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)["test"]
+    assert answer.pop("weights") == str(weights)
+    stored = json.loads((workdir / "eval" / "results.json").read_text())["test"]
+    del stored["checkpoint_step"]
+    assert answer.pop("loss") == pytest.approx(stored.pop("loss"), rel=1e-5)
+    assert answer == stored
+    assert (tmp_path / "out" / "eval" / "results.json").exists()
+
+    picture = photos / "test" / "red" / "0.png"
+    result = run("eval.py", *words, f"--images={picture}")
+    assert result.returncode == 0, result.stderr
+    command = shlex.split(result.stdout.partition("Next:")[2])
+    assert run(*command[1:]).returncode == 0
+
+
 def test_killed_twice_and_resumed_is_the_same_run(finished, photos, tmp_path):
     workdir = tmp_path / "killed"
     words = (
@@ -344,6 +380,15 @@ def test_mistakes_of_eval(finished, tmp_path):
     assert "it has train, validation, test" in line
     line = error_line(run("eval.py", f"--workdir={workdir}", "--images=/no/such"), 2)
     assert "--images=/no/such: no such file or folder" in line
+    line = error_line(run("eval.py", "--config=configs/lenet5.py"), 2)
+    assert "--config=configs/lenet5.py: needs --weights=FILE" in line
+    line = error_line(run("eval.py", "--json"), 2)
+    assert "--workdir: must be given, or --config and --weights" in line
+    line = error_line(run("eval.py", f"--workdir={workdir}", "--output=x.npz"), 2)
+    assert "--output=x.npz: goes with --features=LAYER" in line
+    words = "--config=configs/lenet5.py", "--weights=/no/such.npz"
+    line = error_line(run("eval.py", *words), 2)
+    assert "--weights=/no/such.npz: no such file" in line
 
 
 @pytest.mark.parametrize("program", ["train.py", "eval.py"])

@@ -18,8 +18,7 @@ from cnn_arch.data.device import normalise
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.screen import Screen
 from cnn_arch.trained import Trained
-from cnn_arch.weights.files import write_npz
-from cnn_arch.weights.torchvision import to_torchvision
+from cnn_arch.weights.files import write_npz, write_safetensors
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # that a StableHLO file runs on
 ONNX_TOLERANCE = 1e-4  # of the largest logit
@@ -147,10 +146,11 @@ def _hush() -> Iterator[None]:
 
 
 def _safetensors(draft: Path, network: Trained, config: ConfigDict) -> str:
-    from safetensors.numpy import save_file
-
-    save_file(to_torchvision(config.model.name, network.variables), draft)
-    return "a state_dict of torchvision"
+    data = config.data
+    name = config.model.name
+    write_safetensors(draft, name, network.variables, data.mean, data.std)
+    mean, std = list(data.mean), list(data.std)
+    return f"torchvision's state_dict, for (image - {mean}) / {std} of 0..255"
 
 
 def _npz(draft: Path, network: Trained, config: ConfigDict) -> str:

@@ -1,7 +1,11 @@
 """Files of weights: read whole or not at all, never executed."""
 
+import dataclasses
+import json
+import math
 import os
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +13,39 @@ import jax
 import numpy as np
 
 from cnn_arch.errors import UsageError
-from cnn_arch.weights.torchvision import from_torchvision
+from cnn_arch.weights.torchvision import (
+    TORCHVISION,
+    from_torchvision,
+    to_torchvision,
+)
 
 SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
 COLLECTIONS = ("params", "batch_stats")
 
 
-def read_weights(path: str, name: str) -> dict[str, Any]:
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """What a file holds.
+
+    Attributes:
+      variables: ``{"params": ..., "batch_stats": ...}``, arrays of NumPy.
+      mean: that the network expects to be subtracted from images of 0..255; None where
+        the file does not say.
+      std: that it expects to be divided by.
+    """
+
+    variables: dict[str, Any]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+
+def read_weights(path: str, name: str) -> Weights:
     """Reads the weights of a network.
 
     Args:
       path: ``.npz`` as ``write_npz`` makes it; torchvision's ``state_dict`` as
         ``.safetensors``, or as ``.pth`` where PyTorch is installed.
       name: of the network.
-
-    Returns:
-      ``{"params": ..., "batch_stats": ...}``, arrays of NumPy.
 
     Raises:
       UsageError: no such file, not of these kinds, damaged, or of another network.
@@ -36,11 +57,29 @@ def read_weights(path: str, name: str) -> dict[str, Any]:
         raise UsageError(f"--weights={path}: no such file")
     try:
         if suffix == ".npz":
-            return read_npz(path)
-        arrays = read_safetensors(path) if suffix == ".safetensors" else read_pth(path)
-        return from_torchvision(name, arrays)
+            return Weights(read_npz(path))
+        if suffix == ".safetensors":
+            arrays, notes = read_safetensors(path)
+        else:
+            arrays, notes = read_pth(path), {}
+        variables, default = from_torchvision(name, arrays), TORCHVISION[name]
+        mean = _numbers(notes, "mean") or default.mean
+        return Weights(variables, mean, _numbers(notes, "std") or default.std)
     except UsageError as error:
         raise UsageError(f"--weights={path}: {error}") from None
+
+
+def _numbers(notes: Mapping[str, str], key: str) -> tuple[float, ...] | None:
+    """Reads a list of numbers out of a file's metadata, if it is there."""
+    if key not in notes:
+        return None
+    try:
+        numbers = tuple(float(number) for number in json.loads(notes[key]))
+    except (ValueError, TypeError):
+        numbers = ()
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise UsageError(f"its {key} is {notes[key]!r}, not a list of numbers")
+    return numbers
 
 
 def write_npz(path: Path, params: Any, batch_stats: Any) -> None:
@@ -65,9 +104,15 @@ def read_npz(path: str) -> dict[str, Any]:
       UsageError: the file is damaged, or not such a one.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # stored: no larger than the file
+            stored = all(
+                info.compress_type == zipfile.ZIP_STORED for info in archive.infolist()
+            )
+        if not stored:
+            raise ValueError("it is compressed")
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-    except Exception as error:  # zip's, zlib's and NumPy's own, by where it is broken
+    except Exception as error:  # zip's and NumPy's own, by where it is broken
         reason = str(error) or type(error).__name__
         raise UsageError(f"not a whole .npz file ({reason})") from None
     variables: dict[str, Any] = {collection: {} for collection in COLLECTIONS}
@@ -82,17 +127,36 @@ def read_npz(path: str) -> dict[str, Any]:
     return variables
 
 
-def read_safetensors(path: str) -> dict[str, np.ndarray]:
-    """Reads arrays by their names.
+def write_safetensors(
+    path: Path,
+    name: str,
+    variables: Mapping[str, Any],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> None:
+    """Writes torchvision's ``state_dict``, with the normalisation as metadata.
+
+    Raises:
+      UsageError: torchvision has no such network.
+    """
+    from safetensors.numpy import save_file
+
+    notes = {"mean": json.dumps(list(mean)), "std": json.dumps(list(std))}
+    save_file(to_torchvision(name, variables), path, metadata=notes)
+
+
+def read_safetensors(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads arrays by their names, and the file's metadata.
 
     Raises:
       UsageError: the file is damaged, or holds a type that NumPy lacks.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}
+            return arrays, file.metadata() or {}
     except (SafetensorError, TypeError, ValueError, KeyError) as error:
         raise UsageError(f"not a safetensors file of float32 ({error})") from None
 
@@ -112,9 +176,11 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
         ) from None
     try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds: zip's, pickle's, PyTorch's own
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"not a PyTorch file of weights alone ({reason})") from None
+    except Exception:  # of many kinds: zip's, pickle's, PyTorch's own
+        raise UsageError(
+            "not a whole PyTorch file of tensors alone; torch.save(model.state_dict(), "
+            "FILE) makes one"
+        ) from None
     if not isinstance(state_dict, Mapping) or not all(
         isinstance(value, torch.Tensor) for value in state_dict.values()
     ):

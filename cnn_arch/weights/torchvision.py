@@ -31,6 +31,9 @@ ARRAYS = {
 }
 
 
+HALF = (127.5, 127.5, 127.5)  # TensorFlow's, whose weights these are: to [-1, 1]
+
+
 @dataclasses.dataclass(frozen=True)
 class Counterpart:
     """What torchvision calls a network and its layers.
@@ -43,6 +46,8 @@ class Counterpart:
       image_size: that the weights are made for, px.
       behind_map: dense layers of ours right behind a map, and the map's side: their
         inputs are ordered by channel there, by position here.
+      mean: that its trained weights expect to be subtracted, of 0..255.
+      std: that they expect to be divided by.
     """
 
     name: str
@@ -51,6 +56,8 @@ class Counterpart:
     head: str
     image_size: int = 224
     behind_map: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
 
 def _by_table(table: Mapping[str, str], path: Path) -> str:
@@ -112,6 +119,8 @@ def _googlenet() -> Counterpart:
         first="conv1.conv",
         head="fc",
         behind_map={"fc1": 4},
+        mean=HALF,
+        std=HALF,
     )
 
 
@@ -122,6 +131,8 @@ def _inception_v3() -> Counterpart:
         first="Conv2d_1a_3x3.conv",
         head="fc",
         image_size=299,
+        mean=HALF,
+        std=HALF,
     )
 
 
@@ -224,6 +235,12 @@ _OIHW = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 
 
 def _find(name: str) -> Counterpart:
+    ours = {counterpart.name: key for key, counterpart in TORCHVISION.items()}
+    if name not in TORCHVISION and name in ours:
+        raise UsageError(
+            f"{name}: another network than torchvision's of that name, which is "
+            f"{ours[name]} here; take configs/{ours[name]}.py"
+        )
     if name not in TORCHVISION:
         raise UsageError(
             f"{name}: torchvision has no such network; it has the counterparts of "

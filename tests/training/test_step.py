@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 from cnn_arch import settings
+from cnn_arch.models.layers import Dense, keep_aux_logits
 from cnn_arch.models.resnet import CifarResNet
 from cnn_arch.parallel.mesh import make_mesh, put_batch, replicated
 from cnn_arch.training import optimizer, step
@@ -113,3 +115,39 @@ def test_one_step_by_hand():
     assert trained.step == 2
     assert set(metrics) == {"loss", "top1_error", "gradient_norm", "learning_rate"}
     np.testing.assert_allclose(metrics["learning_rate"], rate, rtol=1e-6)
+
+
+class Head(nn.Module):
+    """An auxiliary head that guesses: its weights are zero."""
+
+    @nn.compact
+    def __call__(self, x):
+        logits = Dense(10, kernel_init=nn.initializers.zeros, name="fc")(x)
+        keep_aux_logits(self, logits)
+
+
+class WithHead(nn.Module):
+    """A dense layer, and an auxiliary head beside it."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = x.reshape(len(x), -1)
+        if train or self.is_initializing():
+            Head(name="aux")(x)
+        return Dense(10, kernel_init=nn.initializers.zeros, name="fc")(x)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_auxiliary_heads_add_their_share_of_the_loss(weight):
+    config = make_config(f"--config.aux_weight={weight}")
+    mesh, sgd, model = make_mesh(2, 1), optax.sgd(1.0), WithHead()
+    state = jax.device_put(step.init_state(config, model, sgd), replicated(mesh))
+    schedule = optax.constant_schedule(1.0)
+    train_step = step.make_train_step(config, model, sgd, schedule, mesh)
+    state, metrics = train_step(state, put_batch(make_batch(), mesh))
+    # Both guess, so that the gradient is 0.1 less the class's share of the labels.
+    shares = np.bincount(make_batch()["label"], minlength=10) / 16
+    np.testing.assert_allclose(state.params["fc"]["bias"], shares - 0.1, atol=1e-6)
+    moved = state.params["aux"]["fc"]["bias"]
+    np.testing.assert_allclose(moved, weight * (shares - 0.1), atol=1e-6)
+    np.testing.assert_allclose(metrics["loss"], np.log(10), rtol=1e-6)

@@ -47,11 +47,16 @@ def relative_error(logits, expected):
 
 @pytest.mark.parametrize("name", ALL)
 def test_logits_equal_torchvisions(name):
-    golden = GOLDENS[TORCHVISION[name].name]
-    keys = sorted((key, array.shape) for key, array in state_dict(name).items())
+    golden, given = GOLDENS[TORCHVISION[name].name], state_dict(name)
+    keys = sorted((key, array.shape) for key, array in given.items())
     assert zlib.crc32(repr(keys).encode()) == golden["keys"]
 
-    variables = from_torchvision(name, state_dict(name))
+    variables = from_torchvision(name, given)
+    back = to_torchvision(name, variables)
+    assert back.keys() == given.keys()
+    for key, array in given.items():
+        np.testing.assert_array_equal(back[key], array, err_msg=key)
+        assert back[key].dtype == array.dtype
     evaluate = partial(create_model(name, NUM_CLASSES).apply, train=False)
     logits = jax.jit(evaluate)(variables, images(golden["image_size"], 2))
     assert relative_error(logits, golden["logits"]) < 1e-5
@@ -88,15 +93,6 @@ def test_auxiliary_logits_equal_torchvisions(name):
                 heads[f"aux{number}"]["logits"], expected[f"aux_logits{number}"]
             )
             assert error < 1e-4, number
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_to_torchvision_and_back(name):
-    back = to_torchvision(name, from_torchvision(name, state_dict(name)))
-    assert back.keys() == state_dict(name).keys()
-    for key, array in state_dict(name).items():
-        np.testing.assert_array_equal(back[key], array, err_msg=key)
-        assert back[key].dtype == array.dtype
 
 
 @pytest.mark.parametrize("name", ["googlenet_bn", "inception_v3"])

@@ -1,0 +1,32 @@
+"""AlexNet on ImageNet: Krizhevsky et al. 2012, Sections 4 and 5.
+
+Deviations: the learning rate falls at fixed epochs (the authors watched the error); a
+mean for each channel is subtracted, not one for each pixel; crops come from anywhere in
+the image of shorter side 256, not from its central square; no colour augmentation yet.
+"""
+
+from configs import base
+
+
+def get_config(data: str = "imagenet2012", name: str = "alexnet"):
+    """Returns the recipe; ``data`` is what follows the colon."""
+    config = base.get_config()
+    config.model.name = name
+    config.model.fields.dropout_rate = 0.5  # Section 4.2
+    config.batch_size = 128  # Section 5
+    config.epochs = 90.0  # "roughly 90 cycles"
+    config.optim.learning_rate = 0.01  # "initialized at 0.01"
+    config.optim.schedule = "step"
+    config.optim.milestones = (22.5, 45.0, 67.5)  # "reduced three times"; ours: evenly
+    config.optim.factor = 0.1  # "divide the learning rate by 10"
+    config.optim.momentum = 0.9
+    config.optim.weight_decay = 5e-4
+    config.optim.decay = "kernels"  # w of the update rule; biases not, as in Caffe's
+    config.data.image_size = 227  # 224 is printed; 227 makes the 55x55 maps
+    config.data.train_crop = "scale_jitter_crop"
+    config.data.scale_min = 256  # Section 2: "the shorter side was of length 256"
+    config.data.scale_max = 256
+    config.data.flip = True  # Section 4.1
+    base.use_data_of_any_size(config, data)
+    config.data.std = (1.0,) * config.data.channels  # Section 2: the mean alone
+    return config

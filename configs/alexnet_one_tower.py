@@ -1,0 +1,8 @@
+"""AlexNet without groups, as CS231n's table counts it, with AlexNet's recipe."""
+
+from configs import alexnet
+
+
+def get_config(data: str = "imagenet2012"):
+    """Returns the recipe; ``data`` is what follows the colon."""
+    return alexnet.get_config(data, "alexnet_one_tower")

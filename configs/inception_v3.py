@@ -1,0 +1,37 @@
+"""Inception-v3 on ImageNet: Szegedy et al. 2015, Section 8.
+
+Deviations: SGD with momentum for RMSProp, whose epsilon of 1.0 makes it much the same;
+one replica's batch at a time, where 50 worked side by side; no averaging of the
+parameters, and no clipping of gradients at 2.0, yet.
+"""
+
+from configs import base
+
+
+def get_config(data: str = "imagenet2012", name: str = "inception_v3"):
+    """Returns the recipe; ``data`` is what follows the colon."""
+    config = base.get_config()
+    config.model.name = name
+    if name == "inception_v3":
+        config.model.fields.dropout_rate = 0.5  # torchvision; the paper names none
+        # Heads need 299 px: their 5x5 convolution sees the whole map.
+        config.model.fields.aux_heads = data in ("imagenet2012", "folder")
+    config.aux_weight = 0.3  # GoogLeNet's; the paper names none
+    config.label_smoothing = 0.1  # Section 7
+    config.batch_size = 32  # "with batch size 32"
+    config.epochs = 100.0  # "for 100 epochs"
+    config.optim.learning_rate = 0.045  # "a learning rate of 0.045"
+    config.optim.schedule = "step"
+    config.optim.milestones = tuple(2.0 * i for i in range(1, 50))  # "every two epoch"
+    config.optim.factor = 0.94  # "an exponential rate of 0.94"
+    config.optim.momentum = 0.9  # "momentum with a decay of 0.9"
+    config.optim.weight_decay = 4e-5  # TF-Slim; the paper names none
+    config.optim.decay = "kernels"  # TF-Slim
+    config.data.image_size = 299
+    config.data.train_crop = "random_resized_crop"  # as GoogLeNet
+    config.data.flip = True
+    config.data.eval_resize = 342  # a crop of 0.875 of the image (TF-Slim)
+    base.use_data_of_any_size(config, data)
+    config.data.mean = (127.5,) * config.data.channels  # TF-Slim: to [-1, 1]
+    config.data.std = (127.5,) * config.data.channels
+    return config

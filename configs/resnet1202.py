@@ -1,0 +1,14 @@
+"""ResNet-1202 on CIFAR-10 (He et al. 2015, Section 4.2), with ResNet-20's recipe.
+
+Deviation: the rate rises from zero in the first epoch. The paper has 0.01 "until the
+training error is below 80% (about 400 iterations)", which are 1.1 epochs.
+"""
+
+from configs import resnet20
+
+
+def get_config(data: str = "cifar10"):
+    """Returns the recipe; ``data`` is what follows the colon."""
+    config = resnet20.get_config(data, "resnet1202")
+    config.optim.warmup_epochs = 1.0
+    return config

@@ -1,0 +1,31 @@
+"""VGG-16 on ImageNet: Simonyan and Zisserman 2014, Section 3.1, configuration D.
+
+Deviations: the learning rate falls at fixed epochs ("when the validation set accuracy
+stopped improving"); no colour shift yet; all layers start at random (see the network).
+"""
+
+from configs import base
+
+
+def get_config(data: str = "imagenet2012", name: str = "vgg16", scale_max: int = 512):
+    """Returns the recipe; ``data`` is what follows the colon."""
+    config = base.get_config()
+    config.model.name = name
+    config.model.fields.dropout_rate = 0.5  # "dropout ratio set to 0.5"
+    config.batch_size = 256  # "the batch size was set to 256"
+    config.epochs = 74.0  # "after 370K iterations (74 epochs)"
+    config.optim.learning_rate = 0.01  # "initially set to 10^-2"
+    config.optim.schedule = "step"
+    config.optim.milestones = (18.5, 37.0, 55.5)  # "decreased 3 times"; ours: evenly
+    config.optim.factor = 0.1  # "by a factor of 10"
+    config.optim.momentum = 0.9
+    config.optim.weight_decay = 5e-4  # "the L2 penalty multiplier set to 5 * 10^-4"
+    config.optim.decay = "kernels"  # ours: biases do not decay, as in Caffe's
+    config.data.image_size = 224
+    config.data.train_crop = "scale_jitter_crop"
+    config.data.scale_min = 256  # "S from a certain range [256, 512]"
+    config.data.scale_max = scale_max
+    config.data.flip = True  # "random horizontal flipping"
+    base.use_data_of_any_size(config, data)
+    config.data.std = (1.0,) * config.data.channels  # Section 2.1: the mean alone
+    return config

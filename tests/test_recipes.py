@@ -1,0 +1,81 @@
+"""Every recipe with every data set: it names its network and fits its images."""
+
+from pathlib import Path
+
+import pytest
+
+from cnn_arch import settings
+from cnn_arch.models import MODELS, check_image_size
+from cnn_arch.training.step import build_model
+from configs.base import DATA
+from tests.paper_tables import TOTALS
+
+RECIPES = sorted(path.stem for path in Path("configs").glob("[a-z]*.py"))
+RECIPES.remove("base")
+
+
+def parse(name, data=""):
+    words = [f"--config=configs/{name}.py{data and ':'}{data}"]
+    config, changed = settings.parse(words)
+    assert changed == {}
+    return config
+
+
+def test_a_recipe_for_every_network():
+    assert sorted(MODELS) == RECIPES
+
+
+def test_the_default_data_is_the_papers():
+    data = {name: parse(name).data.name for name in RECIPES}
+    assert {name for name in data if data[name] == "mnist5k"} == {"lenet", "lenet5"}
+    of_cifar = {name for name in data if data[name] == "cifar10"}
+    assert of_cifar == {name for name in RECIPES if TOTALS[name][4] == 10} - {
+        *("lenet", "lenet5")
+    }
+    assert set(data.values()) == {"mnist5k", "cifar10", "imagenet2012"}
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("name", RECIPES)
+def test_it_fits_every_data_set(name, data):
+    config = parse(name, data)
+    assert config.is_locked
+    assert config.model.name == name
+    optim, size = config.optim, config.data.image_size
+    assert all(0 < epoch < config.epochs for epoch in optim.milestones)
+    assert optim.milestones if optim.schedule == "step" else not optim.milestones
+    assert len(config.data.mean) == len(config.data.std) == config.data.channels
+    if name != "resnet1202":  # as resnet110, and slow
+        model = build_model(config, config.data.num_classes or 1000)
+        check_image_size(model, name, size, config.data.channels)
+    if not config.data.in_memory:
+        assert config.data.eval_resize >= size
+    if config.data.train_crop == "scale_jitter_crop":
+        assert size <= config.data.scale_min <= config.data.scale_max
+
+
+# He et al. 2015, Sections 3.4 and 4.2; Krizhevsky et al. 2012, Section 5; Simonyan and
+# Zisserman 2014, Section 3.1; Szegedy et al. 2015, Section 8.
+@pytest.mark.parametrize(
+    ("name", "batch_size", "rate", "decay", "epochs"),
+    [
+        ("resnet152", 256, 0.1, 1e-4, 120.0),
+        ("resnet110", 128, 0.1, 1e-4, 182.0),
+        ("alexnet", 128, 0.01, 5e-4, 90.0),
+        ("vgg19", 256, 0.01, 5e-4, 74.0),
+        ("inception_v4", 32, 0.045, 4e-5, 100.0),
+    ],
+)
+def test_the_papers_settings(name, batch_size, rate, decay, epochs):
+    config = parse(name)
+    optim = config.optim
+    assert (config.batch_size, config.epochs) == (batch_size, epochs)
+    assert (optim.learning_rate, optim.weight_decay) == (rate, decay)
+    assert optim.momentum == 0.9
+
+
+def test_a_shorter_run_keeps_its_shares():
+    whole, short = parse("resnet34"), parse("resnet34", "fashion_mnist")
+    assert (short.epochs, short.batch_size) == (10.0, 128)
+    assert short.optim.milestones == (2.5, 5.0, 7.5)
+    assert short.optim.learning_rate == whole.optim.learning_rate / 2
