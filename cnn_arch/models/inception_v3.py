@@ -5,8 +5,10 @@ Architecture for Computer Vision", CVPR 2016. https://arxiv.org/abs/1512.00567
 
 Table 1 and the figures leave widths open; they are those of the authors' code in
 TF-Slim, and so are the names, and the network is torchvision's ``inception_v3``, whose
-weights fit. Average pooling counts the padding, as torchvision's does. Weights start
-from a normal distribution of deviation 0.1, truncated at two deviations (TF-Slim).
+weights fit. After the first pool, Table 1 prints three 3x3 convolutions, the second of
+stride 2, where the code has a 1x1 and a 3x3 convolution and a pool. Average pooling
+counts the padding, as torchvision's does. Weights start from a normal distribution of
+deviation 0.1, truncated at two deviations (TF-Slim).
 
 Deviations: BatchNorm's running averages move by 0.1 a step (torchvision), not by 0.0003
 (TF-Slim, for runs of millions of steps). Dropout scales while training, which is the
