@@ -1,5 +1,8 @@
 """Every network against its paper's numbers, from shapes alone."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -18,6 +21,7 @@ from tests.paper_tables import (
     VGG_TABLE2_MILLIONS,
 )
 
+README = Path(__file__).parents[2] / "README.md"
 SLOW = pytest.mark.slow  # a minute each
 ALL = [pytest.param(n, marks=SLOW) if n == "resnet1202" else n for n in TOTALS]
 
@@ -35,6 +39,21 @@ def test_parameters_and_multiply_adds(name):
     assert num_params(variables["params"]) - num_params(aux) == params
     assert num_params(aux) == AUX_PARAMS.get(name, 0)
     assert count_macs(model, image_size, channels) == macs
+
+
+def test_the_readme_lists_these_numbers():
+    text = README.read_text().partition("## The catalogue")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)`.*?\| ([\d,]+) \| ([\d,.]+) \| (\d+) \|", text, re.M)
+    assert len(rows) > 25
+    for name, params, mega_macs, image_size in rows:
+        assert int(params.replace(",", "")) == TOTALS[name][0]
+        digits = len(mega_macs.partition(".")[2])
+        assert float(mega_macs.replace(",", "")) == round(TOTALS[name][1] / 1e6, digits)
+        assert int(image_size) == TOTALS[name][2]
+    named = set(re.findall(r"`(\w+)`", text)) | {"resnet1202"}
+    named |= {f"resnet{depth}" for depth in named if depth.isdigit()}
+    unnamed = set(TOTALS) - named
+    assert unnamed == {f"plain{depth}" for depth in (32, 44, 56, 110)}
 
 
 @pytest.mark.parametrize("name", AUX_PARAMS)
