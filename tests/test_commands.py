@@ -335,7 +335,7 @@ def test_a_broken_picture_stops_or_is_skipped(photos, tmp_path):
     ("words", "expected"),
     [
         (
-            ["--config=configs/lenet.py"],
+            ["--config=configs/lenet55.py"],
             "did you mean configs/lenet5.py?",
         ),
         (["--config=configs/lenet5.py", "seed=1"], "write --config.seed=1"),

@@ -144,5 +144,7 @@ def test_counters_are_not_needed():
 
 def test_a_network_that_torchvision_lacks():
     for function in (from_torchvision, to_torchvision):
-        with pytest.raises(UsageError, match="resnet50: torchvision has no such"):
+        with pytest.raises(UsageError, match="nin: torchvision has no such network"):
+            function("nin", {})
+        with pytest.raises(UsageError, match="which is resnet50_v1_5 here"):
             function("resnet50", {})
