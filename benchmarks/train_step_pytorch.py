@@ -1,0 +1,153 @@
+"""PyTorch's side of train_step.py; needs torch and torchvision.
+
+torchvision's network where it has one; the grouped AlexNet of 2012 and the residual
+networks for CIFAR-10 are written below. Channels last, SGD with momentum and L2.
+"""
+# pyright: reportMissingImports=false
+
+import torch
+import torchvision
+from torch import nn
+from torch.nn import functional
+from worker import serve
+
+TORCHVISION = {
+    "alexnet_owt": "alexnet",
+    "vgg16": "vgg16",
+    "googlenet_bn": "googlenet",
+    "resnet18": "resnet18",
+    "resnet50": "resnet50",
+}
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut without parameters (option A)."""
+
+    def __init__(self, channels: int, width: int, stride: int):
+        """Makes the block; channels of its input, width of its output."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.stride = stride
+        self.new_channels = width - channels
+
+    def forward(self, x):
+        """Maps [B, channels, H, W] to [B, width, H / stride, W / stride]."""
+        y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+        y = self.bn2(self.conv2(y))
+        if self.new_channels:
+            x = x[:, :, :: self.stride, :: self.stride]
+            x = functional.pad(x, (0, 0, 0, 0, 0, self.new_channels))
+        return functional.relu(y + x, inplace=True)
+
+
+def cifar_resnet(depth: int, num_classes: int) -> nn.Module:
+    """Makes the network of He et al. 2015, Section 4.2."""
+    layers = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    channels = 16
+    for width in (16, 32, 64):
+        for _ in range((depth - 2) // 6):
+            layers.append(BasicBlock(channels, width, 1 if width == channels else 2))
+            channels = width
+    pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, num_classes)]
+    return nn.Sequential(*layers, *pooled)
+
+
+def alexnet(num_classes: int) -> nn.Module:
+    """Makes the network of Krizhevsky et al. 2012, with its two groups."""
+
+    def norm():
+        # PyTorch divides alpha by the number of maps.
+        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+
+    def dense(units: int):
+        return [nn.Linear(units, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5)]
+
+    return nn.Sequential(
+        *(nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(inplace=True)),
+        *(norm(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True)),
+        *(norm(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
+        nn.MaxPool2d(3, 2),
+        nn.Flatten(),
+        *dense(256 * 6 * 6),
+        *dense(4096),
+        nn.Linear(4096, num_classes),
+    )
+
+
+def make_network(name: str, num_classes: int) -> nn.Module:
+    """Makes a network of train_step.py's list."""
+    if name == "alexnet":
+        return alexnet(num_classes)
+    if name in TORCHVISION:
+        # Its own initialisation of googlenet takes a minute.
+        fields = {"init_weights": False} if name == "googlenet_bn" else {}
+        make = getattr(torchvision.models, TORCHVISION[name])
+        return make(num_classes=num_classes, **fields)
+    return cifar_resnet(int(name.removeprefix("resnet")), num_classes)
+
+
+def prepare(case: dict):
+    """Makes the network and its optimizer; returns what they are, and the passes."""
+    torch.manual_seed(0)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = make_network(case["network"], case["num_classes"])
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4
+    )
+    compiled = torch.compile(model) if case["compiled"] else model
+    size = case["image_size"]
+    image = torch.randn(case["batch_size"], 3, size, size, device=device)
+    image = image.contiguous(memory_format=torch.channels_last)
+    label = torch.randint(case["num_classes"], (case["batch_size"],), device=device)
+    is_bf16 = case["precision"] == "bf16"
+
+    def wait() -> None:
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    def autocast():
+        return torch.autocast(device, torch.bfloat16, enabled=is_bf16)
+
+    def train() -> None:
+        model.train()
+        optimizer.zero_grad(set_to_none=True)
+        with autocast():
+            logits = compiled(image)
+            if not isinstance(logits, torch.Tensor):  # of GoogLeNet's three heads
+                losses = [functional.cross_entropy(head, label) for head in logits]
+                loss = losses[0] + 0.3 * losses[1] + 0.3 * losses[2]
+            else:
+                loss = functional.cross_entropy(logits, label)
+        loss.backward()
+        optimizer.step()
+        wait()
+
+    def forward() -> None:
+        model.eval()
+        with torch.inference_mode(), autocast():
+            compiled(image)
+        wait()
+
+    dtype = torch.bfloat16 if is_bf16 else torch.float32
+    square = torch.ones(case["matmul_size"], case["matmul_size"], dtype=dtype)
+    square = square.to(device)
+
+    def matmul() -> None:
+        torch.mm(square, square)
+        wait()
+
+    versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
+    facts = {"versions": versions, "threads": torch.get_num_threads()}
+    return facts, {"train": train, "forward": forward, "matmul": matmul}
+
+
+if __name__ == "__main__":
+    serve(prepare)
