@@ -1,67 +1,55 @@
-"""The PyTorch side of loader.py; runs in an environment that has torch and torchvision.
+"""PyTorch's side of loader.py; needs torch and torchvision.
 
-It is the loader of torchvision's ImageNet example: ImageFolder (Pillow decodes),
-RandomResizedCrop and RandomHorizontalFlip, here with uint8 tensors as the result.
+It is the loader of torchvision's ImageNet example: ImageFolder, RandomResizedCrop and
+RandomHorizontalFlip, here with uint8 tensors as the result. Pillow decodes, or
+torchvision.io, whose tensors then are cut and resized.
 """
 # pyright: reportMissingImports=false
 
-import json
 import os
-import sys
-import time
 
 import torch
 import torchvision
 from torch.utils.data import DataLoader, RandomSampler
-from torchvision import transforms
 from torchvision.datasets import ImageFolder
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms import v2
+from worker import serve
+
+ENDLESS = 10**9  # images
 
 
-def cpu_seconds(pids: list[int]) -> float:
-    """Sums the processor time of this process and of its workers."""
-    total = time.process_time()
-    for pid in pids:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
+def read_tensor(path: str):
+    """Decodes a file to uint8 [3, H, W]."""
+    return decode_image(path, ImageReadMode.RGB)
 
 
-def main() -> None:
-    """Times one round and prints it as JSON."""
-    data_dir = sys.argv[1]
-    workers, batch_size, num_batches, warmup_batches = map(int, sys.argv[2:])
-    steps = [
-        transforms.RandomResizedCrop(224),
-        transforms.RandomHorizontalFlip(),
-        transforms.PILToTensor(),
-    ]
-    dataset = ImageFolder(
-        os.path.join(data_dir, "train"), transform=transforms.Compose(steps)
-    )
-    # A few more than are timed, so that the workers are as busy at the end as before.
-    num_images = (warmup_batches + num_batches + 2 * workers) * batch_size
-    sampler = RandomSampler(dataset, num_samples=num_images)
+def prepare(case: dict):
+    """Starts the worker processes; returns the versions, and what takes a batch."""
+    size, batch_size = case["image_size"], case["batch_size"]
+    steps: list = [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip()]
+    folder = os.path.join(case["data_dir"], "train")
+    if case["loader"] == "pytorch_io":
+        transform = v2.Compose(steps)
+        dataset = ImageFolder(folder, transform=transform, loader=read_tensor)
+    else:
+        dataset = ImageFolder(folder, transform=v2.Compose([*steps, v2.PILToTensor()]))
     loader = DataLoader(
-        dataset, batch_size=batch_size, sampler=sampler, num_workers=workers
+        dataset,
+        batch_size=batch_size,
+        sampler=RandomSampler(dataset, num_samples=ENDLESS),
+        num_workers=case["workers"],
     )
     stream = iter(loader)
-    pids = [worker.pid for worker in stream._workers]
-    for _ in range(warmup_batches):
-        next(stream)
-    start, cpu_start = time.perf_counter(), cpu_seconds(pids)
-    for _ in range(num_batches):
-        images, _ = next(stream)
-        assert images.shape == (batch_size, 3, 224, 224)
-        assert images.dtype == torch.uint8
+
+    def take() -> None:
+        image, _ = next(stream)
+        assert image.shape == (batch_size, 3, size, size)
+        assert image.dtype == torch.uint8
+
     versions = {"torch": torch.__version__, "torchvision": torchvision.__version__}
-    result = {
-        "seconds": time.perf_counter() - start,
-        "cpu_seconds": cpu_seconds(pids) - cpu_start,
-        "versions": versions,
-    }
-    print(json.dumps(result))
+    return {"versions": versions}, {"batch": take}
 
 
 if __name__ == "__main__":
-    main()
+    serve(prepare)

@@ -1,0 +1,35 @@
+"""This project's side of loader.py."""
+
+import cv2
+import grain
+import numpy as np
+from worker import serve
+
+from cnn_arch.data.loading import TrainBatches
+from cnn_arch.data.sources import load_dataset
+from configs import base
+
+ENDLESS = 10**9  # steps
+
+
+def prepare(case: dict):
+    """Opens the folder; returns the versions, and what takes a batch."""
+    data = base.get_config().data
+    size = case["image_size"]
+    data.update({"dir": case["data_dir"], "num_threads": case["workers"]})
+    data.update({"image_size": size})
+    source = load_dataset(data).splits["train"]
+    batches = TrainBatches(source, data, seed=0, batch_size=case["batch_size"])
+    stream = batches.iterate(0, ENDLESS)
+
+    def take() -> None:
+        image = next(stream)["image"]
+        assert image.shape == (case["batch_size"], size, size, 3)
+        assert image.dtype == np.uint8
+
+    versions = {"opencv": cv2.__version__, "grain": grain.__version__}
+    return {"versions": versions}, {"batch": take}
+
+
+if __name__ == "__main__":
+    serve(prepare)
