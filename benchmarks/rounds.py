@@ -89,7 +89,9 @@ class Worker:
         """Ends the process, and those that it has started."""
         self._kill()
         self._process.wait()
-        self._errors.close()
+        for file in (self._process.stdin, self._process.stdout, self._errors):
+            with suppress(BrokenPipeError):  # of what was never read
+                file.close()  # pyright: ignore[reportOptionalMemberAccess]
 
     def _kill(self) -> None:
         for process in reversed(_tree(self.pid)):

@@ -1,0 +1,153 @@
+"""What the benchmarks compute of their measurements; no test measures anything."""
+
+import json
+import runpy
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import plain_flax, rounds
+from cnn_arch.analysis.macs import count_macs
+from tests.models.conftest import num_params
+from tests.paper_tables import TOTALS
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize("name", ["train_step", "loader", "compile", "startup"])
+def test_help_works_without_any_peer(name: str) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert f"python benchmarks/{name}.py" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("train_step", ["--networks=resnet21"]),
+        ("train_step", ["--precision=bf16"]),
+        ("compile", ["--network=resnet20"]),
+    ],
+)
+def test_a_wrong_word_is_a_mistake_of_usage(name: str, words: list[str]) -> None:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *words]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 2
+    assert words[0].partition("=")[2] in result.stderr
+
+
+def test_summary_is_median_least_and_greatest() -> None:
+    summary = rounds.summarize([3.0, 1.0, 2.0, 10.04, 2.5])
+    assert summary == {"median": 2.5, "min": 1.0, "max": 10.0}
+
+
+def test_ratio_is_of_medians_and_its_spread_of_rounds() -> None:
+    ratio, spread = rounds.compare([10.0, 20.0, 30.0], [5.0, 40.0, 10.0])
+    assert ratio == 2.0  # 20 / 10
+    assert spread == [0.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("call_seconds", "at_least", "expected"),
+    [(0.3, 1.0, 4), (0.5, 1.0, 2), (7.0, 1.0, 1)],
+)
+def test_calls_last_at_least_so_long(
+    call_seconds: float, at_least: float, expected: int
+) -> None:
+    assert rounds.num_calls(call_seconds, at_least) == expected
+
+
+def test_sides_take_turns() -> None:
+    order: list[str] = []
+    turns = {side: lambda side=side: order.append(side) for side in ("ours", "peer")}
+    rounds.take_turns(turns, 2, "test")
+    assert order == ["ours", "peer", "ours", "peer"]
+
+
+def test_results_of_one_day_are_not_overwritten(tmp_path: Path) -> None:
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    for number in ("", "-2", "-3"):
+        path = rounds.result_path("loader", None, tmp_path)
+        assert path.name == f"loader-{day}{number}.json"
+        rounds.write(path, {"rows": []})
+    assert json.loads(path.read_text()) == {"rows": []}
+
+
+WORKER = """
+import time
+from worker import serve
+def prepare(case):
+    print("a library's chatter")
+    if case["fails"]:
+        raise ValueError("no such case")
+    return {"seen": case}, {"sleep": lambda: time.sleep(case["seconds"])}
+serve(prepare)
+"""
+
+
+def start_worker() -> rounds.Worker:
+    command = [sys.executable, "-c", WORKER]
+    return rounds.Worker("sleeper", command, PYTHONPATH=str(BENCHMARKS))
+
+
+def test_worker_times_what_it_is_asked_to() -> None:
+    worker = start_worker()
+    case = {"fails": False, "seconds": 0.05}
+    facts = worker.ask(case)
+    assert facts["seen"] == case
+    assert 0.05 <= facts["call_seconds"]["sleep"]
+    answer = worker.ask({"pass": "sleep", "num_calls": 4})
+    worker.close()
+    assert 0.2 <= answer["seconds"]
+    assert answer["cpu_seconds"] < 0.1  # it sleeps
+
+
+def test_worker_that_fails_says_why() -> None:
+    worker = start_worker()
+    with pytest.raises(rounds.WorkerError, match=r"^ValueError: no such case$"):
+        worker.ask({"fails": True, "seconds": 0})
+    worker.close()
+
+
+def test_worker_that_takes_too_long_is_ended() -> None:
+    worker = start_worker()
+    with pytest.raises(rounds.WorkerError, match=r"no answer in 0.5 s"):
+        worker.ask({"fails": False, "seconds": 30}, limit_seconds=0.5)
+    worker.close()
+
+
+PLAIN = ("alexnet", "alexnet_owt", "vgg16", "googlenet_bn", "resnet18", "resnet50")
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "resnet20", "resnet56"])
+def test_the_plain_networks_are_the_papers(name: str) -> None:
+    # torchvision's resnet50, with which both sides are compared, is the v1.5.
+    totals = TOTALS["resnet50_v1_5" if name == "resnet50" else name]
+    params, macs, image_size, channels, num_classes = totals
+    model = plain_flax.make_network(name, num_classes, jnp.bfloat16)
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
+    variables = jax.eval_shape(
+        lambda key, image: model.init(key, image, train=False), jax.random.key(0), image
+    )
+    assert num_params(variables["params"]) == params
+    assert count_macs(model, image_size, channels) == macs
+
+
+def test_start_up_reads_the_first_step_off_the_screen(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    read_marks = runpy.run_path(str(BENCHMARKS / "startup.py"))["read_marks"]
+    marks: dict[str, float] = {}
+    text = "run      runs/a\r\ndevice   cpu\r\ncompile  training step ...\r"
+    read_marks(text, 1.0, marks)
+    assert marks == {"run": 1.0, "device": 1.0, "compile": 1.0}
+    text += "epoch  train loss\r\nepoch 1   \x1b[38;5;237m----\x1b[0m  0/54 loss 2.30"
+    read_marks(text, 2.0, marks)
+    assert marks["epoch"] == 2.0 and "first_step" not in marks
+    read_marks(text + "\repoch 1   \x1b[1m----\x1b[0m  1/54 loss 2.30", 3.0, marks)
+    assert marks["first_step"] == 3.0 and marks["run"] == 1.0
