@@ -1,5 +1,7 @@
 """This project's side of train_step.py."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,6 +62,7 @@ def prepare(case: dict):
         "macs": count_macs(program.model, data.image_size, data.channels),
         "versions": {"jax": jax.__version__},
         "device": str(mesh.devices.flat[0].device_kind),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
     return facts, {
         "train": train,
