@@ -172,6 +172,25 @@ INCEPTION = (
 )
 
 
+class AuxiliaryHead(nn.Module):
+    """GoogLeNet's second and third output, while it trains."""
+
+    num_classes: int
+    norm: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Maps [B, 14, 14, C] to logits."""
+        x = nn.avg_pool(x, (5, 5), strides=(3, 3))  # [B, 4, 4, C]
+        x = square_conv(128, 1, use_bias=False, dtype=self.dtype)(x)
+        x = nn.relu(self.norm()(x))
+        x = nn.Dense(1024, dtype=self.dtype)(x.reshape(x.shape[0], -1))
+        x = nn.Dropout(0.7, deterministic=False)(nn.relu(x))
+        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
+        return logits.astype(jnp.float32)
+
+
 class GoogLeNetBN(nn.Module):
     """torchvision's googlenet: BatchNorm, and 3x3 in place of 5x5."""
 
@@ -188,13 +207,6 @@ class GoogLeNetBN(nn.Module):
                 features, size, strides=strides, use_bias=False, dtype=self.dtype
             )(x)
             return nn.relu(norm()(x))
-
-        def head(x: jax.Array) -> jax.Array:
-            x = conv(nn.avg_pool(x, (5, 5), strides=(3, 3)), 128, 1)  # [B, 4, 4, 128]
-            x = nn.Dense(1024, dtype=self.dtype)(x.reshape(x.shape[0], -1))
-            x = nn.Dropout(0.7, deterministic=not train)(nn.relu(x))
-            logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
-            return logits.astype(jnp.float32)
 
         pool = partial(nn.max_pool, strides=(2, 2))
         x = pool(conv(x, 64, 7, strides=2), (3, 3), padding=CEIL)
@@ -213,6 +225,7 @@ class GoogLeNetBN(nn.Module):
                 ]
                 x = jnp.concatenate(branches, axis=-1)
                 if train and stage == 1 and index in (0, 3):
+                    head = AuxiliaryHead(self.num_classes, norm, self.dtype)
                     auxiliary.append(head(x))
         x = nn.Dropout(0.2, deterministic=not train)(jnp.mean(x, axis=(1, 2)))
         logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)

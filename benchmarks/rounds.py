@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shlex
 import statistics
 import subprocess
@@ -22,6 +23,7 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PAUSE_SECONDS = 0.1  # after a turn, until the threads of its libraries sleep
+BUSY_SHARE = 0.25  # of the cores in the load average, from which on a warning is due
 MEMORY_INTERVAL_SECONDS = 0.2  # between two looks at the memory
 
 console = Console(stderr=True, highlight=False)
@@ -83,7 +85,10 @@ class Worker:
         status = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().strip().splitlines()
-        raise WorkerError(lines[-1] if lines else f"ended with status {status}")
+        # JAX ends its tracebacks with lines about themselves.
+        named = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
+        last = (named or lines or [f"ended with status {status}"])[-1]
+        raise WorkerError(last)
 
     def close(self) -> None:
         """Ends the process, and those that it has started."""
@@ -200,13 +205,20 @@ def header(what: str, num_rounds: int) -> dict[str, Any]:
     """Returns what every result file begins with."""
     words = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    described = machine()
+    if described["load_average"] > BUSY_SHARE * (described["cores"] or 1):
+        console.print(
+            f"warning: other programs are at work (load {described['load_average']}): "
+            "the numbers will not be those of a quiet machine",
+            style="yellow",
+        )
     return {
         "what": what,
         "command": shlex.join(["python", *sys.argv]),
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "commit": commit.stdout.strip(),
         "rounds": num_rounds,
-        "machine": machine(),
+        "machine": described,
     }
 
 

@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -14,7 +15,7 @@ import pytest
 from benchmarks import plain_flax, rounds
 from cnn_arch.analysis.macs import count_macs
 from tests.models.conftest import num_params
-from tests.paper_tables import TOTALS
+from tests.paper_tables import AUX_PARAMS, TOTALS
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
@@ -133,10 +134,21 @@ def test_the_plain_networks_are_the_papers(name: str) -> None:
     model = plain_flax.make_network(name, num_classes, jnp.bfloat16)
     image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
     variables = jax.eval_shape(
-        lambda key, image: model.init(key, image, train=False), jax.random.key(0), image
+        partial(model.init, train=False), jax.random.key(0), image
     )
     assert num_params(variables["params"]) == params
     assert count_macs(model, image_size, channels) == macs
+
+
+def test_auxiliary_heads_are_of_training_alone() -> None:
+    model = plain_flax.make_network("googlenet_bn", 1000, jnp.bfloat16)
+    image = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.float32)
+    keys = {name: jax.random.key(0) for name in ("params", "dropout")}
+    variables = jax.eval_shape(partial(model.init, train=True), keys, image)
+    heads = {k: v for k, v in variables["params"].items() if k.startswith("Aux")}
+    assert num_params(heads) == AUX_PARAMS["googlenet_bn"]
+    outputs = jax.eval_shape(partial(model.apply, train=False), variables, image)
+    assert [output.shape for output in outputs] == [(2, 1000)]
 
 
 def test_start_up_reads_the_first_step_off_the_screen(monkeypatch) -> None:
