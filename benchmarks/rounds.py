@@ -26,7 +26,7 @@ PAUSE_SECONDS = 0.1  # after a turn, until the threads of its libraries sleep
 BUSY_SHARE = 0.25  # of the cores in the load average, from which on a warning is due
 MEMORY_INTERVAL_SECONDS = 0.2  # between two looks at the memory
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class WorkerError(Exception):

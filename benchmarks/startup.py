@@ -54,7 +54,7 @@ def start_once(
     """Runs the command until its first step has ended; returns the marks.
 
     Raises:
-      RuntimeError: it ended before, or took too long.
+      SystemExit: it ended before, or took too long.
     """
     workdir = tempfile.mkdtemp(dir=folder)
     command = [sys.executable, "train.py", *words, f"--workdir={workdir}/run"]
@@ -77,7 +77,7 @@ def start_once(
         while "first_step" not in marks:
             seconds = time.perf_counter() - start
             if seconds > limit_seconds:
-                raise RuntimeError(f"no first step in {limit_seconds:g} s: {text}")
+                raise SystemExit(f"{text}\nerror: no first step in {limit_seconds:g} s")
             if not select.select([ours], [], [], 0.02)[0]:
                 continue
             try:
@@ -85,7 +85,7 @@ def start_once(
             except OSError:  # Linux: the other end is closed
                 shown = b""
             if not shown:
-                raise RuntimeError(f"train.py ended before its first step: {text}")
+                raise SystemExit(f"{text}\nerror: train.py ended before a first step")
             text += shown.decode(errors="replace")
             read_marks(text, time.perf_counter() - start, marks)
     finally:

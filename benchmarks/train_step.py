@@ -106,6 +106,8 @@ def measure(case: dict[str, Any], peers: dict[str, tuple[str, str]], options: An
             try:
                 facts[name] = worker.ask({**case, "compiled": "compile" in name})
             except rounds.WorkerError as error:
+                if name == "cnn_arch":  # nothing is left to compare with
+                    raise SystemExit(f"error: {error}") from None
                 rounds.console.print(f"  {name}: left out: {error}", style="yellow")
                 facts[name] = {"error": str(error)}
                 continue
@@ -143,9 +145,9 @@ def rows_of(case: dict[str, Any], measured: dict, facts: dict) -> list[dict[str,
     kept = ("network", "recipe", "image_size", "batch_size", "precision")
     rows = []
     for (name, work), peer in rates.items():
-        ours = rates.get(("cnn_arch", work))
-        if name == "cnn_arch" or not ours:
+        if name == "cnn_arch":
             continue
+        ours = rates["cnn_arch", work]
         ratio, spread = rounds.compare(ours, peer)
         flops = facts["cnn_arch"]["macs"] * FLOPS_PER_MAC[work]
         ours, peer = rounds.summarize(ours, 2), rounds.summarize(peer, 2)
@@ -221,8 +223,7 @@ def main() -> None:
                 title = f"{network}, batch {batch_size}, {precision}"
                 rounds.console.print(title, style="bold")
                 measured, facts = measure(case, peers, options)
-                if "error" not in facts["cnn_arch"]:
-                    results["rows"] += rows_of(case, measured, facts)
+                results["rows"] += rows_of(case, measured, facts)
                 results["sides"].append({"case": title, **facts})
                 rounds.write(path, results)
 
