@@ -47,8 +47,12 @@ def _count(jaxpr: core.Jaxpr) -> int:
             length = math.prod(shape[axis] for axis in contracted)
             total += output.size * length
         repeats = equation.params.get("length", 1) if name == "scan" else 1
+        inside = list(equation.params.values())
+        if equation.params.get("branches_platforms"):
+            # One computation in a form for each platform; the last is the plain one.
+            inside = [equation.params["branches"][-1]]
         for inner in jax.tree.leaves(
-            list(equation.params.values()),
+            inside,
             is_leaf=lambda value: hasattr(value, "eqns") or hasattr(value, "jaxpr"),
         ):
             inner = getattr(inner, "jaxpr", inner)

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from cnn_arch.models import cpu
+
 Activation = Callable[[jax.Array], jax.Array]
 Initializer = Callable[..., jax.Array]
 ConvMaker = Callable[..., nn.Module]  # a partial Conv or ConvBN
@@ -53,14 +55,9 @@ class Conv(nn.Module):
             vertical, horizontal = height // 2, width // 2
         shape = (height, width, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        x = lax.conv_general_dilated(
-            x.astype(self.dtype),
-            kernel.astype(self.dtype),
-            window_strides=(self.stride, self.stride),
-            padding=((vertical, vertical), (horizontal, horizontal)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            feature_group_count=self.groups,
-        )
+        padding = ((vertical, vertical), (horizontal, horizontal))
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        x = cpu.conv(x, kernel, self.stride, padding, self.groups)
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
             x += bias.astype(self.dtype)
@@ -104,14 +101,39 @@ def batch_norm(
       epsilon: added to the variance.
       dtype: of the output.
     """
-    return partial(
-        nn.BatchNorm,
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=epsilon,
-        axis_name=axis,
-        dtype=dtype,
-    )
+    return partial(BatchNorm, train=train, axis=axis, epsilon=epsilon, dtype=dtype)
+
+
+class BatchNorm(nn.Module):
+    """Normalises maps [..., C] by their statistics, then scales and shifts them.
+
+    ``nn.BatchNorm`` with momentum 0.9, its parameters and its statistics, with a
+    gradient of its own.
+    """
+
+    train: bool
+    axis: str | None
+    epsilon: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", zeros, shape)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_variance = self.variable("batch_stats", "var", jnp.ones, shape)
+        x = x.astype(self.dtype)
+        if not self.train:
+            scale *= lax.rsqrt(running_variance.value + self.epsilon)
+            wide = x.astype(jnp.float32) - running_mean.value
+            return (wide * scale + bias).astype(self.dtype)
+        axis = None if self.is_initializing() else self.axis
+        x, mean, variance = cpu.batch_norm(x, scale, bias, self.epsilon, axis)
+        if not self.is_initializing():
+            running_mean.value = 0.9 * running_mean.value + 0.1 * mean
+            running_variance.value = 0.9 * running_variance.value + 0.1 * variance
+        return x
 
 
 class ConvBN(nn.Module):
@@ -167,7 +189,7 @@ class MaxPool(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = pad_for_pooling(x, self, -jnp.inf)
-        return nn.max_pool(x, window_shape=pair(self.window), strides=pair(self.stride))
+        return cpu.max_pool(x, self.window, self.stride)
 
 
 class AvgPool(nn.Module):

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch.data.device import normalise
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.models.cpu import plain_forms
 from cnn_arch.screen import Screen
 from cnn_arch.trained import Trained
 from cnn_arch.weights.files import write_npz, write_safetensors
@@ -105,7 +106,7 @@ def _onnx(draft: Path, network: Trained, config: ConfigDict) -> str:
     size, channels = config.data.image_size, config.data.channels
     predict = _predict(network, config)
     image: Any = jax.ShapeDtypeStruct(("b", size, size, channels), jnp.uint8)  # type: ignore[arg-type]
-    with _hush():
+    with _hush(), plain_forms():
         jax2onnx.to_onnx(
             predict,
             [image],

@@ -1,5 +1,8 @@
 """The training step on one device, on several, and by hand."""
 
+import re
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -151,3 +154,41 @@ def test_auxiliary_heads_add_their_share_of_the_loss(weight):
     moved = state.params["aux"]["fc"]["bias"]
     np.testing.assert_allclose(moved, weight * (shares - 0.1), atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], np.log(10), rtol=1e-6)
+
+
+def test_the_program_for_a_gpu_has_the_plain_forms():
+    """XLA's own operations, in bfloat16, nothing from the host, the state donated."""
+    words = "--config.precision=bfloat16", "--config.batch_size=8"
+    config, _ = settings.parse(["--config=configs/alexnet.py:fashion_mnist", *words])
+    mesh = make_mesh(1, 1)
+    model = step.build_model(config, 10)
+    schedule = optimizer.make_schedule(config, 10)
+    sgd = optimizer.make_optimizer(config, schedule)
+    train_step: Any = step.make_train_step(config, model, sgd, schedule, mesh)
+    state = jax.eval_shape(lambda: step.init_state(config, model, sgd))
+    size, channels = config.data.image_size, config.data.channels
+    batch = {
+        "image": jax.ShapeDtypeStruct((8, size, size, channels), jnp.uint8),
+        "label": jax.ShapeDtypeStruct((8,), jnp.int32),
+    }
+    text = {
+        platform: jax.export.export(train_step, platforms=[platform])(
+            state, batch
+        ).mlir_module()
+        for platform in ("cuda", "cpu")
+    }
+    grouped = re.compile(r"feature_group_count = 2.*bf16")
+    convolution = re.compile(r"stablehlo.convolution\(.*-> tensor<\w+x(\w+)>")
+    # conv2, conv4 and conv5 forward and their input gradients.
+    assert len(grouped.findall(text["cuda"])) >= 6
+    assert set(convolution.findall(text["cuda"])) == {"bf16"}
+    assert text["cuda"].count("stablehlo.select_and_scatter") == 3  # the pools
+    for word in ("optimization_barrier", "infeed", "outfeed", "send", "callback"):
+        assert f"stablehlo.{word}" not in text["cuda"]
+    assert "xla_python_cpu_callback" not in text["cuda"]
+    # Every array of the state is donated to that of the next.
+    num_arrays = len(jax.tree.leaves(state))
+    donated = re.findall(r"tf.aliasing_output|jax.buffer_donor", text["cuda"])
+    assert len(donated) == num_arrays
+    assert "feature_group_count = 2" not in text["cpu"]
+    assert "optimization_barrier" in text["cpu"]

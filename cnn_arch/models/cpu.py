@@ -1,0 +1,334 @@
+"""Convolution, pooling and BatchNorm in the forms that XLA's CPU compiler runs fast.
+
+Each has the plain form beside it, chosen by ``jax.lax.platform_dependent`` when the
+program is lowered: a GPU or TPU gets XLA's own operation and its own gradient. The
+reasons, seen on two cores with XLA's oneDNN calls (jax 0.12; benchmarks/README.md has
+whole training steps):
+
+- The gradient of a kernel is a convolution whose window is as large as the map, which
+  XLA runs at a hundredth of its speed. Here it is a matrix product for each tap of the
+  kernel, in the precision of the activations (float32 sums of bfloat16 factors fall
+  back to slow code).
+- XLA fuses the cast of a bfloat16 cotangent into the convolution that reads it and
+  computes in float32. A barrier keeps the cast apart.
+- A strided convolution's input gradient is dilated; oneDNN wants the zeros written out.
+- A strided 1x1 convolution reads one pixel in four: they are sliced out first.
+- Grouped convolutions run at 8 GFLOP/s, one for each group at 100 to 2,500.
+- ``reduce_window`` and its gradient took 430 ms of ResNet-50's step, the maximum over
+  shifted maps 60 ms.
+- A reduction is vectorised only if it reads its operand from memory (2.4 ms instead
+  of 14 for 32 maps of 64 x 112 x 112): hence the barriers in BatchNorm.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
+
+# oneDNN's matrix products slow down on operands of very many rows and few columns:
+# those are cut into parts of about so many rows.
+ROWS_OF_A_PRODUCT = 1500
+SMALL_PRODUCT = 256 * 256  # elements of the result, up to which that pays
+NARROW = 32  # input maps, up to which the taps of a row are multiplied at once
+VERY_NARROW = 16  # below which XLA's own gradient of the kernel is the fastest
+
+
+_PLAIN_ONLY = ContextVar("_PLAIN_ONLY", default=False)
+
+
+@contextmanager
+def plain_forms() -> Iterator[None]:
+    """Has all that is traced use the plain forms, for converters of programs."""
+    token = _PLAIN_ONLY.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN_ONLY.reset(token)
+
+
+def _choose(cpu: Any, plain: Any, *arrays: jax.Array) -> Any:
+    """Applies the form for the platform that the program will be lowered for."""
+    if _PLAIN_ONLY.get():
+        return plain(*arrays)
+    return lax.platform_dependent(*arrays, cpu=cpu, default=plain)
+
+
+def _plain_conv(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int
+) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def conv(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int
+) -> jax.Array:
+    """Convolves maps [B, H, W, C] with a kernel [h, w, C / groups, features].
+
+    Args:
+      x: the maps.
+      kernel: of the same dtype.
+      stride: of rows and columns.
+      padding: zeros above and below, left and right.
+      groups: of maps and features that see each other only.
+    """
+
+    def cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        convolve = partial(_cpu_conv, stride=stride, padding=padding)
+        return _by_group(convolve, groups, x, kernel)
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _plain_conv(x, kernel, stride, padding, groups)
+
+    return _choose(cpu, plain, x, kernel)
+
+
+def _conv_forward(x, kernel, stride, padding, groups):
+    return conv(x, kernel, stride, padding, groups), (x, kernel)
+
+
+def _conv_backward(stride, padding, groups, saved, gradient):
+    x, kernel = saved
+
+    def cpu(x, kernel, gradient):
+        gradient = lax.optimization_barrier(gradient)
+        by_input = partial(_input_gradient, stride=stride, padding=padding)
+        by_kernel = partial(_kernel_gradient, stride=stride, padding=padding)
+        return (
+            _by_group(by_input, groups, gradient, kernel, x),
+            _by_group(by_kernel, groups, gradient, kernel, x),
+        )
+
+    def plain(x, kernel, gradient):
+        convolve = partial(_plain_conv, stride=stride, padding=padding, groups=groups)
+        return jax.vjp(convolve, x, kernel)[1](gradient)
+
+    return _choose(cpu, plain, x, kernel, gradient)
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _by_group(function: Any, groups: int, *arrays: jax.Array) -> jax.Array:
+    """Applies a function to the maps of each group and puts the results together."""
+    if groups == 1:
+        return function(*arrays)
+    split = [jnp.split(array, groups, axis=-1) for array in arrays]
+    results = [function(*parts) for parts in zip(*split, strict=True)]
+    return jnp.concatenate(results, axis=-1)
+
+
+def _is_pointwise(kernel: jax.Array, padding: Padding) -> bool:
+    return kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0))
+
+
+def _cpu_conv(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    if _is_pointwise(kernel, padding):
+        x, stride = x[:, ::stride, ::stride], 1
+    return _plain_conv(x, kernel, stride, padding, groups=1)
+
+
+def _input_gradient(
+    gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    """The transposed convolution, as one of stride 1 over the dilated gradient."""
+    margins = []
+    for axis, (low, _) in enumerate(padding):
+        before = kernel.shape[axis] - 1 - low
+        dilated = (gradient.shape[axis + 1] - 1) * stride + 1
+        after = x.shape[axis + 1] - 1 + low - (dilated - 1)
+        margins.append((before, after))
+    if stride > 1 or min(min(pair) for pair in margins) < 0:
+        dilation = [(0, 0, 0), *((*pair, stride - 1) for pair in margins), (0, 0, 0)]
+        gradient = lax.pad(gradient, jnp.zeros((), gradient.dtype), dilation)
+        gradient = lax.optimization_barrier(gradient)
+        margins = [(0, 0), (0, 0)]
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return _plain_conv(gradient, turned, 1, tuple(margins), groups=1)
+
+
+def _kernel_gradient(
+    gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    """For each tap of the kernel, the outer products of what it connects, summed."""
+    height, width, inputs, features = kernel.shape
+    if inputs < VERY_NARROW:
+        convolve = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
+        return jax.vjp(convolve, kernel)[1](gradient)[0]
+    if _is_pointwise(kernel, padding):
+        return _outer(x[:, ::stride, ::stride], gradient).reshape(kernel.shape)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    if inputs <= NARROW and stride == 1:
+        # Columns shift the maps, rows the gradient: one product for all taps.
+        columns = gradient.shape[2]
+        maps = [x[:, :, j : j + columns] for j in range(width)]
+        rows = ((i, height - 1 - i) for i in range(height))
+        shifted = [jnp.pad(gradient, ((0, 0), row, (0, 0), (0, 0))) for row in rows]
+        stacked = [jnp.concatenate(parts, axis=-1) for parts in (maps, shifted)]
+        product = _outer(*lax.optimization_barrier(stacked))
+        product = product.reshape(width, inputs, height, features)
+        return product.transpose(2, 0, 1, 3)
+    views = _views(x, (height, width), stride)
+    return jnp.stack([_outer(view, gradient) for view in views]).reshape(kernel.shape)
+
+
+def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Sums outer products over all pixels: [..., C], [..., D] -> [C, D]."""
+    inputs, features = x.shape[-1], y.shape[-1]
+    num_pixels, parts = x.size // inputs, 1
+    if inputs * features <= SMALL_PRODUCT:
+        most = num_pixels // ROWS_OF_A_PRODUCT
+        parts = next((n for n in range(most, 1, -1) if num_pixels % n == 0), 1)
+    x, y = x.reshape(parts, -1, inputs), y.reshape(parts, -1, features)
+    if parts == 1:
+        return lax.dot_general(x[0], y[0], (((0,), (0,)), ((), ())))
+    products = lax.dot_general(x, y, (((1,), (1,)), ((0,), (0,))))
+    return products.astype(jnp.float32).sum(axis=0).astype(x.dtype)
+
+
+def _views(x: jax.Array, window: tuple[int, int], stride: int) -> list[jax.Array]:
+    """Returns, for each position in a window, what it sees of maps [B, H, W, C]."""
+    height, width = window
+    bottom, right = x.shape[1] - height + 1, x.shape[2] - width + 1
+    return [
+        x[:, i : i + bottom : stride, j : j + right : stride]
+        for i in range(height)
+        for j in range(width)
+    ]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    """Takes the maximum over windows of maps [B, H, W, C], which are padded already."""
+    plain = partial(_plain_max_pool, window=window, stride=stride)
+    cpu = partial(_cpu_max_pool, window=window, stride=stride)
+    return _choose(cpu, plain, x)
+
+
+def _plain_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    return nn.max_pool(x, window_shape=(window, window), strides=(stride, stride))
+
+
+def _cpu_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
+    first, *others = _views(x, (window, window), stride)
+    for view in others:
+        first = jnp.maximum(first, view)
+    return first
+
+
+def _pool_forward(x, window, stride):
+    y = max_pool(x, window, stride)
+    return y, (x, y)
+
+
+def _pool_backward(window, stride, saved, gradient):
+    x, y = saved
+
+    def cpu(x, y, gradient):
+        # As XLA does, the first of equal elements of a window gets the gradient.
+        views = iter(_views(x, (window, window), stride))
+        rest = [(size - window) % stride for size in x.shape[1:3]]
+        is_given = jnp.zeros(y.shape, bool)
+        total = jnp.zeros_like(x)
+        zero = jnp.zeros((), x.dtype)
+        for i in range(window):
+            for j in range(window):
+                is_first = (next(views) == y) & ~is_given
+                is_given |= is_first
+                rows = (i, window - 1 - i + rest[0], stride - 1)
+                columns = (j, window - 1 - j + rest[1], stride - 1)
+                part = jnp.where(is_first, gradient, 0)
+                total += lax.pad(part, zero, [(0, 0, 0), rows, columns, (0, 0, 0)])
+        return total
+
+    def plain(x, y, gradient):
+        pool = partial(_plain_max_pool, window=window, stride=stride)
+        return jax.vjp(pool, x)[1](gradient)[0]
+
+    return (_choose(cpu, plain, x, y, gradient),)
+
+
+max_pool.defvjp(_pool_forward, _pool_backward)
+
+
+def _in_memory(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+    """Keeps what makes arrays apart from what reads them, on a CPU."""
+
+    def cpu(*arrays: jax.Array) -> tuple[jax.Array, ...]:
+        return lax.optimization_barrier(arrays)
+
+    return _choose(cpu, lambda *arrays: arrays, *arrays)
+
+
+def _mean_product(*arrays: jax.Array) -> jax.Array:
+    """Returns the mean of the product of maps [..., C], for each channel, float32."""
+    wide = [array.astype(jnp.float32) for array in _in_memory(*arrays)]
+    return math.prod(wide[1:], start=wide[0]).mean(axis=range(wide[0].ndim - 1))
+
+
+def _share(values: tuple[jax.Array, ...], axis: str | None) -> tuple[jax.Array, ...]:
+    return lax.pmean(values, axis) if axis else values
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def batch_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis: str | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises maps [..., C] by their own statistics.
+
+    Args:
+      x: the maps.
+      scale: [C], float32.
+      bias: [C], float32.
+      epsilon: added to the variance.
+      axis: the mesh axis over which the statistics are shared, or None.
+
+    Returns:
+      The normalised maps, of x's dtype; mean and variance [C], float32. Gradients
+      flow through the first alone.
+    """
+    return _norm_forward(x, scale, bias, epsilon, axis)[0]
+
+
+def _norm_forward(x, scale, bias, epsilon, axis):
+    mean, square = _share((_mean_product(x), _mean_product(x, x)), axis)
+    variance = jnp.maximum(square - jnp.square(mean), 0.0)
+    inverse = lax.rsqrt(variance + epsilon)
+    y = (x.astype(jnp.float32) - mean) * (scale * inverse) + bias
+    return (y.astype(x.dtype), mean, variance), (x, scale, mean, inverse)
+
+
+def _norm_backward(epsilon, axis, saved, gradients):
+    x, scale, mean, inverse = saved
+    (gradient,) = _in_memory(gradients[0])
+    by_bias = _mean_product(gradient)
+    by_scale = inverse * (_mean_product(gradient, x) - mean * by_bias)
+    count = x.size // x.shape[-1]
+    own = count * by_scale, count * by_bias
+    by_scale, by_bias = _share((by_scale, by_bias), axis)
+    slope = -scale * jnp.square(inverse) * by_scale
+    shift = -scale * inverse * by_bias - slope * mean
+    wide = gradient.astype(jnp.float32), x.astype(jnp.float32)
+    by_x = scale * inverse * wide[0] + slope * wide[1] + shift
+    return by_x.astype(x.dtype), *own
+
+
+batch_norm.defvjp(_norm_forward, _norm_backward)

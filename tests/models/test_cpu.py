@@ -1,0 +1,191 @@
+"""The forms for CPUs beside the plain ones, for every shape that the catalogue has."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+from jax.sharding import PartitionSpec as P
+
+from cnn_arch.models import MODELS, cpu, layers
+from tests.models.conftest import abstract_variables
+from tests.paper_tables import TOTALS
+
+# Least share of its length by which a gradient may be wrong: the plain form's own error
+# is 3e-7 in float32 and 3e-3 in bfloat16, whose last bit is 4e-3.
+TOLERANCE = {"float32": 2e-6, "bfloat16": 8e-3}
+
+
+def convolutions():
+    """Returns (height, width, inputs, kernel, stride, padding, groups, features)."""
+    found = set()
+
+    def note(next_function, args, kwargs, context):
+        module = context.module
+        if isinstance(module, layers.Conv) and context.method_name == "__call__":
+            kernel, padding = layers.pair(module.kernel_size), module.padding
+            if padding is None:
+                padding = kernel[0] // 2, kernel[1] // 2
+            found.add(
+                (
+                    args[0].shape[1:],
+                    kernel,
+                    module.stride,
+                    tuple((margin, margin) for margin in layers.pair(padding)),
+                    module.groups,
+                    module.features,
+                )
+            )
+        return next_function(*args, **kwargs)
+
+    for name, build in MODELS.items():
+        if name != "resnet1202":  # the shapes of resnet20
+            with nn.intercept_methods(note):
+                abstract_variables(build(), *TOTALS[name][2:4])
+    return sorted(found)
+
+
+def small(shape):
+    """Shrinks maps and numbers of channels, but keeps what decides on the form."""
+    (*sides, inputs), kernel, stride, padding, groups, _ = shape
+    sides = [
+        min(side, window + 2 * stride + (side - window + 2 * margin) % stride)
+        for side, window, (margin, _) in zip(sides, kernel, padding, strict=True)
+    ]
+    inputs = groups * min(inputs // groups, 40)
+    return (*sides, inputs), kernel, stride, padding, groups, 8 * groups
+
+
+def draw(rng, *shape):
+    # What bfloat16 can hold, so that all forms see the same numbers.
+    return jnp.asarray(rng.standard_normal(shape), jnp.bfloat16).astype(jnp.float32)
+
+
+def relative_error(values, expected):
+    values, expected = (np.asarray(x, np.float64) for x in (values, expected))
+    return np.linalg.norm(values - expected) / np.linalg.norm(expected)
+
+
+def check_convolution(shape, precision):
+    (height, width, inputs), kernel, stride, padding, groups, features = shape
+    rng = np.random.default_rng(0)
+    x = draw(rng, 2, height, width, inputs)
+    kernel = draw(rng, *kernel, inputs // groups, features)
+    options = {"stride": stride, "padding": padding, "groups": groups}
+
+    @partial(jax.jit, static_argnums=0)
+    def run(convolve, x, kernel, gradient):
+        y, backward = jax.vjp(partial(convolve, **options), x, kernel)
+        return y, *backward(gradient.astype(y.dtype))
+
+    def convolve(x, kernel, stride, padding, groups):
+        return cpu.conv(x, kernel, stride, padding, groups)
+
+    y = jax.eval_shape(partial(convolve, **options), x, kernel)
+    gradient = draw(rng, *y.shape)
+    expected = run(cpu._plain_conv, x, kernel, gradient)
+    given = [array.astype(precision) for array in (x, kernel, gradient)]
+    for values, right in zip(run(convolve, *given), expected, strict=True):
+        assert values.dtype == precision
+        assert relative_error(values, right) < TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("shape", sorted(set(map(small, convolutions()))), ids=str)
+def test_gradients_of_convolutions(shape, precision):
+    check_convolution(shape, precision)
+
+
+@pytest.mark.slow  # five minutes
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_gradients_of_every_convolution(precision):
+    shapes = convolutions()
+    assert len(shapes) > 200
+    for shape in shapes:
+        check_convolution(shape, precision)
+
+
+@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])
+@pytest.mark.parametrize("size", [7, 8])
+def test_max_pool_and_its_gradient(window, stride, size):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 4, (2, size, size, 3)).astype(np.float32)  # with many ties
+    length = (size - window) // stride + 1
+    gradient = rng.standard_normal((2, length, length, 3)).astype(np.float32)
+    expected, by_x = np.zeros_like(gradient), np.zeros_like(x)
+    for n, i, j, c in np.ndindex(gradient.shape):
+        rows, columns = (slice(k * stride, k * stride + window) for k in (i, j))
+        seen = x[n, rows, columns, c]
+        expected[n, i, j, c] = seen.max()
+        first = np.unravel_index(seen.argmax(), seen.shape)
+        by_x[n, rows, columns, c][first] += gradient[n, i, j, c]
+    y, backward = jax.vjp(lambda x: cpu.max_pool(x, window, stride), x)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_allclose(backward(jnp.asarray(gradient))[0], by_x, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_batch_norm_and_its_gradient(precision):
+    rng = np.random.default_rng(0)
+    x, gradient = 2 * draw(rng, 8, 5, 5, 6), draw(rng, 8, 5, 5, 6)
+    scale, bias = draw(rng, 6), draw(rng, 6)
+    plain = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5)
+    statistics = {"mean": jnp.zeros(6), "var": jnp.ones(6)}
+
+    def flax(x, scale, bias):
+        params = {"scale": scale, "bias": bias}
+        variables = {"params": params, "batch_stats": statistics}
+        y, updates = plain.apply(variables, x, mutable=["batch_stats"])
+        return y, updates["batch_stats"]
+
+    def ours(x, scale, bias):
+        layer = layers.BatchNorm(True, None, 1e-5, precision)
+        params = {"scale": scale, "bias": bias}
+        variables = {"params": params, "batch_stats": statistics}
+        y, updates = layer.apply(variables, x, mutable=["batch_stats"])
+        return y, updates["batch_stats"]
+
+    running: Any
+    running2: Any
+    y, backward, running = jax.vjp(flax, x, scale, bias, has_aux=True)
+    given = x.astype(precision)
+    y2, backward2, running2 = jax.vjp(ours, given, scale, bias, has_aux=True)
+    assert y2.dtype == precision
+    assert relative_error(y2, y) < TOLERANCE[precision]
+    for name in statistics:
+        np.testing.assert_allclose(running2[name], running[name], rtol=2e-6)
+    given = gradient.astype(precision)
+    for values, right in zip(backward2(given), backward(gradient), strict=True):
+        assert relative_error(values, right) < TOLERANCE[precision]
+
+
+def test_batch_norm_over_devices():
+    rng = np.random.default_rng(0)
+    x, gradient = draw(rng, 8, 3, 3, 4), draw(rng, 8, 3, 3, 4)
+    scale, bias = draw(rng, 4), draw(rng, 4)
+
+    def run(axis, x, gradient):
+        def normalise(x, scale, bias):
+            return cpu.batch_norm(x, scale, bias, 1e-5, axis)[0]
+
+        y, backward = jax.vjp(normalise, x, scale, bias)
+        by_x, by_scale, by_bias = backward(gradient)
+        if axis:
+            by_scale, by_bias = lax.psum((by_scale, by_bias), axis)
+        return y, by_x, by_scale, by_bias
+
+    whole = run(None, x, gradient)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    shared = jax.shard_map(
+        partial(run, "data"),
+        mesh=mesh,
+        in_specs=P("data"),
+        out_specs=(P("data"), P("data"), P(), P()),
+        check_vma=False,
+    )(x, gradient)
+    for values, right in zip(shared, whole, strict=True):
+        assert relative_error(values, right) < 1e-6
