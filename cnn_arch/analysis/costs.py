@@ -1,0 +1,227 @@
+"""What a network costs, layer by layer, counted from the shapes of its forward pass.
+
+One MAC is one multiply-add of a convolution or a dense layer, padding taps included,
+biases, normalisation and activations excluded; FLOPs are twice that.
+"""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from cnn_arch.analysis.graph import FIXED, Layer, Value, Walk
+from cnn_arch.analysis.receptive import Span
+from cnn_arch.models import trace_layers
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerCost:
+    """One row of the table; shapes are without the batch, costs of the whole batch.
+
+    Attributes:
+      name: the module's path, as in params; what a module computes besides its
+        layers adds its kind: ``conv1/relu``, ``conv2_1/add``.
+      kind: ``input``, ``conv``, ``dense``, ``max_pool``, ``avg_pool``,
+        ``global_avg_pool``, ``batch_norm``, ``lrn``, ``scale``, ``activation``,
+        ``dropout``, ``add``, ``concatenate`` or ``subsample``.
+      output_shape: [H, W, C] or [C].
+      params: learnable numbers, biases included.
+      biases: those of them that are biases of convolutions and dense layers.
+      macs: multiply-adds, padding taps included.
+      padding_macs: those whose tap lies on the padding; XLA leaves them out.
+      other_operations: all but multiply-adds: an element of an elementwise result
+        counts one, a window or sum of k elements k - 1.
+      transcendentals: those of them that XLA counts apart (exp, pow, rsqrt, tanh).
+      output_elements: of the whole batch.
+      output_bytes: of the whole batch.
+      receptive_field: side of the field, px; of its longer side, were it not square.
+      receptive_stride: px between the fields of neighbouring outputs. Of a dense
+        layer: as if it slid over a larger image.
+      receptive_offset: first pixel of the first output's field; negative: padding.
+      receptive_field_hw: the field's height and width, px.
+      inputs: the rows that feed this one.
+      auxiliary: in an auxiliary head, which only training has.
+    """
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    params: int
+    biases: int
+    macs: int
+    padding_macs: int
+    other_operations: int
+    transcendentals: int
+    output_elements: int
+    output_bytes: int
+    receptive_field: int
+    receptive_stride: int
+    receptive_offset: int
+    receptive_field_hw: tuple[int, int]
+    inputs: tuple[str, ...]
+    auxiliary: bool
+
+    @property
+    def flops(self) -> int:
+        """Twice the MACs."""
+        return 2 * self.macs
+
+    @property
+    def xla_flops(self) -> int:
+        """What XLA's HloCostAnalysis calls the flops of these operations."""
+        own = self.macs - self.padding_macs
+        return 2 * own + self.other_operations - self.transcendentals
+
+
+def layer_costs(
+    model: Any,
+    image_size: int,
+    channels: int,
+    batch: int = 1,
+    *,
+    auxiliary: bool = True,
+) -> list[LayerCost]:
+    """Returns the layers in the order of the forward pass.
+
+    Args:
+      model: what ``create_model`` made.
+      image_size: side of the square image, px.
+      channels: 1 or 3.
+      batch: number of images.
+      auxiliary: with the auxiliary heads, after all others.
+    """
+    rows, traced = costs_and_trace(model, image_size, channels, batch)
+    del traced
+    if auxiliary and getattr(model, "aux_heads", False):
+        rows += _rows(model, image_size, channels, batch, train=True)[0]
+    return rows
+
+
+def costs_and_trace(
+    model: Any, image_size: int, channels: int, batch: int = 1
+) -> tuple[list[LayerCost], Any]:
+    """Returns the rows without auxiliary heads, and the traced program."""
+    return _rows(model, image_size, channels, batch, train=False)
+
+
+def _rows(
+    model: Any, image_size: int, channels: int, batch: int, train: bool
+) -> tuple[list[LayerCost], Any]:
+    """Returns the rows of the forward pass, or of the auxiliary heads alone."""
+    traced, variables, classes = trace_layers(
+        model, image_size, channels, batch, train=train
+    )
+    image = Layer("input", "input", shape=(batch, image_size, image_size, channels))
+    jaxpr = traced.jaxpr.jaxpr
+    image.dtype = jaxpr.invars[-1].aval.dtype
+    walk = Walk(classes)
+    walk.layers.append(image)
+    known = [FIXED] * (len(jaxpr.invars) - 1)
+    walk.run(jaxpr, [*known, Value(image, (Span(), Span()), (1, 2))])
+    layers = walk.finish()
+    names = _names(layers)
+    params, biases = _params(variables["params"], layers)
+    rows = []
+    for layer in layers:
+        auxiliary = layer.path.partition("/")[0].startswith("aux")
+        if auxiliary == train:
+            rows.append(
+                _row(layer, names, params[id(layer)], biases[id(layer)], auxiliary)
+            )
+    return rows, (traced, walk)
+
+
+def _row(
+    layer: Layer, names: dict[int, str], params: int, biases: int, auxiliary: bool
+) -> LayerCost:
+    count, spans = layer.count, layer.spans
+    longer = max(spans, key=lambda span: span.size)
+    elements = math.prod(layer.shape)
+    return LayerCost(
+        name=names[id(layer)],
+        kind=layer.kind,
+        output_shape=tuple(layer.shape[1:]),
+        params=params,
+        biases=biases,
+        macs=count.macs,
+        padding_macs=count.padding_macs,
+        other_operations=count.others,
+        transcendentals=count.transcendentals,
+        output_elements=elements,
+        output_bytes=elements * layer.dtype.itemsize,
+        receptive_field=longer.size,
+        receptive_stride=longer.stride,
+        receptive_offset=longer.start,
+        receptive_field_hw=(spans[0].size, spans[1].size),
+        inputs=tuple(names[id(source)] for source in layer.inputs),
+        auxiliary=auxiliary,
+    )
+
+
+def _names(layers: Sequence[Layer]) -> dict[int, str]:
+    """Names each layer; the second of a name gets a number."""
+    seen: Counter[str] = Counter()
+    names = {}
+    for layer in layers:
+        name = "/".join(part for part in (layer.path, layer.label) if part)
+        seen[name] += 1
+        names[id(layer)] = f"{name}_{seen[name]}" if seen[name] > 1 else name
+    return names
+
+
+def _params(params: Any, layers: Sequence[Layer]) -> tuple[Counter, Counter]:
+    """Counts each layer's parameters and biases: those of the module of its name."""
+    all_params, biases = Counter(), Counter()
+    first = {}
+    for layer in layers:
+        if not layer.label:
+            first.setdefault(layer.path, layer)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        keys = [entry.key for entry in path]
+        layer = first.get("/".join(keys[:-1]))
+        if layer is None:
+            continue
+        all_params[id(layer)] += leaf.size
+        if keys[-1] == "bias" and layer.kind != "batch_norm":
+            biases[id(layer)] += leaf.size
+    return all_params, biases
+
+
+def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
+    """Sums the rows in every convention that people quote, without auxiliary heads.
+
+    Returns:
+      ``params`` and ``params_without_biases``; ``macs``, ``flops`` = 2 x MACs,
+      ``padding_macs``; ``other_operations``, and of them ``batch_norm_operations``
+      and ``transcendentals``; ``conv_output_elements`` and ``_bytes`` (EECS 498's
+      memory); ``activation_elements`` and ``_bytes``: input, convolutions, pools and
+      dense layers (CS231n's); ``xla_flops_expected``: ours as XLA counts.
+    """
+    main = [row for row in rows if not row.auxiliary]
+
+    def total(field: str, *kinds: str) -> int:
+        chosen = [row for row in main if not kinds or row.kind in kinds]
+        return sum(getattr(row, field) for row in chosen)
+
+    pools = "max_pool", "avg_pool", "global_avg_pool"
+    kept = "input", "conv", *pools, "dense"
+    return {
+        "params": total("params"),
+        "params_without_biases": total("params") - total("biases"),
+        "macs": total("macs"),
+        "flops": total("flops"),
+        "padding_macs": total("padding_macs"),
+        "other_operations": total("other_operations"),
+        "batch_norm_operations": total("other_operations", "batch_norm"),
+        "transcendentals": total("transcendentals"),
+        "conv_output_elements": total("output_elements", "conv"),
+        "conv_output_bytes": total("output_bytes", "conv"),
+        "activation_elements": total("output_elements", *kept),
+        "activation_bytes": total("output_bytes", *kept),
+        "xla_flops_expected": total("xla_flops"),
+        "auxiliary_params": sum(row.params for row in rows if row.auxiliary),
+        "auxiliary_macs": sum(row.macs for row in rows if row.auxiliary),
+    }
