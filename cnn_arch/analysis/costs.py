@@ -117,6 +117,19 @@ def count_costs(model: Any, image_size: int, channels: int, batch: int = 1) -> C
     return _count(model, image_size, channels, batch, train=False)
 
 
+def reported_xla_flops(traced: Any) -> int | None:
+    """Returns what XLA says of a traced program, or None where it says nothing.
+
+    Nothing is compiled. Some backends have no such analysis, or answer -1.
+    """
+    try:
+        analysis = traced.lower().cost_analysis()
+    except (NotImplementedError, RuntimeError):
+        return None
+    flops = analysis.get("flops", -1.0) if isinstance(analysis, dict) else -1.0
+    return int(flops) if flops >= 0 else None
+
+
 def _count(
     model: Any, image_size: int, channels: int, batch: int, *, train: bool
 ) -> Costs:

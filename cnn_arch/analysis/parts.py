@@ -184,7 +184,7 @@ def conv1(rows: Rows) -> Counts:
 
 
 def where(name: str) -> Counts:
-    """Names the layer with most memory, with most parameters, the kind with most MACs."""
+    """Names the layers with most memory and parameters, the kind with most MACs."""
     rows = network(name)
     flops = {kind: total(rows, "macs", kind) for kind in ("conv", "dense")}
     return (
@@ -195,7 +195,7 @@ def where(name: str) -> Counts:
 
 
 def against_alexnet(rows: Rows, alexnet_macs: float = 0) -> Counts:
-    """Returns MiB, millions of parameters, 10^9 MACs, each with its ratio to AlexNet's."""
+    """Returns MiB, 10^6 parameters, 10^9 MACs, each with its ratio to AlexNet's."""
     alexnet = eecs_alexnet()
     params, macs = total(rows, "params"), total(rows, "macs")
     return (

@@ -225,9 +225,20 @@ def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
 
 
 def check_image_size(
-    model: nn.Module, name: str, image_size: int, channels: int
+    model: nn.Module,
+    name: str,
+    image_size: int,
+    channels: int,
+    option: str = "--config.data.image_size",
 ) -> None:
     """Checks that no feature map is empty.
+
+    Args:
+      model: what ``create_model`` made.
+      name: of the network, for the message.
+      image_size: side of the square image, px.
+      channels: 1 or 3.
+      option: by which the user gave the size.
 
     Raises:
       UsageError: one is; the message names the layer and the smallest size that works.
@@ -241,6 +252,6 @@ def check_image_size(
         if empty_layer(model, size, channels) is None
     )
     raise UsageError(
-        f"--config.data.image_size={image_size}: {name} needs at least {smallest} px "
+        f"{option}={image_size}: {name} needs at least {smallest} px "
         f"({layer} would be empty)"
     )
