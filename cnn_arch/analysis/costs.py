@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from cnn_arch.analysis.graph import FIXED, Layer, Value, Walk
 from cnn_arch.analysis.receptive import Seen
-from cnn_arch.models import trace_layers
+from cnn_arch.models import check_image_size, create_model, trace_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,15 +80,21 @@ class Costs:
     """What a network costs.
 
     Attributes:
-      rows: the layers in the order of the forward pass.
+      rows: the layers in the order of the forward pass; auxiliary heads after them.
       xla_flops_expected: what XLA will say of the whole. It is the sum of the rows'
         ``xla_flops``, but for the float32 numbers with which XLA adds.
       traced: the program of (variables, images), which can be lowered.
+      model: the network.
     """
 
     rows: list[LayerCost]
     xla_flops_expected: int
     traced: Any
+    model: Any
+
+    def with_rows(self, rows: Sequence[LayerCost]) -> "Costs":
+        """Returns the same with rows that say it otherwise, such as folded ones."""
+        return dataclasses.replace(self, rows=list(rows))
 
 
 def layer_costs(
@@ -106,15 +114,45 @@ def layer_costs(
       batch: number of images.
       auxiliary: with the auxiliary heads, after all others.
     """
-    rows = count_costs(model, image_size, channels, batch).rows
+    costs = count_costs(model, image_size, channels, batch, auxiliary=auxiliary)
+    return costs.rows
+
+
+def count_costs(
+    model: Any,
+    image_size: int,
+    channels: int,
+    batch: int = 1,
+    *,
+    auxiliary: bool = True,
+) -> Costs:
+    """Returns the same with the traced program."""
+    costs = _count(model, image_size, channels, batch, train=False)
     if auxiliary and getattr(model, "aux_heads", False):
-        rows += _count(model, image_size, channels, batch, train=True).rows
-    return rows
+        heads = _count(model, image_size, channels, batch, train=True).rows
+        costs = costs.with_rows([*costs.rows, *heads])
+    return costs
 
 
-def count_costs(model: Any, image_size: int, channels: int, batch: int = 1) -> Costs:
-    """Returns the costs of the forward pass, which auxiliary heads are no part of."""
-    return _count(model, image_size, channels, batch, train=False)
+def costs_of_config(config: ConfigDict) -> Costs:
+    """Counts the network of a recipe at its image size, batch and precision.
+
+    Raises:
+      UsageError: the image is too small for the network, or there is no such network.
+    """
+    data, name = config.data, config.model.name
+    fields = dict(config.model.fields, dtype=jnp.dtype(config.precision))
+    model = create_model(name, data.num_classes or 1000, **fields)
+    size = data.image_size, data.channels
+    try:
+        costs = count_costs(model, *size, config.batch_size)
+        empty = not all(row.output_elements for row in costs.rows)
+    except (ValueError, ZeroDivisionError):
+        check_image_size(model, name, *size, option="--image_size")
+        raise
+    if empty:
+        check_image_size(model, name, *size, option="--image_size")
+    return costs
 
 
 def reported_xla_flops(traced: Any) -> int | None:
@@ -150,7 +188,7 @@ def _count(
         _row(layer, names, params[id(layer)], biases[id(layer)]) for layer in layers
     ]
     kept = [row for row in rows if row.auxiliary == train]
-    return Costs(kept, int(walk.xla_flops), traced)
+    return Costs(kept, int(walk.xla_flops), traced, model)
 
 
 def _row(layer: Layer, names: dict[int, str], params: int, biases: int) -> LayerCost:

@@ -152,7 +152,7 @@ def zero_block_is_identity() -> Counts:
     x = jax.random.uniform(jax.random.key(0), (1, 4, 4, 8))
     variables = init_variables(block, jax.random.key(1), 4, 8)
     zero = jax.tree.map(jnp.zeros_like, variables["params"])
-    y = block.apply({**variables, "params": zero}, x, train=False)
+    y: Any = block.apply({**variables, "params": zero}, x, train=False)
     return yes(bool(jnp.array_equal(x, y)))
 
 

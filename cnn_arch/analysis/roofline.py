@@ -1,8 +1,8 @@
 """The least time that a device needs for each layer.
 
-S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance Model
-for Multicore Architectures", CACM 2009: a layer takes at least its FLOPs over the peak,
-and at least its bytes over the bandwidth of the memory.
+S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance
+Model for Multicore Architectures", CACM 2009: a layer takes at least its FLOPs over the
+peak, and at least its bytes over the bandwidth of the memory.
 """
 
 import dataclasses
@@ -32,18 +32,18 @@ class Device:
     source: str
 
 
-# bfloat16 is that of the tensor cores, without sparsity; V100's is float16, which has
-# the same rate there as the data sheet's "tensor performance".
+# Of the tensor cores where a precision has them, without sparsity: JAX computes float32
+# convolutions as TF32 there. V100's bfloat16 is its float16, the GTX 580's its float32.
 DEVICES = {
     "a100": Device(
         "NVIDIA A100 SXM 80 GB",
-        {"float32": 19.5e12, "bfloat16": 312e12},
+        {"float32": 156e12, "bfloat16": 312e12},
         2039e9,
         "NVIDIA A100 Tensor Core GPU data sheet, 2021",
     ),
     "h100": Device(
         "NVIDIA H100 SXM",
-        {"float32": 67e12, "bfloat16": 989.4e12},
+        {"float32": 494.7e12, "bfloat16": 989.4e12},
         3.35e12,
         "NVIDIA H100 Tensor Core GPU data sheet, 2023",
     ),
@@ -53,7 +53,7 @@ DEVICES = {
         900e9,
         "NVIDIA V100 Tensor Core GPU data sheet, 2020",
     ),
-    "gtx580": Device(  # 512 cores x 2 operations x 1,544 MHz
+    "gtx580": Device(  # 512 cores x 2 x 1,544 MHz; 384 bits x 4,008 MHz
         "NVIDIA GeForce GTX 580",
         {"float32": 1.581e12, "bfloat16": 1.581e12},
         192.4e9,

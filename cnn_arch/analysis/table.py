@@ -81,7 +81,7 @@ def columns(rows: Sequence[LayerCost]) -> dict[str, list[str]]:
 
 def print_table(printed: Columns) -> list[str]:
     """Prints columns on stdout, as many as fit; returns the headers of the others."""
-    shown = dict(printed)
+    shown = {header: cells for header, cells in printed.items() if any(cells)}
     console = Console(highlight=False)
     left_out = []
     for header in SPARE:
@@ -119,6 +119,15 @@ def to_csv(rows: Sequence[LayerCost], extra: Mapping[str, Sequence[Any]]) -> str
             "auxiliary": int(row.auxiliary),
         }
         writer.writerow([*values.values(), *(extra[key][index] for key in extra)])
+    return text.getvalue()
+
+
+def plain_csv(printed: Columns) -> str:
+    """Writes columns as CSV, as they are printed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(printed)
+    writer.writerows(zip(*printed.values(), strict=True))
     return text.getvalue()
 
 

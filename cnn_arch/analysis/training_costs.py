@@ -6,6 +6,7 @@ see the image do not need.
 """
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +14,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.extend import core
+from ml_collections import ConfigDict
 
 from cnn_arch.analysis import operations
-from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.analysis.costs import Costs, LayerCost
 from cnn_arch.analysis.graph import inner_jaxpr
+from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
+from cnn_arch.training.optimizer import make_optimizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +123,47 @@ def training_costs(
         bytes_of_one_more=growth + num_bytes(image) // batch,
         batch=batch,
     )
+
+
+def of_config(config: ConfigDict, costs: Costs) -> TrainingCosts:
+    """Counts a step of a recipe's training."""
+    schedule = optax.constant_schedule(config.optim.learning_rate)
+    data = config.data
+    return training_costs(
+        costs.model,
+        costs.rows,
+        make_optimizer(config, schedule),
+        data.image_size,
+        data.channels,
+        config.batch_size,
+    )
+
+
+def as_record(counted: TrainingCosts, memory_bytes: int | None) -> dict[str, int]:
+    """Returns all numbers by name; with those for a memory, if one is given."""
+    record = dataclasses.asdict(counted) | {"total_bytes": counted.total_bytes}
+    if memory_bytes is not None:
+        record |= {
+            "memory_bytes": memory_bytes,
+            "largest_batch": counted.largest_batch(memory_bytes),
+            "largest_batch_with_gradients": counted.largest_batch(
+                memory_bytes, with_gradients=True
+            ),
+        }
+    return record
+
+
+def parse_bytes(text: str) -> int:
+    """Reads a size such as 3GiB, 24GB or 512MiB.
+
+    Raises:
+      UsageError: it is none.
+    """
+    units = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(GiB|MiB|GB|MB)", text)
+    if not found:
+        raise UsageError(f"--memory={text}: must be a number with GiB, MiB, GB or MB")
+    return int(float(found[1]) * units[found[2]])
 
 
 def sees_image_only(row: LayerCost, rows: Sequence[LayerCost]) -> bool:
