@@ -3,7 +3,7 @@
 import pytest
 from flax import linen as nn
 
-from cnn_arch.analysis.macs import count_macs
+from cnn_arch.analysis.costs import count_macs
 
 
 class One(nn.Module):
