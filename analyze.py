@@ -68,13 +68,16 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         floors, answer["roofline"] = tell.floors(device, costs.rows, config, screen)
     if options.measure:
         answer["measured"] = tell.speed(config, mesh, screen)
-    tell.everything(options.format, answer, costs.rows, floors, screen)
-    given = f"--model={config.model.name}"
-    cli.say_next(
-        screen,
-        f"python analyze.py {given} --roofline=a100",
-        f"python analyze.py {given} --training --memory=3GiB",
-    )
+    form = "line" if options.quiet and options.format == "table" else options.format
+    tell.everything(form, answer, costs.rows, floors, screen)
+    others = {
+        "--roofline=a100": options.roofline,
+        "--training --memory=3GiB": options.training,
+        "--measure": options.measure,
+    }
+    given = f"python analyze.py --model={config.model.name}"
+    new = [f"{given} {option}" for option, used in others.items() if not used]
+    cli.say_next(screen, *(new or [given])[:2])
     return 0
 
 

@@ -49,6 +49,14 @@ def test_the_next_commands_can_be_pasted():
         assert run(*words[2:]).returncode == 0
 
 
+def test_quiet_leaves_one_line():
+    result = run("--model=lenet5", "--quiet")
+    assert result.stdout.splitlines() == [
+        "lenet5: 60,850 parameters, 416,520 MACs, 0.03 MiB"
+    ]
+    assert not result.stderr
+
+
 def test_json():
     result = run("--config=configs/resnet20.py", "--format=json", "--batch=2", cwd=ROOT)
     answer = json.loads(result.stdout)

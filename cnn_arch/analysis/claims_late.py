@@ -195,6 +195,16 @@ LATE = (
         ("googlenet",),
         lambda: parts.most("params", least=True),
     ),
+    Claim(
+        "all",
+        "designs are to be compared at equal FLOPs, as ResNet-50 with ResNet-34",
+        NOTES,
+        ("yes",),
+        lambda: parts.yes(
+            total(network("resnet50"), "macs") / total(network("resnet34"), "macs")
+            < 1.1
+        ),
+    ),
     *(
         Claim(
             name,

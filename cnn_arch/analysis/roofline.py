@@ -93,8 +93,9 @@ class Floor:
 def floors(rows: Sequence[LayerCost], device: Device, precision: str) -> list[Floor]:
     """Returns the floor of each layer of a forward pass.
 
-    A layer reads its inputs and its parameters once and writes its output once. Joining
-    maps and taking parts of them may happen where they lie, and takes no time.
+    A layer reads its inputs and its parameters once and writes its output once. A sum
+    is computed as its last summand is written, and only reads the others. Joining maps
+    and taking parts of them may happen where they lie, and takes no time.
 
     Args:
       rows: folded, since a compiler computes activations as it writes a layer.
@@ -110,6 +111,8 @@ def floors(rows: Sequence[LayerCost], device: Device, precision: str) -> list[Fl
             continue
         read = sum(by_name[name].output_bytes for name in row.inputs)
         moved = read + row.output_bytes + row.params * item
+        if row.kind == "add":
+            moved = read - row.output_bytes
         flops = row.flops + row.other_operations
         result.append(
             Floor(flops / device.peak_flops[precision], moved / device.bandwidth)

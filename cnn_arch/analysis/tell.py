@@ -135,7 +135,15 @@ def everything(
     floors: Sequence[Floor] | None,
     screen: Screen,
 ) -> None:
-    """Prints all that was counted, in one of ``table.FORMATS``."""
+    """Prints all that was counted, in one of ``table.FORMATS``, or as a ``line``."""
+    if form == "line":
+        total = record["totals"]
+        screen.row(
+            f"{record['model']}: {total['params']:,} parameters, "
+            f"{total['macs']:,} MACs, {_mib(total['activation_bytes'])}",
+            last=True,
+        )
+        return
     if form == "json":
         layers = [{key: getattr(row, key) for key in IN_JSON} for row in rows]
         for layer, floor in zip(layers, floors or (), strict=bool(floors)):

@@ -26,6 +26,16 @@ def test_by_hand():
     assert dense.memory_seconds == pytest.approx(4 * (12 + 30 + 40) / 100)
 
 
+def test_a_sum_reads_only_its_other_summand():
+    rows = fold(layer_costs(create_model("resnet20", 10), 32, 3))
+    times = dict(
+        zip((row.name for row in rows), floors(rows, DEVICE, "float32"), strict=True)
+    )
+    one = times["conv2_1/add"].memory_seconds
+    assert one == pytest.approx(4 * 32 * 32 * 16 / 100)
+    assert times["conv3_1/subsample"].seconds == 0
+
+
 def test_precision_changes_both_ceilings():
     rows = layer_costs(Stack([nn.Dense(10, use_bias=False)]), 4, 3)
     full, half = (floors(rows, DEVICE, kind)[1] for kind in ("float32", "bfloat16"))
