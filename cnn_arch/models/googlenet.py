@@ -160,19 +160,26 @@ class GoogLeNet(nn.Module):
         return Dense(self.num_classes, kernel_init=xavier, name="fc")(x)
 
 
-def adaptive_avg_pool(x: jax.Array, size: int) -> jax.Array:
+class AdaptiveAvgPool(nn.Module):
     """Averages [B, H, W, C] to [B, size, size, C], as PyTorch divides a map."""
 
-    def spans(length: int) -> list[slice]:
-        return [
-            slice(i * length // size, math.ceil((i + 1) * length / size))
-            for i in range(size)
-        ]
+    size: int
 
-    rows = [x[:, span].mean(axis=1, keepdims=True) for span in spans(x.shape[1])]
-    x = jnp.concatenate(rows, axis=1)
-    columns = [x[:, :, span].mean(axis=2, keepdims=True) for span in spans(x.shape[2])]
-    return jnp.concatenate(columns, axis=2)
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        def spans(length: int) -> list[slice]:
+            return [
+                slice(i * length // self.size, math.ceil((i + 1) * length / self.size))
+                for i in range(self.size)
+            ]
+
+        rows = [x[:, rows].mean(axis=1, keepdims=True) for rows in spans(x.shape[1])]
+        x = jnp.concatenate(rows, axis=1)
+        columns = [
+            x[:, :, columns].mean(axis=2, keepdims=True)
+            for columns in spans(x.shape[2])
+        ]
+        return jnp.concatenate(columns, axis=2)
 
 
 class AuxiliaryHeadBN(nn.Module):
@@ -186,7 +193,7 @@ class AuxiliaryHeadBN(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         init = nn.initializers.normal(0.01)
-        x = self.conv(128, 1, name="conv")(adaptive_avg_pool(x, 4))
+        x = self.conv(128, 1, name="conv")(AdaptiveAvgPool(4, name="pool")(x))
         x = x.reshape(x.shape[0], -1)  # [B, 2048]
         x = Dense(1024, nn.relu, kernel_init=init, dtype=self.dtype, name="fc1")(x)
         x = nn.Dropout(0.7, deterministic=not self.train, name="drop")(x)

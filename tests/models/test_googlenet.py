@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from cnn_arch.analysis.macs import count_macs
-from cnn_arch.models.googlenet import Inception, NaiveInception, adaptive_avg_pool
+from cnn_arch.analysis.costs import count_macs
+from cnn_arch.models.googlenet import AdaptiveAvgPool, Inception, NaiveInception
 from cnn_arch.models.layers import Conv
 from tests.models.conftest import output_shapes
 
@@ -48,7 +48,7 @@ def test_naive_keeps_all_maps_of_the_pool():
 def test_adaptive_avg_pool():
     # PyTorch's documentation: windows from floor(i n / m) to ceil((i + 1) n / m).
     x = np.random.default_rng(0).standard_normal((2, 14, 3, 5)).astype(np.float32)
-    y = np.asarray(adaptive_avg_pool(jnp.array(x), 4))
+    y = np.asarray(AdaptiveAvgPool(4).apply({}, jnp.array(x)))
     rows = [(0, 4), (3, 7), (7, 11), (10, 14)]
     columns = [(0, 1), (0, 2), (1, 3), (2, 3)]
     for i, (top, bottom) in enumerate(rows):
