@@ -201,6 +201,7 @@ def describe(layers: Sequence[Layer]) -> str:
     if layer.kind in POOLS:
         return f"{POOLS[layer.kind]} {window}{step}"
     plain = {
+        "input": "image",
         "conv": f"{window}{step}, {width}",
         "global_avg_pool": "mean of all",
         "lrn": "LRN",
