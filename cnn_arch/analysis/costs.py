@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from cnn_arch.analysis.graph import FIXED, Layer, Value, Walk
-from cnn_arch.analysis.receptive import Span
-from cnn_arch.models import trace_layers
+from cnn_arch.analysis.receptive import Seen
+from cnn_arch.models import check_image_size, create_model, trace_layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,8 @@ class LayerCost:
       other_operations: all but multiply-adds: an element of an elementwise result
         counts one, a window or sum of k elements k - 1.
       transcendentals: those of them that XLA counts apart (exp, pow, rsqrt, tanh).
+      xla_flops: what XLA counts of this row: 2 x (MACs - padding MACs) + other
+        operations - transcendentals; nothing in a loop's rounds after the first.
       output_elements: of the whole batch.
       output_bytes: of the whole batch.
       receptive_field: side of the field, px; of its longer side, were it not square.
@@ -55,6 +59,7 @@ class LayerCost:
     padding_macs: int
     other_operations: int
     transcendentals: int
+    xla_flops: int
     output_elements: int
     output_bytes: int
     receptive_field: int
@@ -69,11 +74,27 @@ class LayerCost:
         """Twice the MACs."""
         return 2 * self.macs
 
-    @property
-    def xla_flops(self) -> int:
-        """What XLA's HloCostAnalysis calls the flops of these operations."""
-        own = self.macs - self.padding_macs
-        return 2 * own + self.other_operations - self.transcendentals
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """What a network costs.
+
+    Attributes:
+      rows: the layers in the order of the forward pass; auxiliary heads after them.
+      xla_flops_expected: what XLA will say of the whole. It is the sum of the rows'
+        ``xla_flops``, but for the float32 numbers with which XLA adds.
+      traced: the program of (variables, images), which can be lowered.
+      model: the network.
+    """
+
+    rows: list[LayerCost]
+    xla_flops_expected: int
+    traced: Any
+    model: Any
+
+    def with_rows(self, rows: Sequence[LayerCost]) -> "Costs":
+        """Returns the same with rows that say it otherwise, such as folded ones."""
+        return dataclasses.replace(self, rows=list(rows))
 
 
 def layer_costs(
@@ -93,51 +114,85 @@ def layer_costs(
       batch: number of images.
       auxiliary: with the auxiliary heads, after all others.
     """
-    rows, traced = costs_and_trace(model, image_size, channels, batch)
-    del traced
+    costs = count_costs(model, image_size, channels, batch, auxiliary=auxiliary)
+    return costs.rows
+
+
+def count_costs(
+    model: Any,
+    image_size: int,
+    channels: int,
+    batch: int = 1,
+    *,
+    auxiliary: bool = True,
+) -> Costs:
+    """Returns the same with the traced program."""
+    costs = _count(model, image_size, channels, batch, train=False)
     if auxiliary and getattr(model, "aux_heads", False):
-        rows += _rows(model, image_size, channels, batch, train=True)[0]
-    return rows
+        heads = _count(model, image_size, channels, batch, train=True).rows
+        costs = costs.with_rows([*costs.rows, *heads])
+    return costs
 
 
-def costs_and_trace(
-    model: Any, image_size: int, channels: int, batch: int = 1
-) -> tuple[list[LayerCost], Any]:
-    """Returns the rows without auxiliary heads, and the traced program."""
-    return _rows(model, image_size, channels, batch, train=False)
+def costs_of_config(config: ConfigDict) -> Costs:
+    """Counts the network of a recipe at its image size, batch and precision.
+
+    Raises:
+      UsageError: the image is too small for the network, or there is no such network.
+    """
+    data, name = config.data, config.model.name
+    fields = dict(config.model.fields, dtype=jnp.dtype(config.precision))
+    model = create_model(name, data.num_classes or 1000, **fields)
+    size = data.image_size, data.channels
+    try:
+        costs = count_costs(model, *size, config.batch_size)
+        empty = not all(row.output_elements for row in costs.rows)
+    except (ValueError, ZeroDivisionError):
+        check_image_size(model, name, *size, option="--image_size")
+        raise
+    if empty:
+        check_image_size(model, name, *size, option="--image_size")
+    return costs
 
 
-def _rows(
-    model: Any, image_size: int, channels: int, batch: int, train: bool
-) -> tuple[list[LayerCost], Any]:
-    """Returns the rows of the forward pass, or of the auxiliary heads alone."""
+def reported_xla_flops(traced: Any) -> int | None:
+    """Returns what XLA says of a traced program, or None where it says nothing.
+
+    Nothing is compiled. Some backends have no such analysis, or answer -1.
+    """
+    try:
+        analysis = traced.lower().cost_analysis()
+    except (NotImplementedError, RuntimeError):
+        return None
+    flops = analysis.get("flops", -1.0) if isinstance(analysis, dict) else -1.0
+    return int(flops) if flops >= 0 else None
+
+
+def _count(
+    model: Any, image_size: int, channels: int, batch: int, *, train: bool
+) -> Costs:
+    """Counts the forward pass, or, as it is in training, the auxiliary heads alone."""
     traced, variables, classes = trace_layers(
         model, image_size, channels, batch, train=train
     )
-    image = Layer("input", "input", shape=(batch, image_size, image_size, channels))
     jaxpr = traced.jaxpr.jaxpr
-    image.dtype = jaxpr.invars[-1].aval.dtype
+    source = jaxpr.invars[-1].aval
+    image = Layer("", "", "input", "input", shape=source.shape, dtype=source.dtype)
     walk = Walk(classes)
     walk.layers.append(image)
-    known = [FIXED] * (len(jaxpr.invars) - 1)
-    walk.run(jaxpr, [*known, Value(image, (Span(), Span()), (1, 2))])
+    walk.run(jaxpr, [FIXED] * (len(jaxpr.invars) - 1) + [Value(image, Seen())])
     layers = walk.finish()
-    names = _names(layers)
     params, biases = _params(variables["params"], layers)
-    rows = []
-    for layer in layers:
-        auxiliary = layer.path.partition("/")[0].startswith("aux")
-        if auxiliary == train:
-            rows.append(
-                _row(layer, names, params[id(layer)], biases[id(layer)], auxiliary)
-            )
-    return rows, (traced, walk)
+    names = _names(layers)
+    rows = [
+        _row(layer, names, params[id(layer)], biases[id(layer)]) for layer in layers
+    ]
+    kept = [row for row in rows if row.auxiliary == train]
+    return Costs(kept, int(walk.xla_flops), traced, model)
 
 
-def _row(
-    layer: Layer, names: dict[int, str], params: int, biases: int, auxiliary: bool
-) -> LayerCost:
-    count, spans = layer.count, layer.spans
+def _row(layer: Layer, names: dict[int, str], params: int, biases: int) -> LayerCost:
+    count, spans = layer.count, layer.seen.spans
     longer = max(spans, key=lambda span: span.size)
     elements = math.prod(layer.shape)
     return LayerCost(
@@ -150,14 +205,15 @@ def _row(
         padding_macs=count.padding_macs,
         other_operations=count.others,
         transcendentals=count.transcendentals,
+        xla_flops=count.xla_flops if layer.round == 1 else 0,
         output_elements=elements,
         output_bytes=elements * layer.dtype.itemsize,
-        receptive_field=longer.size,
-        receptive_stride=longer.stride,
-        receptive_offset=longer.start,
-        receptive_field_hw=(spans[0].size, spans[1].size),
+        receptive_field=int(longer.size),
+        receptive_stride=int(longer.stride),
+        receptive_offset=int(longer.start),
+        receptive_field_hw=(int(spans[0].size), int(spans[1].size)),
         inputs=tuple(names[id(source)] for source in layer.inputs),
-        auxiliary=auxiliary,
+        auxiliary=layer.module.startswith("aux"),
     )
 
 
@@ -175,18 +231,16 @@ def _names(layers: Sequence[Layer]) -> dict[int, str]:
 def _params(params: Any, layers: Sequence[Layer]) -> tuple[Counter, Counter]:
     """Counts each layer's parameters and biases: those of the module of its name."""
     all_params, biases = Counter(), Counter()
-    first = {}
+    of_module: dict[str, dict[str, Layer]] = {}
     for layer in layers:
-        if not layer.label:
-            first.setdefault(layer.path, layer)
+        if not layer.label:  # the first of a place is the one with parameters
+            of_module.setdefault(layer.module, {}).setdefault(layer.path, layer)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         keys = [entry.key for entry in path]
-        layer = first.get("/".join(keys[:-1]))
-        if layer is None:
-            continue
-        all_params[id(layer)] += leaf.size
-        if keys[-1] == "bias" and layer.kind != "batch_norm":
-            biases[id(layer)] += leaf.size
+        for layer in of_module.get("/".join(keys[:-1]), {}).values():
+            all_params[id(layer)] += leaf.size // layer.rounds
+            if keys[-1] == "bias" and layer.kind != "batch_norm":
+                biases[id(layer)] += leaf.size // layer.rounds
     return all_params, biases
 
 
@@ -198,7 +252,8 @@ def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
       ``padding_macs``; ``other_operations``, and of them ``batch_norm_operations``
       and ``transcendentals``; ``conv_output_elements`` and ``_bytes`` (EECS 498's
       memory); ``activation_elements`` and ``_bytes``: input, convolutions, pools and
-      dense layers (CS231n's); ``xla_flops_expected``: ours as XLA counts.
+      dense layers (CS231n's); ``xla_flops_exact``: ours as XLA counts;
+      and ``auxiliary_params`` and ``auxiliary_macs`` of the heads.
     """
     main = [row for row in rows if not row.auxiliary]
 
@@ -221,7 +276,7 @@ def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
         "conv_output_bytes": total("output_bytes", "conv"),
         "activation_elements": total("output_elements", *kept),
         "activation_bytes": total("output_bytes", *kept),
-        "xla_flops_expected": total("xla_flops"),
+        "xla_flops_exact": total("xla_flops"),
         "auxiliary_params": sum(row.params for row in rows if row.auxiliary),
         "auxiliary_macs": sum(row.macs for row in rows if row.auxiliary),
     }

@@ -2,19 +2,21 @@
 
 The walk goes through the equations of the program in their order. The name stack of an
 equation is the path of the Flax module that it stems from; what flows from equation to
-equation carries the layer that made it and its receptive field. So branches, shortcuts,
-padding and slices need no rules of their own.
+equation carries the layer that made it and what it sees of the image. So branches,
+shortcuts, padding and slices need no rules of their own.
 """
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
+import numpy as np
 from jax.extend import core
 
 from cnn_arch.analysis import operations
 from cnn_arch.analysis.operations import Count
-from cnn_arch.analysis.receptive import Span, in_a_row, join
+from cnn_arch.analysis.receptive import Seen, see
 
 # Modules that are one layer each, whatever they compute.
 WHOLE_MODULES = {
@@ -27,53 +29,83 @@ WHOLE_MODULES = {
     "Dropout": "dropout",
     "Subsampling": "scale",
 }
+# The layer that a primitive makes, in whatever module.
+LAYERS = {"conv_general_dilated": "conv", "dot_general": "dense"}
+# What a module computes besides its layers, and how the row is called.
+JOINS = {
+    "concatenate": ("concatenate", "concatenate"),
+    "slice": ("subsample", "subsample"),
+    "pad": ("subsample", "subsample"),
+    "reduce_window_max": ("max_pool", "pool"),
+    "reduce_window_sum": ("avg_pool", "pool"),
+    "reduce_sum": ("global_avg_pool", "pool"),
+}
 # Elementwise primitives by which an activation is known.
 ACTIVATIONS = {"max": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
 
 @dataclasses.dataclass(eq=False)
 class Layer:
-    """A layer while it is being found; names and costs are final after the walk."""
+    """A layer, complete after the walk."""
 
-    path: str  # of the module
+    path: str  # of the module; in a loop with the round: "blocks[3]/conv1"
+    module: str  # the same without the round
     kind: str
     label: str = ""  # of what a module computes besides its layers, such as "relu"
     shape: tuple[int, ...] = ()
     dtype: Any = None
-    spans: tuple[Span, Span] = (Span(), Span())
+    seen: Seen = dataclasses.field(default_factory=Seen)
     inputs: list["Layer"] = dataclasses.field(default_factory=list)
     count: Count = dataclasses.field(default_factory=Count)
+    round: int = 1  # of the loop that it is in
+    rounds: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """What flows: the layer that made it, and what it sees of the image.
-
-    ``axes`` are its vertical and horizontal axis; None once it has none.
-    """
+    """What flows: the layer that made it, and what it sees of the image."""
 
     layer: Layer
-    spans: tuple[Span, Span]
-    axes: tuple[int | None, int | None]
+    seen: Seen
 
 
+LOOP_FLOPS = 2  # that XLA counts for a loop itself: its counter and its condition
 FIXED = "fixed"  # stands in for what depends on parameters alone
 Known = Value | str | None  # None: a constant, which is folded before XLA counts
 
 
 class Walk:
-    """Collects the layers of a program."""
+    """Collects the layers of a program.
+
+    Attributes:
+      layers: in the order of the program.
+      xla_flops: what XLA will say of the whole: it adds float32 numbers in the order
+        of the program, which rounds totals beyond 2 ** 24, and counts the body of a
+        loop once.
+    """
 
     def __init__(self, classes: dict[str, str]):
         """Takes the class of each module by its path."""
-        self._classes = classes
-        self._constants: dict[str, Count] = {}  # what needs no image, by path
-        self._repeat = ""  # of a scan's body: "[3]"
-        self.order: list[Count] = []
         self.layers: list[Layer] = []
+        self.xla_flops = np.float32(0)
+        self._classes = classes
+        self._fixed: dict[str, Count] = {}  # what needs no image, by path
+        self._last: dict[str, Layer] = {}  # of each path
+        self._loop = 0, 1, 1  # where in a path its round stands, the round, all rounds
 
-    def run(self, jaxpr: core.Jaxpr, known: Sequence[Known], prefix: str = ""):
-        """Walks through a jaxpr; returns what is known of its outputs."""
+    def run(
+        self, jaxpr: core.Jaxpr, known: Sequence[Known], prefix: str = ""
+    ) -> list[Known]:
+        """Walks through a jaxpr.
+
+        Args:
+          jaxpr: the program, or a part of it.
+          known: what its inputs are.
+          prefix: the name stack outside.
+
+        Returns:
+          What its outputs are.
+        """
         table: dict[Any, Known] = dict(zip(jaxpr.invars, known, strict=True))
 
         def look_up(variable: Any) -> Known:
@@ -83,12 +115,12 @@ class Walk:
             own = str(equation.source_info.name_stack)
             stack = "/".join(part for part in (prefix, own) if part)
             inputs = [look_up(variable) for variable in equation.invars]
-            inner = _inner(equation)
+            inner = inner_jaxpr(equation)
             if inner is None:
-                outputs = self._equation(equation, inputs, _path(stack))
+                outputs = self._equation(equation, inputs, self._path(stack))
             elif equation.primitive.name == "scan":
                 outputs = self._scan(equation, inner, inputs, stack)
-            else:
+            else:  # a cond has its choice before what the branches take
                 given = inputs[len(inputs) - len(inner.invars) :]
                 outputs = self.run(inner, given, stack)
             table.update(zip(equation.outvars, outputs, strict=True))
@@ -96,200 +128,139 @@ class Walk:
 
     def finish(self) -> list[Layer]:
         """Adds to each layer what its module computes without the image."""
-        for path, count in self._constants.items():
-            inside = [layer for layer in self.layers if layer.path == path]
-            (inside or self.layers)[0].count.add(count)
+        first = {layer.path: layer for layer in reversed(self.layers)}
+        for path, count in self._fixed.items():
+            first.get(path, self.layers[0]).count.add(count)
         return self.layers
 
-    def _scan(self, equation: Any, inner: Any, inputs: list[Known], stack: str):
-        """Repeats the body: consts, carry, then a slice of each stacked input."""
-        params = equation.params
-        consts, carries = params["num_consts"], params["num_carry"]
-        fixed, rest = inputs[:consts], inputs[consts + carries :]
-        carry, outputs = inputs[consts : consts + carries], []
-        outer = self._repeat
-        for index in range(params["length"]):
-            self._repeat = f"{outer}[{index + 1}]"
-            outputs = self.run(inner, [*fixed, *carry, *rest], stack)
-            carry = outputs[:carries]
-        self._repeat = outer
+    def _path(self, stack: str) -> str:
+        """Turns a name stack, "AlexNet/conv1", into a module's path, "conv1"."""
+        _, _, path = stack.partition("/")
+        if path not in self._classes:  # a lifted module stands there twice
+            path = "/".join(part for part, _ in groupby(path.split("/")))
+        return path
+
+    def _scan(
+        self, equation: Any, inner: core.Jaxpr, inputs: list[Known], stack: str
+    ) -> list[Known]:
+        """Repeats a loop's body, which takes constants, carry, and stacked slices."""
+        shapes: Any = [
+            [variable.aval for variable in variables]
+            for variables in (
+                *(equation.invars, inner.invars),
+                *(equation.outvars, inner.outvars),
+            )
+        ]
+        whole = [a.ndim == b.ndim for a, b in zip(shapes[0], shapes[1], strict=True)]
+        num_carries = sum(
+            a.ndim == b.ndim for a, b in zip(shapes[2], shapes[3], strict=True)
+        )
+        num_fixed, rounds = sum(whole) - num_carries, equation.params["length"]
+        depth = len(self._path(stack).split("/")) if "/" in stack else 0
+        outside, before = self._loop, self.xla_flops
+        fixed, carry = inputs[:num_fixed], inputs[num_fixed : sum(whole)]
+        outputs: list[Known] = []
+        for index in range(1, rounds + 1):
+            self._loop = depth, index, rounds
+            self.xla_flops = np.float32(0)
+            outputs = self.run(inner, [*fixed, *carry, *inputs[sum(whole) :]], stack)
+            carry = outputs[:num_carries]
+            if index == 1:  # all that XLA counts, with two for the loop's counter
+                before += self.xla_flops + np.float32(LOOP_FLOPS)
+        self._loop, self.xla_flops = outside, before
         return outputs
 
     def _equation(self, equation: Any, inputs: list[Known], path: str) -> list[Known]:
-        path += self._repeat
-        cost = operations.count(equation)
-        flowing = [value for value in inputs if isinstance(value, Value)]
-        if not flowing:
-            reduces = equation.primitive.name.startswith("reduce_")
-            if FIXED not in inputs and not reduces:
-                return [None] * len(equation.outvars)
-            self.order.append(cost)
-            self._constants.setdefault(path, Count()).add(cost)
-            return [FIXED] * len(equation.outvars)
-        self.order.append(cost)
-        kind = WHOLE_MODULES.get(self._classes.get(path.partition("[")[0], ""))
         name = equation.primitive.name
-        if kind == "batch_norm" and name.startswith("reduce_"):
-            # A batch's statistics see all of it; fields are those of test time.
-            self._constants.setdefault(path, Count()).add(cost)
+        flowing = [value for value in inputs if isinstance(value, Value)]
+        if not flowing and FIXED not in inputs and not name.startswith("reduce_"):
+            return [None] * len(equation.outvars)
+        cost = operations.count(equation)
+        self.xla_flops += np.float32(cost.xla_flops)
+        kind = WHOLE_MODULES.get(self._classes.get(path, ""))
+        place = self._place(path)
+        # A batch's statistics see all of it; fields are those of test time.
+        statistics = kind == "batch_norm" and name.startswith("reduce_")
+        if not flowing or statistics:
+            self._fixed.setdefault(place, Count()).add(cost)
             return [FIXED] * len(equation.outvars)
-        spans, axes = see(equation, inputs)
-        layer = self._choose(name, kind, inputs, flowing, path)
+        seen = see(
+            equation,
+            [value.seen if isinstance(value, Value) else None for value in inputs],
+        )
+        layer = self._choose(name, kind, inputs, path)
         if layer is None:  # data only moves: still the layer that made it
-            self._constants.setdefault(path, Count()).add(cost)
-            return [Value(flowing[0].layer, spans, axes)] * len(equation.outvars)
+            self._fixed.setdefault(place, Count()).add(cost)
+            return [Value(flowing[0].layer, seen)] * len(equation.outvars)
         for value in flowing:
             if value.layer is not layer and value.layer not in layer.inputs:
                 layer.inputs.append(value.layer)
         output = equation.outvars[0].aval
-        layer.shape, layer.dtype, layer.spans = output.shape, output.dtype, spans
+        layer.shape, layer.dtype, layer.seen = output.shape, output.dtype, seen
         layer.count.add(cost)
-        return [Value(layer, spans, axes)] * len(equation.outvars)
+        return [Value(layer, seen)] * len(equation.outvars)
 
     def _choose(
-        self,
-        name: str,
-        kind: str | None,
-        inputs: list[Known],
-        flowing: list[Value],
-        path: str,
+        self, name: str, kind: str | None, inputs: list[Known], module: str
     ) -> Layer | None:
         """Returns the layer that an equation belongs to; None: to none.
 
         Args:
           name: of its primitive.
           kind: of the layer that its module is as a whole, if it is one.
-          inputs: what is known of its operands.
-          flowing: those of them that depend on the image.
-          path: of its module.
+          inputs: what its operands are.
+          module: the path of its module.
         """
-        last = flowing[-1].layer
+        path = self._place(module)
+        layers = [value.layer for value in inputs if isinstance(value, Value)]
+        previous = layers[-1]
+        goes_on = previous.path == path
         if kind:
-            mine = next(
-                (layer for layer in self.layers[::-1] if layer.path == path), None
-            )
-            return mine or self._open(path, kind)
-        if name == "conv_general_dilated":
-            return self._open(path, "conv")
-        if name == "dot_general":
-            return self._open(path, "dense")
-        if name == "concatenate":
-            return self._open(path, "concatenate", "concatenate")
-        if name in ("slice", "pad", "gather"):
-            mine = last.kind == "subsample" and last.path == path
-            return last if mine else self._open(path, "subsample", "subsample")
-        if name.startswith("reduce_window"):
-            return self._open(path, f"{name[-3:].replace('sum', 'avg')}_pool", "pool")
-        if name.startswith("reduce_"):
-            return self._open(path, "global_avg_pool", "pool")
+            return self._last.get(path) or self._open(module, kind)
+        if name in LAYERS:
+            return self._open(module, LAYERS[name])
+        if name in JOINS:
+            kind, label = JOINS[name]
+            if goes_on and previous.kind == kind == "subsample":
+                return previous
+            return self._open(module, kind, label)
         if name in operations.MOVES or name == "convert_element_type":
             return None
-        layers = {value.layer for value in flowing}
-        if len(layers) > 1:
-            return self._open(path, "add" if name == "add" else name, name)
-        if last.path == path and FIXED in inputs:
-            return last  # a bias
-        mine = last.path == path and last.kind == "activation"
-        layer = last if mine else self._open(path, "activation", name)
-        layer.label = ACTIVATIONS.get(name, layer.label)
+        if len(set(layers)) > 1:
+            return self._open(module, name, name)
+        if goes_on and (FIXED in inputs or previous.kind == "global_avg_pool"):
+            return previous  # a bias, or the division of a sum
+        if not (goes_on and previous.kind == "activation"):
+            previous = self._open(module, "activation", name)
+        previous.label = ACTIVATIONS.get(name, previous.label)
+        return previous
+
+    def _open(self, module: str, kind: str, label: str = "") -> Layer:
+        path = self._place(module)
+        _, index, rounds = self._loop
+        layer = Layer(path, module, kind, label, round=index, rounds=rounds)
+        self.layers.append(layer)
+        self._last[path] = layer
         return layer
 
-    def _open(self, path: str, kind: str, label: str = "") -> Layer:
-        self.layers.append(Layer(path, kind, label))
-        return self.layers[-1]
+    def _place(self, module: str) -> str:
+        """Writes the round of a loop into a path: "blocks[3]/conv1"."""
+        depth, index, rounds = self._loop
+        if rounds == 1:
+            return module
+        parts = module.split("/")
+        depth = min(depth, len(parts) - 1)
+        parts[depth] += f"[{index}]"
+        return "/".join(parts)
 
 
-def see(
-    equation: Any, inputs: Sequence[Known]
-) -> tuple[tuple[Span, Span], tuple[int | None, int | None]]:
-    """Returns what an equation's output sees, and where its spatial axes are."""
-    pairs = [
-        (value, variable.aval.shape)
-        for value, variable in zip(inputs, equation.invars, strict=True)
-        if isinstance(value, Value)
-    ]
-    if equation.primitive.name == "concatenate":
-        dimension = equation.params["dimension"]
-        first = pairs[0][0]
-        if dimension in first.axes:
-            own = first.axes.index(dimension)
-            spans = [join([value.spans[i] for value, _ in pairs]) for i in (0, 1)]
-            spans[own] = in_a_row(
-                [value.spans[own] for value, _ in pairs],
-                [shape[dimension] for _, shape in pairs],
-            )
-            return (spans[0], spans[1]), first.axes
-    seen = [
-        [_see_axis(equation, value, shape, i) for i in (0, 1)] for value, shape in pairs
-    ]
-    # Where a map meets one that was stretched over its axes, the map's axes stay.
-    best = max(seen, key=lambda two: sum(axis is not None for _, axis in two))
-    vertical, horizontal = (join([two[i][0] for two in seen]) for i in (0, 1))
-    return (vertical, horizontal), (best[0][1], best[1][1])
-
-
-def _see_axis(
-    equation: Any, value: Value, shape: tuple[int, ...], which: int
-) -> tuple[Span, int | None]:
-    """Follows one spatial axis of one operand through an equation."""
-    span, axis = value.spans[which], value.axes[which]
-    name, params = equation.primitive.name, equation.params
-    if axis is None:
-        return span, None
-    whole = span.window(shape[axis])  # where the axis ends: all of it is seen
-    if name == "conv_general_dilated":
-        numbers = params["dimension_numbers"]
-        at = numbers.lhs_spec[2:].index(axis)
-        size = equation.invars[1].aval.shape[numbers.rhs_spec[2 + at]]
-        stride, (padding, _) = params["window_strides"][at], params["padding"][at]
-        dilation = params["rhs_dilation"][at]
-        return span.window(size, stride, padding, dilation), numbers.out_spec[2 + at]
-    if name.startswith("reduce_window"):
-        size, stride = params["window_dimensions"][axis], params["window_strides"][axis]
-        dilation, padding = params["window_dilation"][axis], params["padding"][axis][0]
-        return span.window(size, stride, padding, dilation), axis
-    if name.startswith("reduce_"):
-        gone = params["axes"]
-        if axis in gone:
-            return whole, None
-        return span, axis - sum(other < axis for other in gone)
-    if name == "dot_general":
-        (contracted, _), _ = params["dimension_numbers"]
-        if axis in contracted:
-            return whole, None
-        return span, axis - sum(other < axis for other in contracted)
-    if name == "pad":
-        return span.cut(-params["padding_config"][axis][0]), axis
-    if name == "slice":
-        steps = params["strides"] or (1,) * len(shape)
-        return span.cut(params["start_indices"][axis], steps[axis]), axis
-    if name == "reshape":
-        kept = equation.outvars[0].aval.shape[: axis + 1] == shape[: axis + 1]
-        return (span, axis) if kept else (whole, None)
-    if name == "transpose":
-        return span, params["permutation"].index(axis)
-    if name == "broadcast_in_dim":
-        return span, params["broadcast_dimensions"][axis]
-    if name == "squeeze":
-        gone = params["dimensions"]
-        if axis in gone:
-            return whole, None
-        return span, axis - sum(other < axis for other in gone)
-    return span, axis
-
-
-def _inner(equation: Any) -> Any:
+def inner_jaxpr(equation: Any) -> core.Jaxpr | None:
     """Returns the jaxpr that an equation calls, or None."""
     params = equation.params
     if equation.primitive.name == "cond":
-        # A choice by platform ends with the form that any platform can run.
+        # A choice by platform ends with the form that every platform can run.
         return params["branches"][-1].jaxpr
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if key in params:
             return getattr(params[key], "jaxpr", params[key])
     return None
-
-
-def _path(stack: str) -> str:
-    """Turns a name stack, "AlexNet/conv1", into a module's path, "conv1"."""
-    return stack.partition("/")[2]

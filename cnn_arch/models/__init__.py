@@ -8,7 +8,7 @@ trains, in the collection ``aux_logits``.
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -61,6 +61,21 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         for d in (20, 32, 44, 56, 110)
     },
 }
+
+
+class Stack(nn.Module):
+    """Layers one after another as a network of their own, to be looked at apart.
+
+    Any input will do: ``image_size`` and ``channels`` are then those of a map.
+    """
+
+    layers: Sequence[nn.Module]
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        for layer in self.layers:
+            x = layer(x)
+        return x
 
 
 # For the compiler of ``init_variables``: at this level a program of many random draws
@@ -210,9 +225,20 @@ def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
 
 
 def check_image_size(
-    model: nn.Module, name: str, image_size: int, channels: int
+    model: nn.Module,
+    name: str,
+    image_size: int,
+    channels: int,
+    option: str = "--config.data.image_size",
 ) -> None:
     """Checks that no feature map is empty.
+
+    Args:
+      model: what ``create_model`` made.
+      name: of the network, for the message.
+      image_size: side of the square image, px.
+      channels: 1 or 3.
+      option: by which the user gave the size.
 
     Raises:
       UsageError: one is; the message names the layer and the smallest size that works.
@@ -226,6 +252,6 @@ def check_image_size(
         if empty_layer(model, size, channels) is None
     )
     raise UsageError(
-        f"--config.data.image_size={image_size}: {name} needs at least {smallest} px "
+        f"{option}={image_size}: {name} needs at least {smallest} px "
         f"({layer} would be empty)"
     )

@@ -1,0 +1,133 @@
+"""Counts what a network costs, layer by layer, without weights or data.
+
+The story, in order: the network and the size of its images; its layers, found in the
+traced program; training, floors of time and measured times, where they are asked for;
+and all of it as a table with totals, or for another program to read.
+"""
+
+import argparse
+import difflib
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from cnn_arch import cli, settings
+from cnn_arch.errors import UsageError
+from cnn_arch.screen import Screen
+
+EXAMPLES = """\
+  python analyze.py --model=alexnet --fold
+  python analyze.py --model=resnet50 --image_size=256 --format=csv
+  python analyze.py --model=alexnet --batch=128 --training --memory=3GiB
+  python analyze.py --config=configs/vgg16.py --roofline=a100
+  python analyze.py --claims
+
+--model=NAME takes network, image size and classes from configs/NAME.py. Any setting
+of the recipe can be given as --config.KEY=VALUE."""
+
+CONFIGS = Path(__file__).resolve().parent / "configs"
+FORMATS = "table", "json", "csv", "markdown"
+DEVICES = "a100", "h100", "v100", "gtx580", "this"
+
+
+def main(options: argparse.Namespace, words: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    screen = Screen(quiet=options.quiet, json=options.format != "table")
+    if options.claims:
+        screen.say("claims", "what lecture notes say, and what is counted")
+        from cnn_arch.analysis import tell
+
+        tell.claims(options.format, screen)
+        cli.say_next(screen, "python analyze.py --model=vgg16 --fold")
+        return 0
+    config = choose_network(options, words)
+    data = config.data
+    size = f"{data.image_size}x{data.image_size}x{data.channels}"
+    count = "1 image" if config.batch_size == 1 else f"{config.batch_size} images"
+    screen.say("network", f"{config.model.name}: {count} of {size}, {config.precision}")
+
+    # What takes seconds to import comes after the first line.
+    from cnn_arch.analysis import table, tell, training_costs
+    from cnn_arch.analysis.costs import costs_of_config
+
+    memory = training_costs.parse_bytes(options.memory) if options.memory else None
+    costs = costs_of_config(config)
+    answer = tell.as_record(config, costs)
+    if options.training or memory:
+        counted = training_costs.of_config(config, costs)
+        answer["training"] = training_costs.as_record(counted, memory)
+    if options.training:
+        answer["training"] |= tell.compiled_memory(config, screen)
+    floors = None
+    if options.roofline:
+        costs = costs.with_rows(table.fold(costs.rows))
+        floors, answer["roofline"] = tell.floors(
+            options.roofline, costs.rows, config, screen
+        )
+    elif options.fold:
+        costs = costs.with_rows(table.fold(costs.rows))
+    if options.measure:
+        answer["measured"] = tell.speed(config, screen)
+    tell.everything(options.format, answer, costs.rows, floors, screen)
+    given = f"--model={config.model.name}"
+    cli.say_next(
+        screen,
+        f"python analyze.py {given} --roofline=a100",
+        f"python analyze.py {given} --training --memory=3GiB",
+    )
+    return 0
+
+
+def choose_network(options: argparse.Namespace, words: list[str]) -> ConfigDict:
+    """Returns the recipe of the network, with the image size and batch asked for.
+
+    Raises:
+      UsageError: there is no such network, or a number cannot be.
+    """
+    if options.model:
+        names = sorted(path.stem for path in CONFIGS.glob("[a-z]*.py"))
+        names.remove("base")
+        if options.model not in names:
+            near = difflib.get_close_matches(options.model, names, n=3) or names
+            raise UsageError(
+                f"--model={options.model}: no such network; there are {', '.join(near)}"
+            )
+        words = [f"--config={CONFIGS / options.model}.py", *words]
+    elif not any(word.startswith("--config") for word in words):
+        raise UsageError("--model: must be given, or --config, or --claims; see --help")
+    config, _ = settings.parse(words)
+    config = config.copy_and_resolve_references()
+    for option, value in ("image_size", options.image_size), ("batch", options.batch):
+        if value is not None and value < 1:
+            raise UsageError(f"--{option}={value}: must be at least 1")
+    with config.unlocked():
+        config.batch_size = options.batch
+        config.data.image_size = options.image_size or config.data.image_size
+    return config
+
+
+if __name__ == "__main__":
+    parser = cli.parser(__doc__, EXAMPLES)
+    parser.add_argument("--model", help="a network of the catalogue: ls configs/")
+    parser.add_argument("--image_size", type=int, help="px; default the recipe's")
+    parser.add_argument(
+        "--batch", type=int, default=1, help="images at a time; default 1"
+    )
+    parser.add_argument(
+        "--fold", action="store_true", help="activations and BatchNorm to their layers"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="table")
+    parser.add_argument(
+        "--training", action="store_true", help="a step's operations and memory"
+    )
+    parser.add_argument("--memory", help="the largest batch that 3GiB, 24GB holds")
+    parser.add_argument(
+        "--roofline", choices=DEVICES, help="the least time of each layer on a device"
+    )
+    parser.add_argument(
+        "--measure", action="store_true", help="forward pass and step, images/s"
+    )
+    parser.add_argument(
+        "--claims", action="store_true", help="what lecture notes say, counted"
+    )
+    cli.run(main, parser)

@@ -1,0 +1,230 @@
+"""What lecture notes say of NiN, GoogLeNet and ResNet, and of all networks."""
+
+from functools import partial
+
+from cnn_arch.analysis import parts
+from cnn_arch.analysis.claim import CS231N, D2L, DISTILL, EECS498, Claim
+from cnn_arch.analysis.parts import module, network, total, weights
+
+LATE = (
+    Claim(
+        "nin",
+        "1x1 with 64 filters on 32x32x256 gives 32x32x64: a dense layer at each pixel",
+        CS231N,
+        ("32x32x64", 256 * 64, 1),
+        lambda: (
+            "x".join(map(str, module("1x1")[-1].output_shape)),
+            weights(module("1x1")),
+            module("1x1")[-1].receptive_field,
+        ),
+    ),
+    Claim(
+        "nin",
+        "a 1x1 from 256 to 64 maps before a 3x3 cuts the cost",
+        D2L,
+        ("yes",),
+        lambda: parts.yes(
+            total(module("1x1"), "macs") + total(module("3x3 on 64 maps"), "macs")
+            < total(module("3x3 on 256 maps"), "macs")
+        ),
+    ),
+    Claim(
+        "nin",
+        "no dense layers, global average pooling: far fewer parameters than AlexNet",
+        D2L,
+        (0, 1, "yes"),
+        lambda: (
+            *parts.kinds("nin", "dense", "global_avg_pool"),
+            *parts.yes(parts.fewer_params("nin", "alexnet") > 5),
+        ),
+    ),
+    Claim(
+        "googlenet",
+        "22 layers with weights, one dense layer",
+        CS231N,
+        (22, 1),
+        lambda: (
+            parts.depth(network("googlenet")),
+            *parts.kinds("googlenet", "dense"),
+        ),
+    ),
+    Claim(
+        "googlenet",
+        "5 M parameters, 12 times fewer than AlexNet",
+        CS231N,
+        (5, 12),
+        lambda: (
+            total(network("googlenet"), "params") / 1e6,
+            parts.fewer_params("googlenet", "alexnet"),
+        ),
+        unit=(1, 1),
+        reason="the paper's text says 12 times; the network of its Table 1 is larger",
+    ),
+    Claim(
+        "googlenet",
+        "naive inception on 28x28x256: depth 672, 854 M operations",
+        CS231N,
+        (672, 854),
+        lambda: parts.depth_and_macs(module("naive inception")),
+        unit=(1, 1),
+    ),
+    Claim(
+        "googlenet",
+        "with 1x1 bottlenecks of 64: depth 480, 358 M operations",
+        CS231N,
+        (480, 358),
+        lambda: parts.depth_and_macs(module("inception")),
+        unit=(1, 1),
+        reason="one term is added twice: the 3x3 convolution's",
+        slip=parts.bottleneck_twice,
+    ),
+    Claim(
+        "googlenet",
+        "bottlenecks leave about a third of the operations",
+        D2L,
+        (0.33,),
+        lambda: (
+            total(module("inception"), "macs")
+            / total(module("naive inception"), "macs"),
+        ),
+        unit=(0.05,),
+    ),
+    Claim(
+        "googlenet",
+        "224 to 28 px: 7.5 MB, 124 K weights, 418 M multiply-adds",
+        EECS498,
+        (7.5, 124, 418),
+        parts.stem_of_googlenet,
+        unit=(0.1, 1, 1),
+        reason="memory and weights hold; the three convolutions' multiply-adds add up "
+        "to the number counted here",
+    ),
+    Claim(
+        "googlenet",
+        "global average pooling instead of dense layers saves their parameters",
+        CS231N,
+        (50_176_000, 1_024_000),
+        lambda: parts.dense_for_pool("googlenet", "pool5", "fc"),
+    ),
+    Claim(
+        "googlenet",
+        "two auxiliary classifiers, which are not there at test time",
+        CS231N,
+        (2, 0),
+        parts.auxiliary_heads,
+    ),
+    Claim(
+        "resnet",
+        "a block is the identity once its weights are zero",
+        D2L,
+        ("yes",),
+        parts.zero_block_is_identity,
+    ),
+    Claim(
+        "resnet50",
+        "a bottleneck on 28x28x256 is cheaper than two 3x3",
+        CS231N,
+        ("28x28x256", "yes"),
+        lambda: (
+            "x".join(map(str, module("bottleneck")[-1].output_shape)),
+            *parts.yes(
+                total(module("bottleneck"), "macs")
+                < total(module("two 3x3 of 256"), "macs")
+            ),
+        ),
+    ),
+    Claim(
+        "resnet34",
+        "maps double as stride 2 halves them; one dense layer, after the mean",
+        CS231N,
+        ("56x56x64", "28x28x128", "14x14x256", "7x7x512", 1, 1),
+        lambda: (
+            *parts.shapes(
+                "resnet34",
+                *("conv2_3/add", "conv3_4/add", "conv4_6/add", "conv5_3/add"),
+            ),
+            *parts.kinds("resnet34", "dense", "global_avg_pool"),
+        ),
+    ),
+    Claim(
+        "resnet152",
+        "152 layers with weights",
+        CS231N,
+        (152,),
+        lambda: (parts.depth(network("resnet152")),),
+    ),
+    Claim(
+        "resnet",
+        "weight decay 1e-5",
+        CS231N,
+        (1e-5,),
+        parts.resnet_weight_decay,
+        reason="Section 3.4 of the paper, whose recipe is counted here, has 0.0001",
+    ),
+    Claim(
+        "all",
+        "VGG has the most operations",
+        CS231N,
+        ("vgg19",),
+        lambda: parts.most("macs"),
+    ),
+    Claim(
+        "all",
+        "VGG has the most memory",
+        CS231N,
+        ("vgg19",),
+        lambda: parts.most("output_elements", *parts.CS231N_MEMORY),
+        reason="of activations a deeper net has more; of parameters VGG has most",
+        slip=lambda: parts.most("params"),
+    ),
+    Claim(
+        "all",
+        "AlexNet computes little and weighs much: fewest operations, more parameters "
+        "than Inception-v4",
+        CS231N,
+        ("alexnet", "yes"),
+        lambda: (
+            *parts.most("macs", least=True),
+            *parts.yes(parts.fewer_params("inception_v4", "alexnet") > 1),
+        ),
+    ),
+    Claim(
+        "all",
+        "GoogLeNet is the most efficient: the fewest parameters",
+        CS231N,
+        ("googlenet",),
+        lambda: parts.most("params", least=True),
+    ),
+    *(
+        Claim(
+            name,
+            f"receptive field of {layer}: {size} px",
+            DISTILL,
+            (size,),
+            partial(parts.field, name, layer),
+        )
+        for name, layer, size in (
+            ("alexnet", "pool5", 195),
+            ("vgg11", "pool5", 150),
+            ("vgg16", "pool5", 212),
+            ("inception_v3", "Mixed_7c", 1311),
+            ("inception_v4", "Mixed_7d", 2071),
+            ("resnet50", "conv5_3", 483),
+            ("resnet101", "conv5_3", 1027),
+            ("resnet152", "conv5_3", 1507),
+        )
+    ),
+    *(
+        Claim(
+            f"{name}_v1_5",
+            f"receptive field of conv5_3: {size} px, as quoted for any ResNet",
+            DISTILL,
+            (size,),
+            partial(parts.field, f"{name}_v1_5", "conv5_3"),
+            reason="TF-Slim's form and the paper's have it; torchvision's halves the "
+            "map a layer later, in the 3x3, which so still has the finer stride",
+            slip=partial(parts.field, name, "conv5_3"),
+        )
+        for name, size in (("resnet50", 483), ("resnet101", 1027), ("resnet152", 1507))
+    ),
+)

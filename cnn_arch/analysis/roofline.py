@@ -1,0 +1,147 @@
+"""The least time that a device needs for each layer.
+
+S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance
+Model for Multicore Architectures", CACM 2009: a layer takes at least its FLOPs over the
+peak, and at least its bytes over the bandwidth of the memory.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from cnn_arch.analysis.costs import LayerCost
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """A device's two ceilings.
+
+    Attributes:
+      name: in print.
+      peak_flops: floating-point operations a second, by precision.
+      bandwidth: of its memory, bytes a second.
+      source: where the numbers stand.
+    """
+
+    name: str
+    peak_flops: dict[str, float]
+    bandwidth: float
+    source: str
+
+
+# Of the tensor cores where a precision has them, without sparsity: JAX computes float32
+# convolutions as TF32 there. V100's bfloat16 is its float16, the GTX 580's its float32.
+DEVICES = {
+    "a100": Device(
+        "NVIDIA A100 SXM 80 GB",
+        {"float32": 156e12, "bfloat16": 312e12},
+        2039e9,
+        "NVIDIA A100 Tensor Core GPU data sheet, 2021",
+    ),
+    "h100": Device(
+        "NVIDIA H100 SXM",
+        {"float32": 494.7e12, "bfloat16": 989.4e12},
+        3.35e12,
+        "NVIDIA H100 Tensor Core GPU data sheet, 2023",
+    ),
+    "v100": Device(
+        "NVIDIA V100 SXM2",
+        {"float32": 15.7e12, "bfloat16": 125e12},
+        900e9,
+        "NVIDIA V100 Tensor Core GPU data sheet, 2020",
+    ),
+    "gtx580": Device(  # 512 cores x 2 x 1,544 MHz; 384 bits x 4,008 MHz
+        "NVIDIA GeForce GTX 580",
+        {"float32": 1.581e12, "bfloat16": 1.581e12},
+        192.4e9,
+        "NVIDIA, specifications of the GeForce GTX 580, 2010",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Floor:
+    """The least time of a layer.
+
+    Attributes:
+      seconds: the larger of the two below.
+      compute_seconds: FLOPs over the peak.
+      memory_seconds: bytes over the bandwidth.
+    """
+
+    compute_seconds: float
+    memory_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """The larger of the two."""
+        return max(self.compute_seconds, self.memory_seconds)
+
+    @property
+    def bound(self) -> str:
+        """What the layer waits for: ``compute`` or ``memory``; nothing: no work."""
+        if not self.seconds:
+            return ""
+        return "compute" if self.compute_seconds >= self.memory_seconds else "memory"
+
+
+def floors(rows: Sequence[LayerCost], device: Device, precision: str) -> list[Floor]:
+    """Returns the floor of each layer of a forward pass.
+
+    A layer reads its inputs and its parameters once and writes its output once. Joining
+    maps and taking parts of them may happen where they lie, and takes no time.
+
+    Args:
+      rows: folded, since a compiler computes activations as it writes a layer.
+      device: one of ``DEVICES``, or ``measure_this``'s.
+      precision: of the activations: ``float32`` or ``bfloat16``.
+    """
+    by_name = {row.name: row for row in rows}
+    item = jnp.dtype(precision).itemsize
+    result = []
+    for row in rows:
+        if row.kind in ("input", "concatenate", "subsample"):
+            result.append(Floor(0.0, 0.0))
+            continue
+        read = sum(by_name[name].output_bytes for name in row.inputs)
+        moved = read + row.output_bytes + row.params * item
+        flops = row.flops + row.other_operations
+        result.append(
+            Floor(flops / device.peak_flops[precision], moved / device.bandwidth)
+        )
+    return result
+
+
+def measure_this(precision: str) -> Device:
+    """Measures the ceilings of the device that JAX computes on.
+
+    The peak is that of a product of two matrices of 2,048, the bandwidth that of
+    reading and writing 256 MB; the best of several tries.
+    """
+    size, items = 2048, 2**26
+    dtype = jnp.dtype(precision)
+    matrix = jnp.ones((size, size), dtype)
+    product = jax.jit(lambda x: x @ x)
+    vector = jnp.ones(items, jnp.float32)
+    shift = jax.jit(lambda x: x + 1)
+    kind = jax.devices()[0].device_kind
+    return Device(
+        f"this machine ({kind})",
+        {precision: 2 * size**3 / best_seconds(lambda: product(matrix))},
+        2 * 4 * items / best_seconds(lambda: shift(vector)),
+        "measured",
+    )
+
+
+def best_seconds(run: Callable[[], jax.Array], tries: int = 7) -> float:
+    """Returns the shortest time of several runs, after one to compile."""
+    run().block_until_ready()
+    times = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        run().block_until_ready()
+        times.append(time.perf_counter() - start)
+    return min(times)
