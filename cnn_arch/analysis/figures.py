@@ -47,7 +47,7 @@ def cost_bars(rows: Sequence[LayerCost]) -> tuple[list[str], np.ndarray]:
     kept = [layer for layer in layers if layer.kind in KEPT]
     if len(kept) <= MOST_BARS:
         return [layer.name for layer in kept], _costs([[layer] for layer in kept])
-    blocks = find_blocks(layers)
+    blocks = find_blocks([layer for layer in layers if layer.kind != "lrn"])
     costs = _costs([block.layers for block in blocks])
     if sum(len(block.names) for block in blocks) <= MOST_BARS + 15:
         times = [len(block.names) for block in blocks]
@@ -135,7 +135,7 @@ def _write_values(axes: Axes, values: np.ndarray) -> None:
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:.{2 + (value >= 1)}g}"
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.{2 + (value >= 1)}g}"
 
 
 @styled
@@ -169,7 +169,7 @@ def receptive_fields(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
     axes.set_ylim(2, 1.6 * max(end[1] for end in ends))
     axes.grid(True, alpha=0.6)
     write_apart(figure, axes, ends)
-    shown = " and ".join(map(str, sorted(sizes)))
+    shown = ", ".join(map(str, sorted(sizes)))
     axes.text(1, max(sizes) * 1.06, f"side of the image: {shown} px", color=GREY)
     return figure
 

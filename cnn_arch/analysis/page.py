@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from cnn_arch.analysis.block_diagram import Diagram, describe
 from cnn_arch.analysis.blocks import JOINS, Layer, find_blocks, fold
 from cnn_arch.analysis.costs import LayerCost, totals
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.analysis.interactive import bundle_script, describe_chart
+from cnn_arch.analysis.parts import depth
 from cnn_arch.analysis.published import (
     ONE_CROP,
     PublishedError,
@@ -73,7 +72,7 @@ def write_report(folder: Path, networks: Mapping[str, Sequence[LayerCost]]) -> P
             entries=entries,
             joins=JOINS,  # are drawn round
             spec=describe_chart(make_points(entries)),
-            script=Markup(bundle_script()),
+            script=bundle_script(),
         )
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,22 +101,13 @@ def make_entry(name: str, rows: Sequence[LayerCost]) -> Entry:
         *family(name),
         image=(side, channels),
         total=total,
-        depth=count_depth(main),
+        depth=depth(rows),
         field=max(layer.receptive_field for layer in maps),
         errors=published_errors(name),
         diagram=lay_out(title, rows),
         rows=shown,
         num_layers=len(layers),
     )
-
-
-def count_depth(layers: Sequence[Layer]) -> int:
-    """Returns the number of layers with weights on the longest path."""
-    depth: dict[str, int] = {}
-    for layer in layers:
-        before = max((depth[source] for source in layer.inputs), default=0)
-        depth[layer.name] = before + (layer.kind in ("conv", "dense"))
-    return max(depth.values())
 
 
 def make_points(entries: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -98,16 +98,6 @@ class NaiveInception(nn.Module):
         return concatenate(y1, y3, y5, pooled)
 
 
-class Alone(nn.Module):
-    """A block called as networks are, so that what it costs can be counted."""
-
-    block: nn.Module
-
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        return self.block.copy(name="inception")(x)
-
-
 class AuxiliaryHead(nn.Module):
     """Section 5: maps [B, 14, 14, C] to logits [B, num_classes]."""
 

@@ -10,11 +10,9 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from PIL import Image
 
-from cnn_arch.analysis import bubbles, diagram_figures, figures
-from cnn_arch.analysis.costs import layer_costs, totals
+from cnn_arch.analysis import bubbles, diagram_figures, figures, parts
+from cnn_arch.analysis.costs import totals
 from cnn_arch.analysis.diagram import lay_out
-from cnn_arch.models.googlenet import Alone, Inception, NaiveInception
-from cnn_arch.models.layers import Conv
 from tests.analysis.conftest import rows_of
 from tests.paper_tables import TOTALS
 
@@ -162,10 +160,8 @@ def test_diagrams_are_readable(network):
 
 def test_all_figures_of_inception_modules():
     modules = {
-        "naive": layer_costs(Alone(NaiveInception((128, 192, 96), Conv)), 28, 256),
-        "bottlenecks": layer_costs(
-            Alone(Inception((128, 64, 192, 64, 96, 64), Conv)), 28, 256
-        ),
+        "naive": parts.module("naive inception"),
+        "bottlenecks": parts.module("inception"),
     }
     texts = check_texts(diagram_figures.inception_modules(modules))
     # CS231n 2017, lecture 9: 854 M; its 358 M counts 86.7 M of the 3x3 twice.

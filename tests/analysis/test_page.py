@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cnn_arch.analysis.blocks import fold
-from cnn_arch.analysis.page import count_depth, write_report
+from cnn_arch.analysis.page import make_entry, write_report
 from cnn_arch.models import MODELS
 from tests.analysis.browser import CHROMIUM, Browser
 from tests.analysis.conftest import rows_of
@@ -105,8 +105,7 @@ def test_the_tables_hold_the_counted_numbers(report):
     [("alexnet", 8), ("vgg16", 16), ("googlenet", 22), ("resnet20", 20)],
 )
 def test_depth(network, depth):
-    layers = [layer for layer in fold(rows_of(network)) if not layer.auxiliary]
-    assert count_depth(layers) == depth
+    assert make_entry(network, rows_of(network)).depth == depth
 
 
 @needs_browser
