@@ -56,23 +56,23 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.analysis.costs import costs_of_config
 
     memory = training_costs.parse_bytes(options.memory) if options.memory else None
+    device = options.roofline or ("this" if options.measure else None)
     costs = costs_of_config(config)
     answer = tell.as_record(config, costs)
+    needs_device = options.training or options.measure or device == "this"
+    mesh = tell.open_device(config, screen) if needs_device else None
     if options.training or memory:
         counted = training_costs.of_config(config, costs)
         answer["training"] = training_costs.as_record(counted, memory)
     if options.training:
-        answer["training"] |= tell.compiled_memory(config, screen)
+        answer["training"] |= tell.compiled_memory(config, mesh, screen)
+    if options.fold or device:  # a compiler folds, so a least time does
+        costs = costs.with_rows(table.fold(costs.rows))
     floors = None
-    if options.roofline:
-        costs = costs.with_rows(table.fold(costs.rows))
-        floors, answer["roofline"] = tell.floors(
-            options.roofline, costs.rows, config, screen
-        )
-    elif options.fold:
-        costs = costs.with_rows(table.fold(costs.rows))
+    if device:
+        floors, answer["roofline"] = tell.floors(device, costs.rows, config, screen)
     if options.measure:
-        answer["measured"] = tell.speed(config, screen)
+        answer["measured"] = tell.speed(config, mesh, screen)
     tell.everything(options.format, answer, costs.rows, floors, screen)
     given = f"--model={config.model.name}"
     cli.say_next(

@@ -14,7 +14,7 @@ def verdicts() -> Iterator[dict[str, Any]]:
     """Judges each claim; yields it as a record of plain values.
 
     A record has ``about``, ``text``, ``source``, ``said``, ``counted``, ``verdict``
-    (``right``, ``wrong: explained`` or ``wrong``) and, where it is wrong, ``reason``.
+    (``right``, ``wrong``, or ``wrong, slip found``) and, where it is wrong, ``reason``.
     """
     for claim in CLAIMS:
         found = judge(claim)
@@ -32,4 +32,4 @@ def verdicts() -> Iterator[dict[str, Any]]:
 def _word(found: Verdict) -> str:
     if found.holds:
         return "right"
-    return "wrong: explained" if found.explained else "wrong"
+    return "wrong, slip found" if found.explained else "wrong"

@@ -156,14 +156,19 @@ def costs_of_config(config: ConfigDict) -> Costs:
 
 
 def reported_xla_flops(traced: Any) -> int | None:
-    """Returns what XLA says of a traced program, or None where it says nothing.
+    """Returns what XLA says of a traced program; nothing is compiled.
 
-    Nothing is compiled. Some backends have no such analysis, or answer -1.
+    Returns:
+      None where XLA says nothing.
     """
     try:
-        analysis = traced.lower().cost_analysis()
+        return flops_of(traced.lower().cost_analysis())
     except (NotImplementedError, RuntimeError):
         return None
+
+
+def flops_of(analysis: Any) -> int | None:
+    """Reads the flops out of XLA's answer, which may be None, empty, or hold -1."""
     flops = analysis.get("flops", -1.0) if isinstance(analysis, dict) else -1.0
     return int(flops) if flops >= 0 else None
 
@@ -182,7 +187,7 @@ def _count(
     walk.layers.append(image)
     walk.run(jaxpr, [FIXED] * (len(jaxpr.invars) - 1) + [Value(image, Seen())])
     layers = walk.finish()
-    params, biases = _params(variables["params"], layers)
+    params, biases = _params(variables.get("params", {}), layers)
     names = _names(layers)
     rows = [
         _row(layer, names, params[id(layer)], biases[id(layer)]) for layer in layers

@@ -136,8 +136,10 @@ class Walk:
     def _path(self, stack: str) -> str:
         """Turns a name stack, "AlexNet/conv1", into a module's path, "conv1"."""
         _, _, path = stack.partition("/")
-        if path not in self._classes:  # a lifted module stands there twice
-            path = "/".join(part for part, _ in groupby(path.split("/")))
+        if path not in self._classes:
+            # A method may follow its module, and a lifted module stands there twice.
+            parts = [part.partition(".")[0] for part in path.split("/")]
+            path = "/".join(part for part, _ in groupby(parts))
         return path
 
     def _scan(

@@ -1,6 +1,7 @@
 """What analyze.py says: records for other programs, and lines for the screen."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from cnn_arch.analysis import roofline, table
 from cnn_arch.analysis.claims import verdicts
 from cnn_arch.analysis.costs import Costs, LayerCost, reported_xla_flops, totals
 from cnn_arch.analysis.roofline import Floor
+from cnn_arch.analysis.training_costs import sees_image_only
 from cnn_arch.screen import Screen
 
 Record = dict[str, Any]
@@ -38,7 +40,16 @@ def as_record(config: ConfigDict, costs: Costs) -> Record:
     }
 
 
-def compiled_memory(config: ConfigDict, screen: Screen) -> Record:
+def open_device(config: ConfigDict, screen: Screen) -> Any:
+    """Returns the mesh of the one device that is measured or compiled for."""
+    from cnn_arch import session
+
+    with config.unlocked():
+        config.mesh.data = 1
+    return session.open_devices(config, screen)
+
+
+def compiled_memory(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
     """Compiles the recipe's step; returns what its ``memory_analysis`` says, in bytes.
 
     ``xla_argument_bytes`` are state and batch, ``xla_temporary_bytes`` what the step
@@ -49,7 +60,6 @@ def compiled_memory(config: ConfigDict, screen: Screen) -> Record:
     from cnn_arch import session
     from cnn_arch.training import optimizer, step
 
-    mesh = _one_device(config, screen)
     model = step.build_model(config, config.data.num_classes or 1000)
     schedule = optimizer.make_schedule(config, 1000)
     sgd = optimizer.make_optimizer(config, schedule)
@@ -81,13 +91,18 @@ def floors(
       screen: where it is told that this machine is measured.
     """
     if name == "this":
-        _one_device(config, screen)
         with screen.timed("ceilings", "of this machine", ""):
             device = roofline.measure_this(config.precision)
     else:
         device = roofline.DEVICES[name]
     found = roofline.floors(rows, device, config.precision)
     seconds = sum(floor.seconds for floor in found)
+    # Backward, a layer takes twice the forward pass: once for the gradient of its
+    # weights, once for that of its input, which the first layers do not need.
+    step_seconds = sum(
+        floor.seconds * (2 if sees_image_only(row, rows) else 3)
+        for floor, row in zip(found, rows, strict=True)
+    )
     return found, {
         "device": device.name,
         "source": device.source,
@@ -95,17 +110,17 @@ def floors(
         "bandwidth_bytes": device.bandwidth,
         "seconds": seconds,
         "images_per_second": config.batch_size / seconds,
+        "step_images_per_second": config.batch_size / step_seconds,
         "memory_bound_layers": sum(floor.bound == "memory" for floor in found),
         "compute_bound_layers": sum(floor.bound == "compute" for floor in found),
     }
 
 
-def speed(config: ConfigDict, screen: Screen) -> Record:
+def speed(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
     """Measures a forward pass and a step of training; images a second."""
     from cnn_arch.analysis import measure
     from cnn_arch.training import step
 
-    mesh = _one_device(config, screen)
     model = step.build_model(config, config.data.num_classes or 1000)
     with screen.timed("compile", "forward pass and training step", ""):
         runs = measure.prepare(config, model, mesh)
@@ -147,18 +162,13 @@ def everything(
     screen.row()
     _totals(record["totals"], screen)
     if left_out:
-        screen.say("lacks", f"{', '.join(left_out)}, for want of room; --format=csv")
+        screen.say("lacks", f"{', '.join(left_out)} (no room; csv has all)")
     if "training" in record:
         _training(record["training"], screen)
     if "roofline" in record:
         _roofline(record["roofline"], screen)
-    for name, found in record.get("measured", {}).items():
-        screen.say(
-            "measured" if name == "forward" else "",
-            f"{name.replace('_', ' ')}: {found['median']:,.1f} images/s (of "
-            f"{found['runs']} runs: {found['slowest']:,.1f} to "
-            f"{found['fastest']:,.1f})",
-        )
+    if "measured" in record:
+        _measured(record["measured"], record["roofline"], screen)
 
 
 def claims(form: str, screen: Screen) -> None:
@@ -179,28 +189,25 @@ def claims(form: str, screen: Screen) -> None:
         return
     for record in found:
         screen.row()
-        screen.say(record["about"][:8], f"{record['text']} ({record['source']})")
-        mark = "+" if record["verdict"] == "right" else "-"
-        screen.say(f"  {mark}", f"{record['verdict']}: {_words(record['counted'])}")
-        if record["reason"]:
-            screen.say("", record["reason"])
+        screen.row(f"{record['about']}: {record['source']}")
+        mark = "" if record["verdict"] == "right" else "* "
+        for label, text in (
+            ("says", record["text"]),
+            ("counted", _words(record["counted"])),
+            ("verdict", mark + record["verdict"]),
+            ("because", record["reason"]),
+        ):
+            for index, line in enumerate(textwrap.wrap(text, 80 - 11)):
+                screen.say("" if index else f"  {label}", f"  {line}")
     right = sum(record["verdict"] == "right" for record in found)
-    slips = sum(record["verdict"].endswith("explained") for record in found)
+    slips = sum(record["verdict"].endswith("found") for record in found)
     screen.row()
     screen.say(
         "in all",
-        f"{len(found)} statements: {right} right, {len(found) - right} not; of "
-        f"{slips} of those the slip is counted as well",
+        f"{len(found)} statements: {right} right, {len(found) - right} not (*); for "
+        f"{slips} of these the slip is counted too",
         last=True,
     )
-
-
-def _one_device(config: ConfigDict, screen: Screen) -> Any:
-    from cnn_arch import session
-
-    with config.unlocked():
-        config.mesh.data = 1
-    return session.open_devices(config, screen)
 
 
 def _totals(total: Record, screen: Screen) -> None:
@@ -282,6 +289,19 @@ def _roofline(whole: Record, screen: Screen) -> None:
         f"{whole['memory_bound_layers']} layers wait for memory, "
         f"{whole['compute_bound_layers']} for arithmetic",
     )
+
+
+def _measured(found: Record, whole: Record, screen: Screen) -> None:
+    for label, name, text, most in (
+        ("measured", "forward", "forward", whole["images_per_second"]),
+        ("", "training_step", "step", whole["step_images_per_second"]),
+    ):
+        speed = found[name]
+        screen.say(
+            label,
+            f"{text:<8}{speed['median']:,.1f} images/s ({speed['slowest']:,.1f} to "
+            f"{speed['fastest']:,.1f}), {speed['median'] / most:.1%} of {most:,.0f}",
+        )
 
 
 def _mib(size: int | str) -> str:

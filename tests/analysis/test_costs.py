@@ -1,0 +1,225 @@
+"""Layers by hand, totals by the papers, and XLA's own count."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from cnn_arch.analysis.costs import (
+    count_costs,
+    flops_of,
+    layer_costs,
+    reported_xla_flops,
+    totals,
+)
+from cnn_arch.models import MODELS, Stack, create_model
+from cnn_arch.models.layers import AvgPool, GlobalAvgPool, MaxPool, concatenate
+from tests.paper_tables import AUX_PARAMS, TOTALS
+
+SLOW = {"resnet1202"}
+NETWORKS = [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in MODELS
+]
+
+
+def one(layer, image_size=8, channels=4):
+    """Returns the row of a layer that stands alone."""
+    return layer_costs(Stack([layer]), image_size, channels)[1]
+
+
+# Output, parameters, MACs, MACs on padding, field, stride, first pixel; all by hand.
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (  # plain: (8 - 3) + 1 = 6
+            nn.Conv(5, (3, 3), padding="VALID"),
+            ((6, 6, 5), 5 * 36 + 5, 6 * 6 * 5 * 36, 0, 3, 1, 0),
+        ),
+        (  # strided: floor((8 - 3) / 2) + 1 = 3
+            nn.Conv(5, (3, 3), strides=2, padding="VALID"),
+            ((3, 3, 5), 185, 3 * 3 * 5 * 36, 0, 3, 2, 0),
+        ),
+        (  # padded: along an axis 8 x 3 taps, two of them on padding: 24^2 - 22^2 pairs
+            nn.Conv(5, (3, 3), padding=1),
+            ((8, 8, 5), 185, 8 * 8 * 5 * 36, (24**2 - 22**2) * 20, 3, 1, -1),
+        ),
+        (  # dilated by 2: reaches 5 px
+            nn.Conv(5, (3, 3), kernel_dilation=2, padding="VALID"),
+            ((4, 4, 5), 185, 4 * 4 * 5 * 36, 0, 5, 1, 0),
+        ),
+        (  # two groups: each filter sees 2 maps
+            nn.Conv(6, (3, 3), feature_group_count=2, padding="VALID"),
+            ((6, 6, 6), 6 * 18 + 6, 6 * 6 * 6 * 18, 0, 3, 1, 0),
+        ),
+        (nn.Dense(10), ((8, 8, 10), 50, 64 * 40, 0, 1, 1, 0)),
+        # ceil((8 - 3) / 2) + 1 = 4
+        (MaxPool(3, 2, ceil_mode=True), ((4, 4, 4), 0, 0, 0, 3, 2, 0)),
+        (MaxPool(3, 2, padding=1), ((4, 4, 4), 0, 0, 0, 3, 2, -1)),
+        (AvgPool(2, 2), ((4, 4, 4), 0, 0, 0, 2, 2, 0)),
+        (GlobalAvgPool(), ((4,), 0, 0, 0, 8, 1, 0)),
+        (nn.BatchNorm(use_running_average=True), ((8, 8, 4), 8, 0, 0, 1, 1, 0)),
+    ],
+)
+def test_one_layer(layer, expected):
+    row = one(layer)
+    found = (row.output_shape, row.params, row.macs, row.padding_macs)
+    field = (row.receptive_field, row.receptive_stride, row.receptive_offset)
+    assert (*found, *field) == expected
+    assert row.output_elements == np.prod(row.output_shape)
+    assert row.output_bytes == 4 * row.output_elements
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "padding", "dilation"),
+    [
+        (3, 1, 1, 1),
+        (3, 2, 1, 1),
+        (5, 4, 2, 1),
+        (3, 1, 2, 2),
+        (7, 2, 3, 1),
+        (2, 2, 1, 1),
+    ],
+)
+def test_taps_on_padding(window, stride, padding, dilation):
+    # A convolution of ones with ones counts, at each position, the taps that it meets.
+    met = lax.conv_general_dilated(
+        jnp.ones((1, 13, 13, 1)),
+        jnp.ones((window, window, 1, 1)),
+        (stride, stride),
+        [(padding, padding)] * 2,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    layer = nn.Conv(1, (window,) * 2, stride, padding, kernel_dilation=dilation)
+    row = one(layer, 13, 1)
+    assert row.macs - row.padding_macs == int(met.sum())
+
+
+def test_other_operations():
+    assert one(MaxPool(3, 2)).other_operations == 3 * 3 * 4 * (9 - 1)
+    assert one(AvgPool(2, 2)).other_operations == 4 * 4 * 4 * (3 + 1)  # sum, division
+    # x - mean, times, plus a shift; once for each map: var + epsilon, root, times gain.
+    norm = one(nn.BatchNorm(use_running_average=True))
+    assert norm.other_operations == 3 * 8 * 8 * 4 + 3 * 4
+    assert norm.transcendentals == 4
+
+
+class Split(nn.Module):
+    """Two branches of different reach, a pool beside them, and a shortcut."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        near = nn.Conv(2, (1, 1), name="near")(x)
+        far = nn.Conv(2, (3, 3), padding=1, name="far1")(x)
+        far = nn.Conv(2, (5, 5), padding=2, name="far2")(far)
+        x = concatenate(near, far)
+        return nn.relu(x + nn.Conv(4, (3, 3), padding=1, name="last")(x))
+
+
+def test_a_join_sees_what_its_largest_path_sees():
+    rows = {row.name: row for row in layer_costs(Split(), 16, 3)}
+    assert rows["near"].receptive_field == 1
+    assert rows["far2"].receptive_field == 7
+    joined = rows["concatenate"]
+    assert joined.inputs == ("near", "far2")
+    assert (joined.receptive_field, joined.receptive_offset) == (7, -3)
+    assert rows["add"].inputs == ("concatenate", "last")
+    assert (rows["add"].kind, rows["add"].receptive_field) == ("add", 9)
+    assert rows["relu"].inputs == ("add",)
+
+
+class Repeated(nn.Module):
+    """Three equal layers as one loop, between two others."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = nn.Conv(4, (3, 3), padding=1, name="first")(x)
+        layer = nn.scan(
+            lambda conv, x, _: (nn.relu(conv(x)), None),
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=3,
+        )
+        x, _ = layer(nn.Conv(4, (3, 3), padding=1, name="loop"), x, None)
+        return nn.Conv(2, (1, 1), name="last")(x)
+
+
+def test_a_loop_is_written_out():
+    costs = count_costs(Repeated(), 8, 3)
+    rows = {row.name: row for row in costs.rows if row.kind == "conv"}
+    assert list(rows) == ["first", "loop[1]", "loop[2]", "loop[3]", "last"]
+    assert [row.receptive_field for row in rows.values()] == [3, 5, 7, 9, 9]
+    assert {rows[f"loop[{i}]"].params for i in (1, 2, 3)} == {4 * 36 + 4}
+    assert {rows[f"loop[{i}]"].macs for i in (1, 2, 3)} == {8 * 8 * 4 * 36}
+    assert costs.xla_flops_expected == reported_xla_flops(costs.traced)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_totals_are_the_papers_and_xla_agrees(name):
+    params, macs, image_size, channels, num_classes = TOTALS[name]
+    costs = count_costs(create_model(name, num_classes), image_size, channels)
+    total = totals(costs.rows)
+    assert (total["params"], total["macs"]) == (params, macs)
+    assert total["auxiliary_params"] == AUX_PARAMS.get(name, 0)
+    # To the last unit, though XLA adds in float32: and so near to the exact sum.
+    assert costs.xla_flops_expected == reported_xla_flops(costs.traced)
+    assert total["xla_flops_exact"] == pytest.approx(costs.xla_flops_expected, rel=2e-5)
+    analysis = costs.traced.lower().cost_analysis()
+    assert total["transcendentals"] == analysis.get("transcendentals", 0)
+
+
+@pytest.mark.parametrize("name", ["lenet", "alexnet", "resnet20", "nin_cifar"])
+def test_xla_agrees_in_bfloat16_and_on_batches(name):
+    _, macs, image_size, channels, num_classes = TOTALS[name]
+    model = create_model(name, num_classes, dtype=jnp.bfloat16)
+    costs = count_costs(model, image_size, channels, batch=3)
+    assert totals(costs.rows)["macs"] == 3 * macs
+    assert costs.xla_flops_expected == reported_xla_flops(costs.traced)
+
+
+@pytest.mark.parametrize("analysis", [None, {}, {"flops": -1.0}, []])
+def test_no_answer_of_xla_is_none(analysis):
+    assert flops_of(analysis) is None
+
+
+def test_vgg16_in_the_lectures_conventions():
+    total = totals(layer_costs(create_model("vgg16"), 224, 3))
+    # CS231n's table, added up by hand: 13,547,520 of convolutions, 15,237,608 with
+    # input, pools and dense layers; 138,344,128 weights.
+    assert total["conv_output_elements"] == 13_547_520
+    assert total["activation_elements"] == 15_237_608
+    assert total["params_without_biases"] == 138_344_128
+    assert total["flops"] == 2 * 15_470_264_320
+
+
+def test_alexnet_row_by_row():
+    # Krizhevsky et al. 2012, Figure 2; parameters of conv2 see 48 maps of 96.
+    rows = {row.name: row for row in layer_costs(create_model("alexnet"), 227, 3)}
+    assert rows["input"].output_elements == 154_587
+    assert rows["conv1"].params == 34_944
+    assert rows["conv2"].params == 307_456
+    assert rows["conv3"].params == 885_120
+    assert rows["fc6"].params == 37_752_832
+    assert rows["conv1"].macs == 105_415_200
+    assert rows["conv1"].output_bytes == 4 * 290_400
+    assert [rows[f"fc{i}"].inputs for i in (6, 7, 8)] == [
+        ("pool5",),
+        ("fc6/relu",),
+        ("fc7/relu",),
+    ]
+
+
+def test_branches_and_shortcuts():
+    rows = {row.name: row for row in layer_costs(create_model("googlenet"), 224, 3)}
+    assert rows["inception_3a/concatenate"].inputs == tuple(
+        f"inception_3a/{name}/relu" for name in ("1x1", "3x3", "5x5", "pool_proj")
+    )
+    assert rows["inception_3a/pool"].inputs == ("pool2",)
+    assert rows["aux1/pool"].inputs == ("inception_4a/concatenate",)
+    assert {row.auxiliary for row in rows.values() if row.name[:3] == "aux"} == {True}
+    rows = {row.name: row for row in layer_costs(create_model("resnet20", 10), 32, 3)}
+    assert rows["conv2_1/add"].inputs == ("conv2_1/bn2", "relu")
+    assert rows["conv3_1/add"].inputs == ("conv3_1/bn2", "conv3_1/subsample")
+    assert rows["conv3_1/subsample"].output_shape == (16, 16, 32)
