@@ -29,8 +29,8 @@ COLORS = {
     "VGG": BLUE,
     "Inception": GREEN,
     "ResNet": "#CC79A7",
-    "Plain": "#E69F00",
-    "NiN": "#56B4E9",
+    "Plain": "#56B4E9",
+    "NiN": "#E69F00",
     "LeNet": "#000000",
 }
 LARGEST = 36.0  # radius of the largest bubble, points
