@@ -198,6 +198,9 @@ def describe(layers: Sequence[Layer]) -> str:
     window = "x".join(map(str, layer.window)) if layer.window else ""
     strides = value_range([each.stride for each in layers])
     step = "" if strides == "1" else f"/{strides}"
+    if layer.kind in POOLS and not layer.window:
+        height, breadth, _ = layer.output_shape
+        return f"{POOLS[layer.kind]} to {height}x{breadth}"
     if layer.kind in POOLS:
         return f"{POOLS[layer.kind]} {window}{step}"
     plain = {

@@ -27,7 +27,8 @@ class Layer:
     Attributes:
       name: its path; that of the module which is nothing but this layer.
       kind: as in the cost table.
-      window: height and width of kernel or pooling window; None where there is none.
+      window: height and width of kernel or pooling window; None where there is none,
+        or where they differ.
       stride: how much larger the receptive stride is than that of its input.
       notes: what follows in place: ``BN``, ``ReLU``.
       output_shape: [H, W, C] or [C].
@@ -139,7 +140,10 @@ def _window(
     step = before.receptive_stride
     fields = zip(row.receptive_field_hw, before.receptive_field_hw, strict=True)
     height, width = ((after - field) // step + 1 for after, field in fields)
-    window = None if row.kind == "subsample" else (height, width)
+    # Pooling to a fixed size has windows of several sizes: as if it saw all.
+    sees_all = (height, width) == before.output_shape[:2] != (1, 1)
+    varied = sees_all and row.output_shape[:2] != (1, 1)
+    window = None if varied or row.kind == "subsample" else (height, width)
     return window, row.receptive_stride // step
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
 from cnn_arch.analysis.blocks import Layer, find_blocks, fold
 from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.analysis.labels import write_beside
 from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, styled, write
 
 WIDTH = 13.3  # inches of a slide
@@ -153,10 +153,11 @@ def receptive_fields(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
     ends = []
     for index, (name, rows) in enumerate(networks.items()):
         color = LINES[index % len(LINES)]
+        dashes = DASHES[(index + index // len(LINES)) % len(DASHES)]
         depths, fields = field_by_depth(rows)
-        axes.plot(depths, fields, color=color, linestyle=DASHES[index % 4], zorder=2)
-        axes.plot(depths[-1], fields[-1], "o", color=color)
-        ends.append((depths[-1], fields[-1], f"{name}  {fields[-1]:,}"))
+        axes.plot(depths, fields, color=color, linestyle=dashes, zorder=2)
+        axes.plot(depths[-1], fields[-1], "o", color=color, zorder=6)
+        ends.append((depths[-1], fields[-1], 5.0, f"{name}  {fields[-1]:,}"))
     axes.set(xscale="log", yscale="log")
     axes.set_title("What a unit of each layer sees: the receptive field, px")
     axes.set_xlabel("convolutions and pools from the image on, on the longest path")
@@ -168,9 +169,11 @@ def receptive_fields(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
     axes.set_xlim(0.9, 2.6 * max(end[0] for end in ends))
     axes.set_ylim(2, 1.6 * max(end[1] for end in ends))
     axes.grid(True, alpha=0.6)
-    write_apart(figure, axes, ends)
+    write_beside(figure, axes, ends, size=13)
     shown = ", ".join(map(str, sorted(sizes)))
-    axes.text(1, max(sizes) * 1.06, f"side of the image: {shown} px", color=GREY)
+    right, above = axes.get_xlim()[1] / 1.03, max(sizes) * 1.06
+    note = f"side of the image: {shown} px"
+    axes.text(right, above, note, color=GREY, ha="right")
     return figure
 
 
@@ -186,32 +189,3 @@ def field_by_depth(rows: Sequence[LayerCost]) -> tuple[list[int], list[int]]:
             field = max(largest.get(before + 1, 0), layer.receptive_field)
             largest[before + 1] = field
     return list(largest), np.maximum.accumulate(list(largest.values())).tolist()
-
-
-def write_apart(
-    figure: Figure, axes: Axes, ends: Sequence[tuple[float, float, str]]
-) -> None:
-    """Writes names right of points, moved up where they would overlap.
-
-    Args:
-      figure: that of the axes.
-      axes: with their final limits and scales.
-      ends: x, y and text of each.
-    """
-    figure.draw_without_rendering()  # fixes the layout, and so where points are
-    boxes = []
-    halo = [withStroke(linewidth=4, foreground="white")]
-    for x, y, text in sorted(ends, key=lambda end: end[1]):
-        for rise in range(0, 200, 3):
-            label = axes.annotate(
-                *(text, (x, y), (9, rise)),
-                textcoords="offset points",
-                va="center",
-                path_effects=halo,
-                zorder=5,
-            )
-            box = label.get_window_extent()
-            if not any(box.overlaps(other) for other in boxes):
-                boxes.append(box)
-                break
-            label.remove()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from cnn_arch.analysis.block_diagram import describe
 from cnn_arch.analysis.blocks import find_blocks, fold
 from tests.analysis.conftest import rows_of
 from tests.paper_tables import TOTALS
@@ -58,3 +59,10 @@ def test_resnet152_repeats_the_blocks_of_table_1():
     assert times["conv2_2"] == 2 and times["conv3_2"] == 7
     assert times["conv4_2"] == 35 and times["conv5_2"] == 2
     assert times["conv4_1"] == times["conv1"] == 1
+
+
+def test_pooling_to_a_fixed_size_has_no_window():
+    layers = {layer.name: layer for layer in fold(rows_of("googlenet_bn"))}
+    assert describe([layers["aux1/pool"]]) == "mean to 4x4"  # torchvision's head
+    assert describe([layers["inception_4a/pool"]]) == "max 3x3"
+    assert describe([layers["inception_4a/5x5"]]) == "3x3, 48"  # its known bug
