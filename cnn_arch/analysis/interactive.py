@@ -57,7 +57,7 @@ def describe_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     present = {point["family"] for point in points}
     colors = {name: color for name, color in COLORS.items() if name in present}
     names = json.dumps(AXES)
-    scale = alt.Scale(zero=False, padding=30)  # room for the largest bubble
+    scale = alt.Scale(zero=False, padding=22)  # room for a large bubble
     hovered = alt.selection_point(
         name="hovered", on="pointerover", clear="pointerout", empty=False
     )

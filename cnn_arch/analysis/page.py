@@ -119,7 +119,7 @@ def make_points(entries: Sequence[Entry]) -> list[dict[str, Any]]:
             if not known:
                 continue
             error = known[0]
-            both = [f"{v:.4g}" for v in (error.top1, error.top5) if v is not None]
+            both = [f"{v:.2f}" for v in (error.top1, error.top5) if v is not None]
             points.append(
                 {
                     "network": entry.name,

@@ -59,11 +59,10 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
     Raises:
       UsageError: there can be no such folder, or no such network.
     """
-    _make(folder, "--figures")
     own = {}
     if config is not None:
-        name = config.model.name
-        own = {name: costs_of_config(config).rows}
+        own[config.model.name] = costs_of_config(config).rows
+    _make(folder, "--figures")
     sourced = [name for name in MODELS if published_errors(name, "ImageNet")]
     catalogue = _count(dict.fromkeys([*FIELDS, *sourced]), screen)
     made = {}

@@ -181,14 +181,19 @@ def bubble_of(network: str) -> str:
     )
 
 
-@needs_browser
-def test_hovering_over_a_bubble_names_the_network_and_the_source(browser):
+def middle_of_bubble(browser: Browser, network: str) -> tuple[float, float]:
+    """Brings a bubble into the window and says where it is, px."""
     browser.evaluate("document.getElementById('chart').scrollIntoView()")
-    box = browser.evaluate(
-        f"(() => {{const b = {bubble_of('vgg16')}.getBoundingClientRect();"
+    x, y = browser.evaluate(
+        f"(() => {{const b = {bubble_of(network)}.getBoundingClientRect();"
         "return [b.x + b.width / 2, b.y + b.height / 2]})()"
     )
-    browser.mouse("mouseMoved", *box)
+    return x, y
+
+
+@needs_browser
+def test_hovering_over_a_bubble_names_the_network_and_the_source(browser):
+    browser.mouse("mouseMoved", *middle_of_bubble(browser, "vgg16"))
     tip = browser.wait_for("document.querySelector('.vg-tooltip.visible')?.innerText")
     assert "vgg16" in tip and "28.41" in tip
     assert "torchvision, weights IMAGENET1K_V1" in tip
@@ -231,11 +236,7 @@ def test_a_network_is_one_click_away(browser):
     texts = "document.querySelector('#googlenet svg').textContent"
     assert "inception_4e" in browser.evaluate(texts)
     assert browser.evaluate("document.getElementById('vgg16').offsetHeight") == 0
-    browser.evaluate("document.getElementById('chart').scrollIntoView()")
-    x, y = browser.evaluate(
-        f"(() => {{const b = {bubble_of('alexnet')}.getBoundingClientRect();"
-        "return [b.x + b.width / 2, b.y + b.height / 2]})()"
-    )
+    x, y = middle_of_bubble(browser, "alexnet")
     for kind in ("mousePressed", "mouseReleased"):
         browser.mouse(kind, x, y, button="left", clickCount=1)
     browser.wait_for("location.hash === '#alexnet'")
@@ -247,6 +248,13 @@ def test_a_phone_shows_it_without_scrolling_sideways(report):
         phone.open(report)
         phone.wait_for("document.querySelector('#chart .mark-symbol path')")
         assert phone.evaluate("document.documentElement.scrollWidth") == 400
+        x, y = middle_of_bubble(phone, "vgg16")
+        phone.mouse("mouseMoved", x, y)
+        tip = "document.querySelector('.vg-tooltip.visible')"
+        phone.wait_for(tip)
+        box = phone.evaluate(f"{tip}.getBoundingClientRect().toJSON()")
+        assert box["left"] >= 0 and box["right"] <= 400
+        assert box["top"] >= 0 and box["bottom"] <= 800
         assert phone.complaints() == []
 
 

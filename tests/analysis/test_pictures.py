@@ -56,6 +56,7 @@ def test_mistakes_are_one_line(tmp_path):
         (f"--report={file}/below",): "is a file; give a folder",
         ("--figures=x", "--model=alexnet", "--batch=2"): "--batch=2: pictures are of",
         ("--figures=x", "--model=resnet5"): "--model=resnet5: no such network",
+        ("--figures=x", "--model=alexnet", "--image_size=30"): "needs at least",
     }.items():
         result = analyze(*words)
         assert result.returncode == 2
