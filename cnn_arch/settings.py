@@ -105,6 +105,11 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, dict[str, Any]]:
     _check_file(chosen[0])
     recipe = _read([chosen[0]])
     known = flatten(recipe)
+    if lacking := [key for key in RULES if key not in known]:
+        raise UsageError(
+            f"{chosen[0]}: not a recipe of this project, it lacks {lacking[0]}; a "
+            "recipe starts from configs/base.py"
+        )
     for argument in arguments:
         if argument != chosen[0]:
             _check_key(argument, known, chosen[0].removeprefix("--config="))

@@ -15,6 +15,7 @@ from cnn_arch.analysis.parts import Counts
 CS231N = "CS231n 2017, lecture 9"
 EECS498 = "EECS 498-007, lecture 8"
 D2L = "d2l.ai, modern CNNs"
+NOTES = "another set of these notes"
 DISTILL = "Araujo et al. 2019, Distill"
 
 

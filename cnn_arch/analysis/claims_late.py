@@ -3,7 +3,7 @@
 from functools import partial
 
 from cnn_arch.analysis import parts
-from cnn_arch.analysis.claim import CS231N, D2L, DISTILL, EECS498, Claim
+from cnn_arch.analysis.claim import CS231N, D2L, DISTILL, EECS498, NOTES, Claim
 from cnn_arch.analysis.parts import module, network, total, weights
 
 LATE = (
@@ -81,7 +81,7 @@ LATE = (
     Claim(
         "googlenet",
         "bottlenecks leave about a third of the operations",
-        D2L,
+        NOTES,
         (0.33,),
         lambda: (
             total(module("inception"), "macs")

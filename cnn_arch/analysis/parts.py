@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_arch import settings
-from cnn_arch.analysis.costs import LayerCost, count_costs, layer_costs
+from cnn_arch.analysis.costs import LayerCost, layer_costs
 from cnn_arch.models import Stack, create_model, init_variables
 from cnn_arch.models.googlenet import Inception, NaiveInception
 from cnn_arch.models.layers import Conv, batch_norm
@@ -19,10 +19,7 @@ from cnn_arch.models.resnet import BasicBlock, Bottleneck
 Rows = Sequence[LayerCost]
 Counts = tuple[float | str, ...]
 CS231N_MEMORY = "input", "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"
-IMAGE_SIZES = {
-    **{"lenet5": 32, "alexnet": 227, "inception_v3": 299, "inception_v4": 299},
-    **{"resnet20": 32, "resnet110": 32},
-}
+IMAGE_SIZES = {"lenet5": 32, "alexnet": 227, "inception_v3": 299, "inception_v4": 299}
 
 
 @cache
@@ -73,6 +70,11 @@ def number(rows: Rows, kind: str) -> int:
     return sum(row.kind == kind and not row.auxiliary for row in rows)
 
 
+def kinds(name: str, *kinds: str) -> Counts:
+    """Counts a network's rows of each kind."""
+    return tuple(number(network(name), kind) for kind in kinds)
+
+
 def find(rows: Rows, name: str) -> LayerCost:
     """Returns the row of that name."""
     return next(row for row in rows if row.name == name)
@@ -91,11 +93,6 @@ def without(rows: Rows, *names: str) -> Rows:
 def weights(rows: Rows) -> int:
     """Counts parameters without biases."""
     return total(rows, "params") - total(rows, "biases")
-
-
-def kinds(name: str, *kinds: str) -> Counts:
-    """Counts a network's rows of each kind."""
-    return tuple(number(network(name), kind) for kind in kinds)
 
 
 def width(name: str, layer: str) -> int:
@@ -121,7 +118,7 @@ def params_gb(name: str, *layers: str) -> float:
 
 
 def maps_seen(name: str, **kernel_sizes: int) -> Counts:
-    """Counts the input maps that an output of each square convolution sees."""
+    """Counts the inputs that an output of each square convolution sees at a pixel."""
     return tuple(
         row.macs // row.output_elements // size**2
         for layer, size in kernel_sizes.items()
@@ -257,12 +254,6 @@ def dense_for_pool(name: str, pool: str, dense: str) -> Counts:
     return per_output * find(rows, dense).output_shape[0], weights([find(rows, dense)])
 
 
-def units_seen(name: str, layer: str) -> int:
-    """Counts the inputs of each unit of a dense layer."""
-    row = find(network(name), layer)
-    return row.macs // row.output_elements
-
-
 def zfnet_widths(name: str) -> Counts:
     """Returns conv1's kernel size and stride, and the widths of conv3, 4 and 5."""
     row = find(network(name), "conv1")
@@ -276,10 +267,12 @@ def depth_and_macs(rows: Rows) -> Counts:
 
 
 def auxiliary_heads() -> Counts:
-    """Counts GoogLeNet's auxiliary logits in training, and in the forward pass."""
-    heads = {row.name.split("/")[0] for row in network("googlenet") if row.auxiliary}
-    plain = count_costs(create_model("googlenet"), 224, 3).rows
-    return len(heads), sum(row.auxiliary for row in plain)
+    """Counts GoogLeNet's auxiliary heads, and the layers of the rest that need them."""
+    rows = network("googlenet")
+    inside = {row.name for row in rows if row.auxiliary}
+    heads = {name.split("/")[0] for name in inside}
+    fed = [row for row in rows if not row.auxiliary and inside & set(row.inputs)]
+    return len(heads), len(fed)
 
 
 def resnet_weight_decay() -> Counts:

@@ -1,14 +1,12 @@
 """What analyze.py says: records for other programs, and lines for the screen."""
 
 import json
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from cnn_arch.analysis import roofline, table
-from cnn_arch.analysis.claims import verdicts
 from cnn_arch.analysis.costs import Costs, LayerCost, reported_xla_flops, totals
 from cnn_arch.analysis.roofline import Floor
 from cnn_arch.analysis.training_costs import sees_image_only
@@ -171,45 +169,6 @@ def everything(
         _measured(record["measured"], record["roofline"], screen)
 
 
-def claims(form: str, screen: Screen) -> None:
-    """Prints what lecture notes say, and what is counted."""
-    found = list(verdicts())
-    if form == "json":
-        print(json.dumps(found, indent=2))
-        return
-    printed = {
-        key: [_words(record[key]) for record in found]
-        for key in ("about", "text", "said", "counted", "verdict", "reason", "source")
-    }
-    if form == "markdown":
-        print(table.to_markdown(printed), end="")
-        return
-    if form == "csv":
-        print(table.plain_csv(printed), end="")
-        return
-    for record in found:
-        screen.row()
-        screen.row(f"{record['about']}: {record['source']}")
-        mark = "" if record["verdict"] == "right" else "* "
-        for label, text in (
-            ("says", record["text"]),
-            ("counted", _words(record["counted"])),
-            ("verdict", mark + record["verdict"]),
-            ("because", record["reason"]),
-        ):
-            for index, line in enumerate(textwrap.wrap(text, 80 - 11)):
-                screen.say("" if index else f"  {label}", f"  {line}")
-    right = sum(record["verdict"] == "right" for record in found)
-    slips = sum(record["verdict"].endswith("found") for record in found)
-    screen.row()
-    screen.say(
-        "in all",
-        f"{len(found)} statements: {right} right, {len(found) - right} not (*); for "
-        f"{slips} of these the slip is counted too",
-        last=True,
-    )
-
-
 def _totals(total: Record, screen: Screen) -> None:
     params, biases = total["params"], total["params"] - total["params_without_biases"]
     screen.say(
@@ -306,11 +265,3 @@ def _measured(found: Record, whole: Record, screen: Screen) -> None:
 
 def _mib(size: int | str) -> str:
     return size if isinstance(size, str) else f"{size / 2**20:,.2f} MiB"
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(map(_words, value))
-    if isinstance(value, float):
-        return f"{value:,.5g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,84 @@
+"""Verdicts are computed, and a claim that does not hold says why."""
+
+import dataclasses
+
+import pytest
+
+from cnn_arch.analysis import parts
+from cnn_arch.analysis.claim import Claim, agree, judge
+from cnn_arch.analysis.claims import CLAIMS, verdicts
+
+# What a hand calculation of each gives; the notes' own numbers are not in here.
+COUNTED = {
+    "96 MB an image for the forward pass": (60.950432,),
+    "138 M parameters": (138.357544,),
+    "naive inception on 28x28x256: depth 672, 854 M operations": (672, 854.196224),
+    "with 1x1 bottlenecks of 64: depth 480, 358 M operations": (480, 271.351808),
+    "conv4: 145 M multiply-adds": (149.520384,),
+    "224 to 28 px: 7.5 MB, 124 K weights, 418 M multiply-adds": (
+        7.46484375,
+        124.096,
+        477.67552,
+    ),
+    "224 to 28 px: 42.9 MB, 1.1 M weights, 7,485 M multiply-adds": (
+        45.9375,
+        1.734336,
+        9335.144448,
+    ),
+    "all convolutions' outputs: 1.9 MB": (492_096 * 4 / 2**20,),
+    "weight decay 1e-5": (1e-4,),
+    "22 layers with weights, one dense layer": (22, 1),
+    "three 3x3 see 7 px, as one 7x7; 27 C^2 weights for 49 C^2; 3 ReLUs for 1": (
+        *(7, 7, 27, 49, 3, 1),
+    ),
+}
+WRONG = {
+    *("96 MB an image for the forward pass", "conv4: 145 M multiply-adds"),
+    "with 1x1 bottlenecks of 64: depth 480, 358 M operations",
+    "224 to 28 px: 7.5 MB, 124 K weights, 418 M multiply-adds",
+    "224 to 28 px: 42.9 MB, 1.1 M weights, 7,485 M multiply-adds",
+    *("weight decay 1e-5", "5 M parameters, 12 times fewer than AlexNet"),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text[:40])
+def test_a_claim_and_its_verdict(claim):
+    verdict = judge(claim)
+    if claim.text in COUNTED:
+        assert verdict.counted == pytest.approx(COUNTED[claim.text], rel=1e-9)
+        assert verdict.holds == (claim.text not in WRONG)
+    # Whatever differs has its reason, and nothing else has; a slip gives what is said.
+    assert bool(claim.reason) != verdict.holds
+    assert verdict.explained == (claim.slip is not None)
+
+
+def test_all_of_the_hand_calculations_are_used():
+    assert set(COUNTED) | WRONG <= {claim.text for claim in CLAIMS}
+
+
+def test_a_verdict_is_not_written_down():
+    right = next(claim for claim in CLAIMS if claim.text == "138 M parameters")
+    wrong = dataclasses.replace(right, said=(140,))
+    assert judge(right).holds and not judge(wrong).holds
+
+
+def test_digits_may_be_rounded_or_cut():
+    claim = Claim("x", "x", "x", (13.6, "a"), lambda: (), unit=(0.1, 0))
+    assert agree(claim, (13.62, "a")) and agree(claim, (13.55, "a"))
+    assert not agree(claim, (13.75, "a")) and not agree(claim, (13.6, "b"))
+    assert not agree(claim, (13.6,))
+
+
+def test_records_are_plain():
+    record = next(verdicts())
+    assert set(record) == {
+        *("about", "text", "source", "said", "counted", "verdict", "reason"),
+    }
+    assert record["verdict"] in ("right", "wrong", "wrong, slip found")
+
+
+def test_vgg16_without_a_layer():
+    # conv3_3: 56 x 56 outputs of 256 maps, each of 3 x 3 x 256 taps.
+    rows = parts.short_vgg16()
+    assert parts.total(rows, "macs") == 15_470_264_320 - 56**2 * 256 * 2304
+    assert parts.conv_mib(rows) == pytest.approx(48.617, abs=5e-4)

@@ -1,0 +1,44 @@
+"""Least times of a dense layer and of a pool, by hand."""
+
+import pytest
+from flax import linen as nn
+
+from cnn_arch.analysis.costs import layer_costs
+from cnn_arch.analysis.roofline import DEVICES, Device, floors
+from cnn_arch.analysis.table import fold
+from cnn_arch.models import Stack, create_model
+from cnn_arch.models.layers import MaxPool
+
+DEVICE = Device("toy", {"float32": 1000.0, "bfloat16": 2000.0}, 100.0, "this test")
+
+
+def test_by_hand():
+    layers = [MaxPool(2, 2), nn.Dense(10, use_bias=False)]
+    rows = layer_costs(Stack(layers), 4, 3)
+    image, pool, dense = floors(rows, DEVICE, "float32")
+    assert (image.seconds, image.bound) == (0, "")
+    # 12 outputs of 3 comparisons; 48 numbers read, 12 written, 4 bytes each.
+    assert pool.compute_seconds == pytest.approx(36 / 1000)
+    assert pool.memory_seconds == pytest.approx(4 * (48 + 12) / 100)
+    assert pool.seconds == pool.memory_seconds and pool.bound == "memory"
+    # At each of 4 positions 30 multiply-adds; 12 read, 30 weights, 40 written.
+    assert dense.compute_seconds == pytest.approx(2 * 4 * 30 / 1000)
+    assert dense.memory_seconds == pytest.approx(4 * (12 + 30 + 40) / 100)
+
+
+def test_precision_changes_both_ceilings():
+    rows = layer_costs(Stack([nn.Dense(10, use_bias=False)]), 4, 3)
+    full, half = (floors(rows, DEVICE, kind)[1] for kind in ("float32", "bfloat16"))
+    assert half.compute_seconds == full.compute_seconds / 2
+    assert half.memory_seconds == full.memory_seconds - 2 * 30 / 100  # the weights
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_vgg16_waits_for_arithmetic_and_its_dense_layers_for_memory(name):
+    rows = fold(layer_costs(create_model("vgg16"), 224, 3, batch=1))
+    bounds = {
+        row.name: floor.bound
+        for row, floor in zip(rows, floors(rows, DEVICES[name], "float32"), strict=True)
+    }
+    assert bounds["fc6"] == bounds["pool1"] == "memory"
+    assert bounds["conv3_2"] == "compute"

@@ -1,0 +1,60 @@
+"""Folding, and the table's forms."""
+
+import csv
+import io
+
+from cnn_arch.analysis.costs import layer_costs, totals
+from cnn_arch.analysis.table import columns, fold, print_table, to_csv, to_markdown
+from cnn_arch.models import create_model
+
+ROWS = layer_costs(create_model("resnet20", 10), 32, 3)
+LENET = layer_costs(create_model("lenet", 10), 28, 1)
+
+
+def test_folding_keeps_every_sum():
+    before, after = totals(ROWS), totals(fold(ROWS))
+    del before["batch_norm_operations"], after["batch_norm_operations"]
+    assert before == after
+
+
+def test_what_is_folded():
+    rows = {row.name: row for row in fold(ROWS)}
+    assert {row.kind for row in rows.values()} == {
+        *("input", "conv", "add", "subsample", "global_avg_pool", "dense"),
+    }
+    assert rows["conv1"].params == 3 * 9 * 16 + 2 * 16  # BatchNorm's with it
+    assert rows["conv2_1/conv1"].inputs == ("conv1",)
+    assert rows["conv2_1/add"].inputs == ("conv2_1/conv2", "conv1")
+    names = [row.name for row in fold(LENET)]
+    assert names == [
+        *("input", "conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "fc3"),
+    ]
+
+
+def test_where_a_row_comes_from():
+    printed = columns(fold(ROWS))
+    sources = dict(zip(printed["layer"], printed["from"], strict=True))
+    assert sources["conv1"] == sources["conv2_1/conv2"] == ""
+    assert sources["conv2_1/add"] == "conv2, conv1"
+    assert sources["conv3_1/subsample"] == "conv2_3/add"
+
+
+def test_csv_and_markdown():
+    records = list(csv.DictReader(io.StringIO(to_csv(LENET, {"extra": range(99)}))))
+    assert len(records) == len(LENET)
+    assert records[1]["name"] == "conv1" and records[1]["output_shape"] == "28x28x6"
+    assert records[1]["params"] == "156" and records[1]["extra"] == "1"
+    lines = to_markdown({"layer": ["a", "b"], "MACs": ["1", "2"]}).splitlines()
+    assert lines == ["| layer | MACs |", "| --- | ---: |", "| a | 1 |", "| b | 2 |"]
+
+
+def test_a_narrow_screen_gets_fewer_columns(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert print_table(columns(ROWS)) == []
+    wide = capsys.readouterr().out.splitlines()
+    monkeypatch.setenv("COLUMNS", "80")
+    left_out = print_table(columns(ROWS))
+    narrow = capsys.readouterr().out.splitlines()
+    assert "elements" in left_out and len(wide) == len(narrow) == len(ROWS) + 1
+    assert max(map(len, narrow)) <= 80 < max(map(len, wide))
+    assert any(line.startswith("conv2_1/bn1 ") for line in narrow)

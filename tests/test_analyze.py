@@ -1,0 +1,147 @@
+"""analyze.py as a user runs it: real processes."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*words, cwd=None):
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "80"}
+    environment["XLA_FLAGS"] = ""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "analyze.py"), *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+    )
+
+
+def test_the_table(tmp_path):
+    result = run("--model=alexnet", "--fold", cwd=tmp_path)  # from anywhere
+    assert result.returncode == 0 and not result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0] == "network  alexnet: 1 image of 227x227x3, float32"
+    conv2 = next(line for line in lines if line.startswith("conv2 "))
+    assert conv2.split() == [
+        *("conv2", "27x27x256", "307,456", "223,948,800", "729.0"),
+        *("51", "8", "-16"),
+    ]
+    text = " ".join(lines)
+    for total in ("60,965,224", "724,406,816", "1,448,813,632", "53,084,160"):
+        assert total in text
+    assert all(len(line) <= 80 for line in lines)
+
+
+def test_the_next_commands_can_be_pasted():
+    lines = run("--model=lenet", "--fold").stdout.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("Next:"))
+    for line in lines[at:]:
+        words = shlex.split(line.removeprefix("Next:"))
+        assert words[:2] == ["python", "analyze.py"]
+        assert run(*words[2:]).returncode == 0
+
+
+def test_json():
+    result = run("--config=configs/resnet20.py", "--format=json", "--batch=2", cwd=ROOT)
+    answer = json.loads(result.stdout)
+    assert answer["model"] == "resnet20" and answer["input"] == [2, 32, 32, 3]
+    first = answer["layers"][1]
+    assert (first["name"], first["kind"], first["params"]) == ("conv1", "conv", 432)
+    assert first["output_shape"] == [32, 32, 16]
+    assert first["macs"] == 2 * 32 * 32 * 16 * 27
+    assert first["receptive_field"] == 3 and first["receptive_stride"] == 1
+    total = answer["totals"]
+    assert total["macs"] == 2 * 40_551_040 and total["params"] == 269_722
+    assert total["xla_flops"] == total["xla_flops_expected"]
+
+
+@pytest.mark.parametrize("form", ["csv", "markdown"])
+def test_other_forms_are_alone_on_stdout(form):
+    result = run("--model=lenet5", f"--format={form}", "--image_size=32")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("name,kind" if form == "csv" else "| layer | kind |")
+    assert len(lines) == (17 if form == "csv" else 18)
+
+
+def test_training_and_a_floor():
+    words = "--model=lenet", "--format=json", "--training", "--memory=1MiB"
+    answer = json.loads(run(*words, "--roofline=gtx580", "--batch=4").stdout)
+    training, floor = answer["training"], answer["roofline"]
+    assert training["parameter_bytes"] == 4 * 61_706
+    # The compiled step takes parameters, momentum and the batch, and a few scalars.
+    state = training["parameter_bytes"] + training["optimizer_bytes"]
+    batch = 4 * (28 * 28 + 4)
+    assert training["xla_argument_bytes"] == pytest.approx(state + batch, abs=64)
+    assert 0 < training["largest_batch_with_gradients"] < training["largest_batch"]
+    assert floor["seconds"] == pytest.approx(
+        sum(layer["floor_seconds"] for layer in answer["layers"])
+    )
+
+
+def test_measured_beside_the_floor():
+    answer = json.loads(run("--model=lenet", "--measure", "--format=json").stdout)
+    assert answer["roofline"]["device"].startswith("this machine")
+    for speed in answer["measured"].values():
+        assert 0 < speed["slowest"] <= speed["median"] <= speed["fastest"]
+        assert speed["runs"] >= 5
+
+
+def test_claims():
+    result = run("--claims")
+    assert result.returncode == 0 and not result.stderr
+    assert result.stdout.count("  verdict") > 50
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    records = json.loads(run("--claims", "--format=json").stdout)
+    memory = next(record for record in records if record["said"] == [96])
+    assert memory["verdict"] == "wrong" and memory["counted"] == [60.950432]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], "usage"),
+        (
+            ["--model=alexnt"],
+            "error: --model=alexnt: no such network; there are alexnet",
+        ),
+        (["--model=../setup"], "error: --model=../setup: no such network"),
+        (["--quiet"], "error: --model: must be given, or --config, or --claims"),
+        (["--model=alexnet", "--image_size=32"], "alexnet needs at least 67 px"),
+        (["--model=vgg16", "--image_size=0"], "--image_size=0: must be at least 1"),
+        (["--model=vgg16", "--image_size=big"], "invalid int value: 'big'"),
+        (["--model=vgg16", "--batch=-1"], "--batch=-1: must be at least 1"),
+        (["--model=vgg16", "--memory=3"], "--memory=3: must be a number with GiB"),
+        (["--model=vgg16", "--roofline=b200"], "invalid choice: 'b200'"),
+        (["--model=vgg16", "--depth=3"], "--depth: no such option"),
+        (["--config=configs/vgg6.py"], "no such file; did you mean configs/vgg16.py?"),
+        (["--model=resnet50", "--config=configs/vgg16.py"], "--config"),
+    ],
+)
+def test_mistakes(words, expected):
+    result = run(*words, cwd=ROOT)
+    assert result.returncode == 2
+    assert expected in result.stderr
+    if words:
+        assert result.stderr.startswith("error: ")
+        assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+
+
+def test_a_config_of_another_project(tmp_path):
+    recipe = tmp_path / "other.py"
+    recipe.write_text(
+        "from ml_collections import ConfigDict\n"
+        "def get_config():\n"
+        "    return ConfigDict({'model': 'ViT-B_16', 'batch': 4096})\n"
+    )
+    result = run(f"--config={recipe}")
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"error: --config={recipe}: ")
+    assert result.stderr.count("\n") == 1
