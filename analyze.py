@@ -128,9 +128,7 @@ if __name__ == "__main__":
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--model", help="a network of the catalogue: ls configs/")
     parser.add_argument("--image_size", type=int, help="px; default the recipe's")
-    parser.add_argument(
-        "--batch", type=int, default=1, help="images at a time; default 1"
-    )
+    parser.add_argument("--batch", type=int, default=1, help="images; default 1")
     parser.add_argument(
         "--fold", action="store_true", help="activations and BatchNorm to their layers"
     )
@@ -145,9 +143,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--measure", action="store_true", help="forward pass and step, images/s"
     )
-    parser.add_argument(
-        "--claims", action="store_true", help="what lecture notes say, counted"
-    )
+    parser.add_argument("--claims", action="store_true", help="lecture notes, counted")
     parser.add_argument("--figures", help="a folder for pictures, PNG and SVG")
     parser.add_argument("--report", help="a folder for a page of the whole catalogue")
     cli.run(main, parser)
