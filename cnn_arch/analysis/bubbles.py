@@ -7,6 +7,7 @@ sourced errors and counted operations.
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
 
     Filled bubbles: one central crop. Hollow ones: more of each image was seen.
     """
-    figure = Figure(figsize=(13.3, 8), layout="constrained")
+    figure = Figure(figsize=(13.3, 9), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title("ImageNet: top-1 error against operations, parameters as area")
     axes.set_xlabel("multiply-adds of one image, billion")
@@ -107,9 +108,21 @@ def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
     ys = [place[1] for place in places]
     axes.set_xlim(-0.9, max(xs) + 1.6)
     axes.set_ylim(min(ys) - 2, max(ys) + 3)
+    figure.supxlabel(cite(bubbles), x=0.01, ha="left", fontsize=9, color="#555555")
     _legends(axes, bubbles, most)
     write_beside(figure, axes, places, size=11)
     return figure
+
+
+def cite(bubbles: Sequence[Bubble]) -> str:
+    """Returns the source of every error, with the networks that it is about."""
+    sources: dict[str, list[str]] = {}
+    for bubble in bubbles:
+        sources.setdefault(bubble.error.source, []).append(bubble.network)
+    text = "; ".join(
+        f"{', '.join(names)}: {source}" for source, names in sources.items()
+    )
+    return textwrap.fill(f"Errors of {text}.", width=170)
 
 
 def _legends(axes: Axes, bubbles: Sequence[Bubble], most: int) -> None:

@@ -201,6 +201,8 @@ def test_all_bubbles_are_readable():
     found = bubbles.find_bubbles(costs)
     texts = check_texts(bubbles.error_against_operations(found))
     assert set(counted) - set(texts) == {"alexnet_one_tower", "nin"}  # no error known
+    (sources,) = [text for text in texts if text.startswith("Errors of")]
+    assert all(bubble.error.source in " ".join(sources.split()) for bubble in found)
 
 
 def test_figures_are_saved_as_png_and_svg_the_same_each_time(tmp_path):
