@@ -78,13 +78,8 @@ def lay_out_block(
         name: [source if source in layers else BEFORE for source in layer.inputs]
         for name, layer in layers.items()
     }
-    fed = value_range(
-        [
-            shapes[source][-1]
-            for block in blocks
-            for source in block.layers[0].inputs
-        ]
-    )  # fmt: skip
+    feeding = [block.layers[0].inputs[0] for block in blocks]
+    fed = value_range([shapes[source][-1] for source in feeding])
     texts: dict[str, tuple[str, ...]] = {BEFORE: (f"{fed} maps",)}
     level = {BEFORE: 0}
     for index, (name, layer) in enumerate(layers.items()):
@@ -119,18 +114,13 @@ def lay_out_block(
         )
         for name, lines in texts.items()
     )
-    arrows = []
-    for name, sources in inputs.items():
-        for source in sources:
-            bottom = tops[level[source]] + heights[source]
-            x = center.get(f"{source}>{name}", center[source]) + shift
-            turns = [(center[source] + shift, bottom)]
-            if f"{source}>{name}" in center:
-                turns.append((x, tops[level[source] + 1]))
-            if level[name] > 1:
-                turns.append((x, tops[level[name]] - GAP))
-            turns.append((center[name] + shift, tops[level[name]]))
-            arrows.append(Arrow(tuple(dict.fromkeys(turns))))
+    bottoms = {name: tops[level[name]] + heights[name] for name in texts}
+    middle = {name: x + shift for name, x in center.items()}
+    arrows = [
+        _arrow(source, name, middle, bottoms[source], tops, level)
+        for name, sources in inputs.items()
+        for source in sources
+    ]
     title = _title(blocks)
     right = max(center[name] + shift + widths[name] / 2 for name in widths)
     right = max(right, max(center.values()) + shift + 10)
@@ -141,6 +131,35 @@ def lay_out_block(
         tuple(arrows),
         (Label(0, LINE / 2, title),),
     )
+
+
+def _arrow(
+    source: str,
+    name: str,
+    middle: dict[str, float],
+    bottom: float,
+    tops: Sequence[float],
+    level: dict[str, int],
+) -> Arrow:
+    """Leads from a layer down to another, past all that stands between them.
+
+    Args:
+      source: the layer that feeds.
+      name: the layer that is fed.
+      middle: x of each layer, and of the shortcuts that have a column of their own.
+      bottom: y of the lower edge of the source.
+      tops: y of the upper edge of each level.
+      level: of each layer.
+    """
+    shortcut = f"{source}>{name}"
+    x = middle.get(shortcut, middle[source])
+    turns = [(middle[source], bottom)]
+    if shortcut in middle:
+        turns.append((x, tops[level[source] + 1]))
+    if level[name] > 1:
+        turns.append((x, tops[level[name]] - GAP))
+    turns.append((middle[name], tops[level[name]]))
+    return Arrow(tuple(dict.fromkeys(turns)))
 
 
 def _title(blocks: Sequence[Block]) -> str:
@@ -208,7 +227,7 @@ def describe(layers: Sequence[Layer]) -> str:
         "conv": f"{window}{step}, {width}",
         "global_avg_pool": "mean of all",
         "lrn": "LRN",
-        "subsample": f"every 2nd px, {width}",
+        "subsample": f"1 px of {strides}x{strides}, {width}",
     }
     return plain.get(layer.kind, f"{layer.kind}, {width}")
 

@@ -56,6 +56,7 @@ def describe_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     datasets = {name: name for name in dict.fromkeys(p["dataset"] for p in points)}
     present = {point["family"] for point in points}
     colors = {name: color for name, color in COLORS.items() if name in present}
+    families = alt.Scale(domain=list(colors), range=list(colors.values()))
     names = json.dumps(AXES)
     scale = alt.Scale(zero=False, padding=22)  # room for a large bubble
     hovered = alt.selection_point(
@@ -76,14 +77,10 @@ def describe_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             color=alt.Color(
                 "family:N",
                 title=None,
-                scale=alt.Scale(domain=list(colors), range=list(colors.values())),
+                scale=families,
                 legend=alt.Legend(orient="bottom", columns=4, symbolOpacity=1),
             ),
-            stroke=alt.Stroke(
-                "family:N",
-                title=None,
-                scale=alt.Scale(domain=list(colors), range=list(colors.values())),
-            ),
+            stroke=alt.Stroke("family:N", title=None, scale=families),
             strokeOpacity=alt.value(1),
             fillOpacity=alt.condition(
                 "datum.comparable", alt.value(0.45), alt.value(0.12)

@@ -163,6 +163,49 @@ def test_diagrams_are_readable(network):
         assert min(across, along) <= 0, (box, other)
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_arrows_lead_past_boxes(network):
+    diagram = lay_out(network, rows_of(network))
+    for arrow in diagram.arrows:
+        points = np.array(arrow.points)
+        # Dense along the line, without its ends, which touch a box.
+        steps = np.linspace(points[:-1], points[1:], 50, axis=1).reshape(-1, 2)[2:-2]
+        for box in diagram.boxes:
+            over = (
+                (steps[:, 0] > box.x + 1)
+                & (steps[:, 0] < box.x + box.width - 1)
+                & (steps[:, 1] > box.y + 1)
+                & (steps[:, 1] < box.y + box.height - 1)
+            )
+            assert not over.any(), (arrow, box)
+
+
+def test_a_shortcut_passes_its_block():
+    diagram = lay_out("resnet34", rows_of("resnet34"))
+    texts = {box.lines: box for box in diagram.boxes}
+    join = texts["add, 64-512", "ReLU"]
+    top = join.x + join.width / 2, join.y
+    arriving = [arrow for arrow in diagram.arrows if arrow.points[-1] == top]
+    assert sorted(len(arrow.points) for arrow in arriving) == [2, 4]
+    # conv2_1 to conv2_3, conv3_2 to conv3_4, ...: all but those that project.
+    assert "conv2_1 and 12 more like it:" in {label.text for label in diagram.labels}
+
+
+def test_auxiliary_heads_hang_on_their_blocks():
+    diagram = lay_out("googlenet", rows_of("googlenet"))
+    boxes = {box.lines[0]: box for box in diagram.boxes}
+    for head, block in {"aux1": "inception_4a", "aux2": "inception_4d"}.items():
+        edge = boxes[block].x + boxes[block].width
+        arrows = [
+            arrow
+            for arrow in diagram.arrows
+            if arrow.auxiliary and arrow.points[-1][0] == boxes[head].x
+            if boxes[head].y < arrow.points[-1][1] < boxes[head].y + boxes[head].height
+        ]
+        assert [arrow.points[0][0] for arrow in arrows] == [edge]
+        assert boxes[head].y == boxes[block].y
+
+
 def test_all_figures_of_inception_modules():
     modules = {
         "naive": parts.module("naive inception"),
