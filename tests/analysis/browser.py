@@ -5,6 +5,7 @@ import fcntl
 import itertools
 import json
 import os
+import select
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ CHROMIUM = next(
 )
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run")
 FLAGS += ("--disable-dev-shm-usage", "--remote-debugging-pipe", "--hide-scrollbars")
+
+SECONDS = 60  # without a word from it, after which a test fails
 
 
 class Browser:
@@ -86,6 +89,8 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._in], [], [], SECONDS)
+            assert ready, f"Chromium has said nothing for {SECONDS} s"
             chunk = os.read(self._in, 1 << 20)
             assert chunk, "Chromium has gone"
             self._buffer += chunk
