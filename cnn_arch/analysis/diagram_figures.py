@@ -134,5 +134,9 @@ def inception_modules(modules: Mapping[str, Sequence[LayerCost]]) -> Figure:
     axes.set_yticks(range(len(modules)), [title.split(":")[0] for title in modules])
     axes.set_xlim(0, 1.16 * max(sum(r.macs for r in m) for m in modules.values()) / 1e6)
     axes.invert_yaxis()
-    axes.set_xlabel("multiply-adds, million; hatched: the 1x1 before a larger kernel")
+    axes.set_xlabel(
+        "multiply-adds, million; first: 1x1; hatched: 1x1 before a larger kernel; "
+        "last: 1x1 after the pool",
+        fontsize=11,
+    )
     return figure
