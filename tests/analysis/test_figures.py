@@ -22,31 +22,20 @@ DEEPEST = pytest.param("resnet1202", marks=pytest.mark.slow)
 
 
 def shown_texts(figure: Figure) -> list[Text]:
+    """Returns all texts but the labels of ticks outside of what is shown."""
     figure.draw_without_rendering()
-    texts = [text for text in figure.findobj(Text) if text.get_visible()]
-    hidden = {
-        label
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
-        for label in (tick.label1, tick.label2)
-    }
+    unseen = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
-            hidden -= {
-                tick.label1
-                for tick in axis.get_major_ticks()
-                if tick.label1.get_visible() and low <= tick.get_loc() <= high
-            }
-    hidden = {text for text in hidden if text in texts}
-    off = {
-        t for axes in figure.axes if not axes.axison for t in axes.xaxis.findobj(Text)
-    }
-    off |= {
-        t for axes in figure.axes if not axes.axison for t in axes.yaxis.findobj(Text)
-    }
-    return [t for t in texts if t.get_text().strip() and t not in hidden | off]
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                if not (axes.axison and low <= tick.get_loc() <= high):
+                    unseen |= {tick.label1, tick.label2}
+    return [
+        text
+        for text in figure.findobj(Text)
+        if text not in unseen and text.get_visible() and text.get_text().strip()
+    ]
 
 
 def check_texts(figure: Figure, smallest: float = 9.0) -> list[str]:
