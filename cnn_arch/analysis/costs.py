@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 
 from cnn_arch.analysis.graph import FIXED, Layer, Value, Walk
 from cnn_arch.analysis.receptive import Seen
-from cnn_arch.models import check_image_size, create_model, trace_layers
+from cnn_arch.models import check_image_size, create_model
+from cnn_arch.models.tracing import trace_layers
 
 
 @dataclasses.dataclass(frozen=True)

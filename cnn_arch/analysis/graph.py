@@ -8,7 +8,6 @@ shortcuts, padding and slices need no rules of their own.
 
 import dataclasses
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -122,7 +121,9 @@ class Walk:
                 outputs = self._scan(equation, inner, inputs, stack)
             else:  # a cond has its choice before what the branches take
                 given = inputs[len(inputs) - len(inner.invars) :]
+                before, self.xla_flops = self.xla_flops, np.float32(0)
                 outputs = self.run(inner, given, stack)
+                self.xla_flops += before  # a call is added up by itself
             table.update(zip(equation.outvars, outputs, strict=True))
         return [look_up(variable) for variable in jaxpr.outvars]
 
@@ -136,11 +137,16 @@ class Walk:
     def _path(self, stack: str) -> str:
         """Turns a name stack, "AlexNet/conv1", into a module's path, "conv1"."""
         _, _, path = stack.partition("/")
-        if path not in self._classes:
-            # A method may follow its module, and a lifted module stands there twice.
-            parts = [part.partition(".")[0] for part in path.split("/")]
-            path = "/".join(part for part, _ in groupby(parts))
-        return path
+        if path in self._classes:
+            return path
+        kept: list[str] = []
+        for part in path.split("/"):
+            part = part.partition(".")[0]  # a method follows its module
+            # A lifted module stands there twice; one that is traced on its own stands
+            # once by its name, and then by its class.
+            if part not in (*kept[-1:], self._classes.get("/".join(kept))):
+                kept.append(part)
+        return "/".join(kept)
 
     def _scan(
         self, equation: Any, inner: core.Jaxpr, inputs: list[Known], stack: str

@@ -160,7 +160,7 @@ def everything(
     screen.row()
     _totals(record["totals"], screen)
     if left_out:
-        screen.say("lacks", f"{', '.join(left_out)} (no room; csv has all)")
+        screen.say("lacks", f"{', '.join(left_out)} (in csv)")
     if "training" in record:
         _training(record["training"], screen)
     if "roofline" in record:

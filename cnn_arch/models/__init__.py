@@ -166,44 +166,6 @@ def layer_output(
     return outputs[0]
 
 
-def trace_layers(
-    model: nn.Module, image_size: int, channels: int, batch: int, *, train: bool
-) -> tuple[Any, Any, dict[str, str]]:
-    """Traces a forward pass; nothing is computed or compiled.
-
-    Args:
-      model: what ``create_model`` made.
-      image_size: side of the square images, px.
-      channels: 1 or 3.
-      batch: number of images.
-      train: with auxiliary heads, dropout and the batch's own statistics.
-
-    Returns:
-      The traced function of (variables, images), which can be lowered; the shapes of
-      its variables; and the class of each module by its path, such as
-      ``{"conv2_1/bn1": "BatchNorm"}``.
-    """
-    classes: dict[str, str] = {}
-
-    def note_class(next_function, args, kwargs, context):
-        classes["/".join(context.module.path)] = type(context.module).__name__
-        return next_function(*args, **kwargs)
-
-    def forward(variables: Any, image: jax.Array):
-        rngs = {"dropout": jax.random.key(0)} if train else {}
-        kept = ["batch_stats", "aux_logits"] if train else False
-        return model.apply(variables, image, train=train, rngs=rngs, mutable=kept)
-
-    shape = (batch, image_size, image_size, channels)
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    variables = jax.eval_shape(
-        lambda key: init_variables(model, key, image_size, channels), jax.random.key(0)
-    )
-    with nn.intercept_methods(note_class):
-        traced = jax.jit(forward).trace(variables, image)
-    return traced, variables, classes
-
-
 def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
     """Returns the first layer whose output is empty at this image size, or None."""
     empty = []

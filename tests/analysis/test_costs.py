@@ -1,5 +1,6 @@
 """Layers by hand, totals by the papers, and XLA's own count."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,12 +17,6 @@ from cnn_arch.analysis.costs import (
 from cnn_arch.models import MODELS, Stack, create_model
 from cnn_arch.models.layers import AvgPool, GlobalAvgPool, MaxPool, concatenate
 from tests.paper_tables import AUX_PARAMS, TOTALS
-
-SLOW = {"resnet1202"}
-NETWORKS = [
-    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
-    for name in MODELS
-]
 
 
 def one(layer, image_size=8, channels=4):
@@ -156,7 +151,7 @@ def test_a_loop_is_written_out():
     assert costs.xla_flops_expected == reported_xla_flops(costs.traced)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", MODELS)
 def test_totals_are_the_papers_and_xla_agrees(name):
     params, macs, image_size, channels, num_classes = TOTALS[name]
     costs = count_costs(create_model(name, num_classes), image_size, channels)
@@ -209,6 +204,49 @@ def test_alexnet_row_by_row():
         ("fc6/relu",),
         ("fc7/relu",),
     ]
+
+
+class ByPlatform(nn.Module):
+    """A layer with a form of its own for CPUs, and with a gradient of its own."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        kernel = self.param("kernel", nn.initializers.ones, (3, 3, 4, 5))
+
+        def plain(x):
+            numbers = ("NHWC", "HWIO", "NHWC")
+            strides, padding = (1, 1), "SAME"
+            return lax.conv_general_dilated(
+                x, kernel, strides, padding, dimension_numbers=numbers
+            )
+
+        @jax.custom_vjp
+        def layer(x):
+            return lax.platform_dependent(
+                x, cpu=lambda x: jnp.tile(x, 2)[..., :5], default=plain
+            )
+
+        layer.defvjp(lambda x: (layer(x), None), lambda _, cotangent: (cotangent,))
+        return layer(x)
+
+
+def test_of_forms_by_platform_the_plain_one_counts():
+    row = layer_costs(ByPlatform(), 8, 4)[1]
+    assert (row.kind, row.receptive_field, row.params) == ("conv", 3, 180)
+    assert row.macs == 8 * 8 * 5 * 36 and row.inputs == ("input",)
+
+
+def test_equal_blocks_have_parameters_of_their_own():
+    # He et al. 2015, Section 4.2: 6n + 2 layers, n blocks of 16, of 32, of 64 maps.
+    rows = layer_costs(create_model("resnet1202"), 32, 3)
+    kernels = [row for row in rows if row.kind in ("conv", "dense")]
+    assert len(kernels) == 1202 and all(row.params for row in kernels)
+    widths = [row.output_shape[-1] for row in kernels[1:-1]]
+    assert widths == [16] * 400 + [32] * 400 + [64] * 400
+    assert kernels[-2].name == "conv4_200/conv2"
+    # 3, then 2 px a convolution, times the stride: 1, 2 or 4 from the second on.
+    field = 3 + 2 * 400 + 2 * (1 + 399 * 2) + 2 * (2 + 399 * 4)
+    assert kernels[-2].receptive_field == field
 
 
 def test_branches_and_shortcuts():
