@@ -7,6 +7,7 @@ and all of it as a table with totals, or for another program to read.
 
 import argparse
 import difflib
+import json
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -21,6 +22,8 @@ EXAMPLES = """\
   python analyze.py --model=alexnet --batch=128 --training --memory=3GiB
   python analyze.py --config=configs/vgg16.py --roofline=a100
   python analyze.py --claims
+  python analyze.py --model=googlenet --figures=pictures
+  python analyze.py --report=report
 
 --model=NAME takes network, image size and classes from configs/NAME.py. Any setting
 of the recipe can be given as --config.KEY=VALUE."""
@@ -40,6 +43,8 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         claims.tell(options.format, screen)
         cli.say_next(screen, "python analyze.py --model=vgg16 --fold")
         return 0
+    if options.figures or options.report:
+        return draw(options, words, screen)
     config = choose_network(options, words)
     data = config.data
     size = f"{data.image_size}x{data.image_size}x{data.channels}"
@@ -81,6 +86,19 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     return 0
 
 
+def draw(options: argparse.Namespace, words: list[str], screen: Screen) -> int:
+    """Writes pictures, or the report of the whole catalogue, instead of a table."""
+    config = choose_network(options, words) if options.model or words else None
+    screen.say("network", config.model.name if config else "the whole catalogue")
+    from cnn_arch.analysis import pictures
+
+    files = pictures.write(options.figures, options.report, config, screen)
+    if options.format == "json":
+        print(json.dumps({"wrote": files}, indent=2))
+    cli.say_next(screen, "python analyze.py --model=resnet50 --fold")
+    return 0
+
+
 def choose_network(options: argparse.Namespace, words: list[str]) -> ConfigDict:
     """Returns the recipe of the network, with the image size and batch asked for.
 
@@ -113,9 +131,7 @@ if __name__ == "__main__":
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--model", help="a network of the catalogue: ls configs/")
     parser.add_argument("--image_size", type=int, help="px; default the recipe's")
-    parser.add_argument(
-        "--batch", type=int, default=1, help="images at a time; default 1"
-    )
+    parser.add_argument("--batch", type=int, default=1, help="images; default 1")
     parser.add_argument(
         "--fold", action="store_true", help="activations and BatchNorm to their layers"
     )
@@ -130,7 +146,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--measure", action="store_true", help="forward pass and step, images/s"
     )
-    parser.add_argument(
-        "--claims", action="store_true", help="what lecture notes say, counted"
-    )
+    parser.add_argument("--claims", action="store_true", help="lecture notes, counted")
+    parser.add_argument("--figures", help="a folder for pictures, PNG and SVG")
+    parser.add_argument("--report", help="a folder for a page of the whole catalogue")
     cli.run(main, parser)

@@ -33,6 +33,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 2.2,
     "savefig.dpi": 120,
+    "svg.hashsalt": "cnn_arch",  # its names of parts are otherwise drawn at random
     "text.parse_math": False,  # a class called "$x$" is a name, not a formula
 }
 styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
@@ -93,12 +94,15 @@ def mosaic(
 
 
 def write(figure: Figure, path: Path) -> None:
-    """Writes the picture, PNG or JPEG by its name, whole or not at all."""
+    """Writes the picture, PNG, JPEG or SVG by its name, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".unfinished-{path.name}")
-    options = {"quality": 88} if path.suffix == ".jpg" else {}
+    options: dict[str, Any] = {
+        ".jpg": {"pil_kwargs": {"quality": 88}},
+        ".svg": {"metadata": {"Date": None}},  # the same picture, the same file
+    }.get(path.suffix, {})
     with warnings.catch_warnings():
         # A class name in a script that no installed font has is drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(unfinished, pil_kwargs=options)
+        figure.savefig(unfinished, **options)
     os.replace(unfinished, path)

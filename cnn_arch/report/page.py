@@ -44,6 +44,21 @@ FILES = {
 }
 
 
+def make_environment() -> jinja2.Environment:
+    """Returns what renders the templates: everything is escaped, and in one line."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+    environment.filters["count"] = lambda value: f"{value:,}"
+    environment.filters["number"] = _number
+    return environment
+
+
 def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
     """Writes report.html: one file, no script, nothing remote, pictures inside.
 
@@ -55,16 +70,7 @@ def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
         each, and "overrides", a list of lines, one for each setting that differs from
         the recipe.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: printable(value) if type(value) is str else value,
-    )
-    environment.filters["count"] = lambda value: f"{value:,}"
-    environment.filters["number"] = _number
+    environment = make_environment()
     results = _results(workdir)
     split = next(iter(results), None)
     page = environment.get_template("report.html").render(

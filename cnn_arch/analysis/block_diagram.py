@@ -1,0 +1,243 @@
+"""The inside of a block, laid out from top to bottom: branches, shortcuts, joins.
+
+Lengths are in points, from the top left.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from cnn_arch.analysis.blocks import JOINS, Block, Layer
+
+FONT = 11.0  # size of the text
+LINE = 14.0  # from line to line
+CHARACTER = 6.7  # width of one; DejaVu Sans is wider than most
+MARGIN = 14.0
+GAP = 20.0  # between boxes, for an arrow
+BEFORE = ""  # what feeds a block, among the names of its layers
+POOLS = {"max_pool": "max", "avg_pool": "mean"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Box:
+    """A box with its lines of text in the middle; ``kind`` decides its colour."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    lines: tuple[str, ...]
+    kind: str
+    auxiliary: bool = False
+    repeated: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrow:
+    """A line through points, with a head at its end."""
+
+    points: tuple[tuple[float, float], ...]
+    auxiliary: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """A line of text on its own: left, and the middle of its height."""
+
+    x: float
+    y: float
+    text: str
+    bold: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagram:
+    """What is to be drawn."""
+
+    width: float
+    height: float
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+    labels: tuple[Label, ...]
+
+
+def lay_out_block(
+    blocks: Sequence[Block],
+    shapes: dict[str, tuple[int, ...]],
+    *,
+    with_macs: bool = False,
+) -> Diagram:
+    """Lays out the inside of blocks of one structure, from top to bottom.
+
+    Args:
+      blocks: of equal structure; where their widths differ, a range is written.
+      shapes: the output shape of every layer of the network, by name.
+      with_macs: write each layer's MACs in place of what follows it.
+    """
+    layers = {layer.name: layer for layer in blocks[0].layers}
+    inputs = {
+        name: [source if source in layers else BEFORE for source in layer.inputs]
+        for name, layer in layers.items()
+    }
+    feeding = [block.layers[0].inputs[0] for block in blocks]
+    fed = value_range([shapes[source][-1] for source in feeding])
+    texts: dict[str, tuple[str, ...]] = {BEFORE: (f"{fed} maps",)}
+    level = {BEFORE: 0}
+    for index, (name, layer) in enumerate(layers.items()):
+        equals = [block.layers[index] for block in blocks]
+        notes = ", ".join(layer.notes)
+        if with_macs and layer.macs:
+            notes = f"{layer.macs / 1e6:,.1f} M MACs"
+        own = name.partition("/")[2]
+        head = () if layer.kind in JOINS else (own,)
+        texts[name] = (*head, describe(equals), *((notes,) if notes else ()))
+        level[name] = 1 + max(level[source] for source in inputs[name])
+    widths = {name: text_width(*lines) for name, lines in texts.items()}
+    center = _place(layers, inputs, widths)
+
+    heights = {name: LINE * len(lines) + 8 for name, lines in texts.items()}
+    deepest = max(level.values())
+    row_heights = [
+        max(heights[name] for name in texts if level[name] == depth)
+        for depth in range(deepest + 1)
+    ]
+    tops = [1.5 * LINE]
+    for height in row_heights:
+        tops.append(tops[-1] + height + GAP)
+    shift = -min(center[name] - widths[name] / 2 for name in widths)
+    shift = max(shift, -min(center.values()) + 10)
+    boxes = tuple(
+        Box(
+            *(center[name] + shift - widths[name] / 2, tops[level[name]]),
+            *(widths[name], heights[name], lines),
+            kind=layers[name].kind if name else "input",
+            auxiliary=blocks[0].layers[0].auxiliary,
+        )
+        for name, lines in texts.items()
+    )
+    bottoms = {name: tops[level[name]] + heights[name] for name in texts}
+    middle = {name: x + shift for name, x in center.items()}
+    arrows = [
+        _arrow(source, name, middle, bottoms[source], tops, level)
+        for name, sources in inputs.items()
+        for source in sources
+    ]
+    title = _title(blocks)
+    right = max(center[name] + shift + widths[name] / 2 for name in widths)
+    right = max(right, max(center.values()) + shift + 10)
+    return Diagram(
+        max(right, len(title) * CHARACTER),
+        tops[-1] - GAP,
+        boxes,
+        tuple(arrows),
+        (Label(0, LINE / 2, title),),
+    )
+
+
+def _arrow(
+    source: str,
+    name: str,
+    middle: dict[str, float],
+    bottom: float,
+    tops: Sequence[float],
+    level: dict[str, int],
+) -> Arrow:
+    """Leads from a layer down to another, past all that stands between them.
+
+    Args:
+      source: the layer that feeds.
+      name: the layer that is fed.
+      middle: x of each layer, and of the shortcuts that have a column of their own.
+      bottom: y of the lower edge of the source.
+      tops: y of the upper edge of each level.
+      level: of each layer.
+    """
+    shortcut = f"{source}>{name}"
+    x = middle.get(shortcut, middle[source])
+    turns = [(middle[source], bottom)]
+    if shortcut in middle:
+        turns.append((x, tops[level[source] + 1]))
+    if level[name] > 1:
+        turns.append((x, tops[level[name]] - GAP))
+    turns.append((middle[name], tops[level[name]]))
+    return Arrow(tuple(dict.fromkeys(turns)))
+
+
+def _title(blocks: Sequence[Block]) -> str:
+    names = [name for block in blocks for name in block.names]
+    if len(names) == 1:
+        return f"{names[0]}:"
+    if len(names) == 2:
+        return f"{names[0]} and {names[1]}:"
+    return f"{names[0]} and {len(names) - 1} more like it:"
+
+
+def _place(
+    layers: dict[str, Layer],
+    inputs: dict[str, list[str]],
+    widths: dict[str, float],
+) -> dict[str, float]:
+    """Returns the middle of each layer, and of each shortcut ``source>join``.
+
+    A layer stands below the one that feeds it; where several are fed, or a shortcut
+    passes, they stand side by side. A join stands in the middle of what it joins.
+    """
+    children: dict[str, list[str]] = {name: [] for name in widths}
+    for name, layer in layers.items():
+        if layer.kind not in JOINS:
+            children[inputs[name][0]].append(name)
+    for name, layer in layers.items():
+        for source in inputs[name] if layer.kind in JOINS else ():
+            if sum(sources.count(source) for sources in inputs.values()) > 1:
+                children[source].append(f"{source}>{name}")
+
+    def span(name: str) -> float:
+        below = [span(child) for child in children.get(name, ())]
+        return max(widths.get(name, 12.0), sum(below) + GAP * (len(below) - 1))
+
+    def place(name: str, middle: float) -> Iterator[tuple[str, float]]:
+        yield name, middle
+        below = [span(child) for child in children.get(name, ())]
+        left = middle - (sum(below) + GAP * (len(below) - 1)) / 2
+        for child, width in zip(children.get(name, ()), below, strict=True):
+            yield from place(child, left + width / 2)
+            left += width + GAP
+
+    center = dict(place(BEFORE, 0.0))
+    for name, layer in layers.items():
+        if layer.kind in JOINS:
+            arriving = [center.get(f"{s}>{name}", center[s]) for s in inputs[name]]
+            center |= place(name, sum(arriving) / len(arriving))
+    return center
+
+
+def describe(layers: Sequence[Layer]) -> str:
+    """Says what the same layer of equal blocks does: ``3x3/2, 64-128``."""
+    layer = layers[0]
+    width = value_range([each.output_shape[-1] for each in layers])
+    window = "x".join(map(str, layer.window)) if layer.window else ""
+    strides = value_range([each.stride for each in layers])
+    step = "" if strides == "1" else f"/{strides}"
+    if layer.kind in POOLS and not layer.window:
+        height, breadth, _ = layer.output_shape
+        return f"{POOLS[layer.kind]} to {height}x{breadth}"
+    if layer.kind in POOLS:
+        return f"{POOLS[layer.kind]} {window}{step}"
+    plain = {
+        "input": "image",
+        "conv": f"{window}{step}, {width}",
+        "global_avg_pool": "mean of all",
+        "lrn": "LRN",
+        "subsample": f"1 px of {strides}x{strides}, {width}",
+    }
+    return plain.get(layer.kind, f"{layer.kind}, {width}")
+
+
+def value_range(values: Sequence[int]) -> str:
+    """Writes the least and the largest value: ``64-128``, or ``64`` for equals."""
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def text_width(*lines: str) -> float:
+    """Returns the width of a box around these lines, points."""
+    return max(len(line) for line in lines) * CHARACTER + 14

@@ -1,0 +1,159 @@
+"""The chart of error against operations, with parameters as area.
+
+After A. Canziani, E. Culurciello, A. Paszke, "An Analysis of Deep Neural Network Models
+for Practical Applications", 2017, https://arxiv.org/abs/1605.07678, Figure 2; here with
+sourced errors and counted operations.
+"""
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cnn_arch.analysis.labels import write_beside
+from cnn_arch.analysis.published import (
+    ONE_CROP,
+    PublishedError,
+    family,
+    published_errors,
+)
+from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, styled
+
+# Okabe and Ito's colours: told apart by colour-blind readers.
+COLORS = {
+    "AlexNet": ORANGE,
+    "VGG": BLUE,
+    "Inception": GREEN,
+    "ResNet": "#CC79A7",
+    "Plain": "#56B4E9",
+    "NiN": "#E69F00",
+    "LeNet": "#000000",
+}
+LARGEST = 36.0  # radius of the largest bubble, points
+
+
+@dataclasses.dataclass(frozen=True)
+class Bubble:
+    """A network in the chart: its costs and the error that compares best.
+
+    Attributes:
+      network: its name.
+      macs: multiply-adds of one image.
+      params: learnable numbers.
+      top1: error, percent.
+      error: with protocol and source.
+    """
+
+    network: str
+    macs: int
+    params: int
+    top1: float
+    error: PublishedError
+
+
+def find_bubbles(
+    costs: Mapping[str, Mapping[str, int]], dataset: str = "ImageNet"
+) -> list[Bubble]:
+    """Returns the networks with a published top-1 error.
+
+    Args:
+      costs: ``costs.totals`` of each network.
+      dataset: where the error was measured.
+    """
+    bubbles = []
+    for network, total in costs.items():
+        for error in published_errors(network, dataset):
+            if error.top1 is not None:
+                cost = total["macs"], total["params"]
+                bubbles.append(Bubble(network, *cost, error.top1, error))
+                break  # the first compares best
+    return bubbles
+
+
+@styled
+def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
+    """Draws the chart.
+
+    Filled bubbles: one central crop. Hollow ones: more of each image was seen.
+    """
+    figure = Figure(figsize=(13.3, 9), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title("ImageNet: top-1 error against operations, parameters as area")
+    axes.set_xlabel("multiply-adds of one image, billion")
+    axes.set_ylabel("top-1 error of one model, %")
+    axes.grid(True)
+    axes.set_axisbelow(True)
+    most = max(bubble.params for bubble in bubbles)
+    radii = [LARGEST * math.sqrt(bubble.params / most) for bubble in bubbles]
+    places = []
+    order = sorted(range(len(bubbles)), key=lambda index: -radii[index])
+    for index in order:  # small ones last, in front of large ones
+        bubble = bubbles[index]
+        color = COLORS[family(bubble.network)[0]]
+        x, y = bubble.macs / 1e9, bubble.top1
+        filled = bubble.error.protocol == ONE_CROP
+        axes.scatter(
+            *(x, y, (2 * radii[index]) ** 2),
+            facecolors=(color, 0.45) if filled else "none",
+            edgecolors=color,
+            linewidths=1.6,
+            linestyles="-" if filled else (0, (3, 2)),
+        )
+        places.append((x, y, radii[index], bubble.network))
+    xs = [place[0] for place in places]
+    ys = [place[1] for place in places]
+    axes.set_xlim(-0.9, max(xs) + 1.6)
+    axes.set_ylim(min(ys) - 2, max(ys) + 3)
+    figure.supxlabel(cite(bubbles), x=0.01, ha="left", fontsize=9, color="#555555")
+    _legends(axes, bubbles, most)
+    write_beside(figure, axes, places, size=11)
+    return figure
+
+
+def cite(bubbles: Sequence[Bubble]) -> str:
+    """Returns the source of every error, with the networks that it is about."""
+    sources: dict[str, list[str]] = {}
+    for bubble in bubbles:
+        sources.setdefault(bubble.error.source, []).append(bubble.network)
+    text = "; ".join(
+        f"{', '.join(names)}: {source}" for source, names in sources.items()
+    )
+    return textwrap.fill(f"Errors of {text}.", width=170)
+
+
+def _legends(axes: Axes, bubbles: Sequence[Bubble], most: int) -> None:
+    """Says what colours, outlines and areas mean."""
+
+    def dot(radius: float, color: str, hollow: bool = False) -> Line2D:
+        return Line2D(
+            *([], []),
+            marker="o",
+            linestyle="",
+            markersize=2 * radius,
+            markeredgecolor=color,
+            markerfacecolor="none" if hollow else (color, 0.45),
+            markeredgewidth=1.6,
+        )
+
+    present = {family(bubble.network)[0] for bubble in bubbles}
+    handles = {name: dot(6, color) for name, color in COLORS.items() if name in present}
+    handles["one central crop"] = dot(6, "#555555")
+    handles["ten crops, or dense"] = dot(6, "#555555", hollow=True)
+    first = axes.legend(
+        handles.values(), handles.keys(), loc="upper right", borderaxespad=0.8
+    )
+    axes.add_artist(first)
+    sizes = [dot(LARGEST * math.sqrt(n * 1e6 / most), "#888888") for n in (5, 25, 140)]
+    axes.legend(
+        *(sizes, ["5", "25", "140 million parameters"]),
+        loc="upper center",
+        ncols=3,
+        handletextpad=0.4,
+        columnspacing=1.0,
+        handlelength=5.6,  # the largest is as wide
+        borderpad=2.2,
+    )

@@ -1,0 +1,191 @@
+"""The pictures of what networks cost, for slides: each as PNG and SVG.
+
+Sizes are those of a slide, 13.3 inches wide, with text of 9 points at least.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
+
+from cnn_arch.analysis.blocks import Layer, find_blocks, fold
+from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.analysis.labels import write_beside
+from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, styled, write
+
+WIDTH = 13.3  # inches of a slide
+MOST_BARS = 45  # beyond, blocks are shown in place of layers, then runs of equals
+KEPT = "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"  # their own memory
+GREY = "#767676"
+
+# Okabe and Ito's colours beside BLUE, ORANGE and GREEN.
+PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
+LINES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, "black", GREY)
+DASHES = "-", "--", "-.", ":"
+
+
+@styled
+def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Writes a figure as PNG and as SVG; returns the files."""
+    paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
+    for path in paths:
+        write(figure, path)
+    return paths
+
+
+def cost_bars(rows: Sequence[LayerCost]) -> tuple[list[str], np.ndarray]:
+    """Returns names, and of each memory (bytes), parameters and MACs: [3, N].
+
+    Memory is that of outputs: convolutions, pools and dense layers; all else works in
+    place. Networks of many layers are summed over blocks, or over runs of equal ones.
+    """
+    layers = [layer for layer in fold(rows) if not layer.auxiliary]
+    layers = [layer for layer in layers if layer.kind != "input"]
+    kept = [layer for layer in layers if layer.kind in KEPT]
+    if len(kept) <= MOST_BARS:
+        return [layer.name for layer in kept], _costs([[layer] for layer in kept])
+    blocks = find_blocks([layer for layer in layers if layer.kind != "lrn"])
+    costs = _costs([block.layers for block in blocks])
+    if sum(len(block.names) for block in blocks) <= MOST_BARS + 15:
+        times = [len(block.names) for block in blocks]
+        return [n for block in blocks for n in block.names], np.repeat(costs, times, 1)
+    names = [
+        block.names[0] if len(block.names) == 1 else f"{block.names[0]}, ..."
+        for block in blocks
+    ]
+    return names, costs * [len(block.names) for block in blocks]
+
+
+def _costs(groups: Sequence[Sequence[Layer]]) -> np.ndarray:
+    memory = [
+        sum(layer.output_bytes for layer in group if layer.kind in KEPT)
+        for group in groups
+    ]
+    params = [sum(layer.params for layer in group) for group in groups]
+    macs = [sum(layer.macs for layer in group) for group in groups]
+    return np.array([memory, params, macs], float)
+
+
+MEASURES = (
+    ("Memory of the outputs", BLUE, (("MiB", 2**20), ("KiB", 2**10))),
+    ("Parameters", GREEN, (("million", 1e6), ("thousand", 1e3))),
+    ("Multiply-adds", ORANGE, (("million", 1e6), ("thousand", 1e3))),
+)
+
+
+@styled
+def layer_bars(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
+    """Draws memory, parameters and MACs of each layer; networks side by side.
+
+    Args:
+      networks: the rows of one network, or of two that share their scales.
+    """
+    bars = {name: cost_bars(rows) for name, rows in networks.items()}
+    widths = [len(names) + 3 for names, _ in bars.values()]
+    figure = Figure(figsize=(WIDTH, 9), layout="constrained")
+    grid = figure.subplots(
+        *(3, len(bars)), squeeze=False, sharex="col", sharey="row", width_ratios=widths
+    )
+    first = next(iter(bars.values()))[1].sum(axis=1)
+    for column, (layers, costs) in enumerate(bars.values()):
+        for row, (title, color, units) in enumerate(MEASURES):
+            axes: Axes = grid[row, column]
+            most = max(cost[row].max() for _, cost in bars.values())
+            unit, size = next((u for u in units if most >= 2 * u[1]), units[-1])
+            values = costs[row] / size
+            axes.bar(range(len(layers)), values, color=color, width=0.78)
+            total = costs[row].sum()
+            text = f"{title}: {_short(total / size)} {unit}"
+            if column:
+                text += f", {total / first[row]:.3g} times"
+            elif len(bars) == 1:
+                share = 100 * costs[row].max() / total
+                text += f", most in {layers[values.argmax()]} ({share:.0f} %)"
+            axes.set_title(text)
+            if column == 0:
+                axes.set_ylabel(unit)
+            axes.grid(True, axis="y")
+            axes.set_axisbelow(True)
+            axes.set_xlim(-0.7, len(layers) - 0.3)
+            axes.yaxis.set_major_locator(MaxNLocator(4))
+            if sum(widths) <= 24:
+                _write_values(axes, values)
+        ticks = range(0, len(layers), 1 + len(layers) // (MOST_BARS + 16))
+        axes.set_xticks(ticks, [layers[tick] for tick in ticks], rotation=90)
+        axes.tick_params(axis="x", labelsize=11 if len(layers) <= 30 else 9, length=0)
+    title = " beside ".join(networks)
+    figure.suptitle(f"{title}: what each layer costs, one image", fontsize=18)
+    return figure
+
+
+def _write_values(axes: Axes, values: np.ndarray) -> None:
+    for index, value in enumerate(values):
+        if value == 0:
+            continue
+        axes.annotate(
+            *(_short(value), (index, value), (0, 2)),
+            textcoords="offset points",
+            ha="center",
+            fontsize=10,
+        )
+    axes.margins(y=0.16)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.{2 + (value >= 1)}g}"
+
+
+@styled
+def receptive_fields(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
+    """Draws how the receptive field grows with depth, up to the last maps.
+
+    Args:
+      networks: the rows of each.
+    """
+    figure = Figure(figsize=(WIDTH, 7.5), layout="constrained")
+    axes = figure.add_subplot()
+    sizes = {rows[0].output_shape[0] for rows in networks.values()}
+    for size in sorted(sizes):
+        axes.axhline(size, color="#BBBBBB", linewidth=1, zorder=0)
+    ends = []
+    for index, (name, rows) in enumerate(networks.items()):
+        color = LINES[index % len(LINES)]
+        dashes = DASHES[(index + index // len(LINES)) % len(DASHES)]
+        depths, fields = field_by_depth(rows)
+        axes.plot(depths, fields, color=color, linestyle=dashes, zorder=2)
+        axes.plot(depths[-1], fields[-1], "o", color=color, zorder=6)
+        ends.append((depths[-1], fields[-1], 5.0, f"{name}  {fields[-1]:,}"))
+    axes.set(xscale="log", yscale="log")
+    axes.set_title("What a unit of each layer sees: the receptive field, px")
+    axes.set_xlabel("convolutions and pools from the image on, on the longest path")
+    steps = [step * 10**power for power in range(5) for step in (1, 2, 5)]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(FixedLocator(steps))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(ScalarFormatter())
+    axes.set_xlim(0.9, 2.6 * max(end[0] for end in ends))
+    axes.set_ylim(2, 1.6 * max(end[1] for end in ends))
+    axes.grid(True, alpha=0.6)
+    write_beside(figure, axes, ends, size=13)
+    shown = ", ".join(map(str, sorted(sizes)))
+    right, above = axes.get_xlim()[1] / 1.03, max(sizes) * 1.06
+    note = f"side of the image: {shown} px"
+    axes.text(right, above, note, color=GREY, ha="right")
+    return figure
+
+
+def field_by_depth(rows: Sequence[LayerCost]) -> tuple[list[int], list[int]]:
+    """Returns depths 1, 2, ... and the largest receptive field at each, px."""
+    depth: dict[str, int] = {}
+    largest: dict[int, int] = {}
+    for layer in fold(rows):
+        before = max((depth[source] for source in layer.inputs), default=0)
+        counts = layer.kind in ("conv", "max_pool", "avg_pool")
+        depth[layer.name] = before + counts
+        if counts and not layer.auxiliary:
+            field = max(largest.get(before + 1, 0), layer.receptive_field)
+            largest[before + 1] = field
+    return list(largest), np.maximum.accumulate(list(largest.values())).tolist()

@@ -1,0 +1,120 @@
+"""The bubble chart of the report: hover, choice of axes and of the data set.
+
+altair describes it; vl-convert brings Vega and all that draws it as one script, so that
+the page needs no network. Both are imported only here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnn_arch.analysis.bubbles import COLORS
+
+# What an axis may show: the field of a point, and its name.
+AXES = {
+    "macs": "multiply-adds, billion",
+    "params": "parameters, million",
+    "memory": "outputs of one image, MiB",
+    "depth": "layers with weights",
+    "field": "receptive field, px",
+    "top1": "top-1 error, %",
+    "top5": "top-5 error, %",
+}
+TOOLTIP = {
+    **{"network": "network", "error": "errors, %", "protocol": "measured on"},
+    **{"source": "source", "macs": AXES["macs"], "params": AXES["params"]},
+    **{"memory": AXES["memory"], "depth": AXES["depth"], "field": AXES["field"]},
+}
+# Runs when the page is open; a click on a bubble leads to the network's section. With
+# "ast", Vega interprets its expressions, so that the page may forbid eval.
+SNIPPET = """
+const spec = JSON.parse(document.getElementById("spec").textContent);
+const options = {actions: false, renderer: "svg", ast: true};
+vegaEmbed("#chart", spec, options).then(({view}) => {
+  view.addEventListener("click", (event, item) => {
+    if (item?.datum?.network) location.hash = item.datum.network;
+  });
+});
+"""
+
+
+def describe_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns the chart as a Vega-Lite specification, its data inside.
+
+    Args:
+      points: for each network and data set: the fields of ``AXES`` and ``TOOLTIP``,
+        ``dataset``, ``family`` and ``comparable``: whether it saw one central crop.
+    """
+    import altair as alt
+
+    def choice(name: str, label: str, value: str, options: Mapping[str, str]):
+        menu = alt.binding_select(
+            options=list(options), labels=list(options.values()), name=f"{label} "
+        )
+        return alt.param(name=name, value=value, bind=menu)
+
+    datasets = {name: name for name in dict.fromkeys(p["dataset"] for p in points)}
+    present = {point["family"] for point in points}
+    colors = {name: color for name, color in COLORS.items() if name in present}
+    families = alt.Scale(domain=list(colors), range=list(colors.values()))
+    names = json.dumps(AXES)
+    scale = alt.Scale(zero=False, padding=22)  # room for a large bubble
+    hovered = alt.selection_point(
+        name="hovered", on="pointerover", clear="pointerout", empty=False
+    )
+    chart = (
+        alt.Chart(alt.Data(values=list(points)))
+        .transform_calculate(x="datum[x_axis]", y="datum[y_axis]")
+        .transform_filter("datum.dataset == data_set")
+        .transform_filter("isValid(datum.x) && isValid(datum.y)")
+        .mark_point(filled=True, cursor="pointer")
+        .encode(
+            x=alt.X("x:Q", title=None, scale=scale, axis=alt.Axis(tickCount=10)),
+            y=alt.Y("y:Q", title=None, scale=scale, axis=alt.Axis(tickCount=8)),
+            size=alt.Size(
+                "params:Q", legend=None, scale=alt.Scale(zero=True, range=[30, 2600])
+            ),
+            color=alt.Color(
+                "family:N",
+                title=None,
+                scale=families,
+                legend=alt.Legend(orient="bottom", columns=4, symbolOpacity=1),
+            ),
+            stroke=alt.Stroke("family:N", title=None, scale=families),
+            strokeOpacity=alt.value(1),
+            fillOpacity=alt.condition(
+                "datum.comparable", alt.value(0.45), alt.value(0.12)
+            ),
+            strokeWidth=alt.condition(hovered, alt.value(4), alt.value(1.6)),
+            tooltip=[alt.Tooltip(f"{key}:N", title=TOOLTIP[key]) for key in TOOLTIP],
+        )
+        .add_params(
+            choice("data_set", "data set", next(iter(datasets)), datasets),
+            choice("y_axis", "upwards", "top1", AXES),
+            choice("x_axis", "to the right", "macs", AXES),
+            hovered,
+        )
+        .properties(
+            width="container",
+            height=440,
+            title=alt.Title(
+                alt.expr(f"{names}[y_axis] + ', against ' + {names}[x_axis]"),
+                anchor="start",
+            ),
+            autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+            description="Each network as a bubble; its area is its parameters.",
+        )
+        .configure(background="transparent", font="system-ui, sans-serif")
+        .configure_axis(labelFontSize=12)
+        .configure_legend(labelFontSize=13)
+        .configure_title(fontSize=14)
+        .configure_view(stroke=None)
+    )
+    return chart.to_dict()
+
+
+def bundle_script() -> str:
+    """Returns the script that draws the chart into the page, with all it needs."""
+    import vl_convert
+
+    return vl_convert.javascript_bundle(SNIPPET).replace("</script", "<\\/script")

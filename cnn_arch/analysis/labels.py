@@ -1,0 +1,107 @@
+"""Names beside points of a chart, placed so that none lies over another."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox, BboxBase
+
+
+def write_beside(
+    figure: Figure,
+    axes: Axes,
+    places: Sequence[tuple[float, float, float, str]],
+    size: float,
+) -> None:
+    """Writes names beside points where there is room, with a line to those far off.
+
+    Args:
+      figure: that of the axes.
+      axes: with their final limits and legends.
+      places: x, y, the radius in points and the name of each.
+      size: of the text, points.
+    """
+    figure.draw_without_rendering()  # fixes the layout, and so where points are
+    pixel = figure.dpi / 72  # px in a point
+    legends = [child for child in axes.get_children() if isinstance(child, Legend)]
+    taken = [legend.get_window_extent() for legend in legends]
+    discs = [
+        (*(axes.transData.transform((x, y)) / pixel), radius)
+        for x, y, radius, _ in places
+    ]
+    for (x, y, _, text), disc in zip(places, discs, strict=True):
+        label = axes.annotate(
+            *(text, (x, y), (0, 0)),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=size,
+            path_effects=[withStroke(linewidth=3, foreground="white", alpha=0.8)],
+            zorder=5,
+        )
+        extent = label.get_window_extent()
+        box, distance = min(
+            _candidates(disc, extent.width / pixel, extent.height / pixel),
+            key=lambda place: _cost(place, disc, discs, taken, axes.bbox, pixel),
+        )
+        taken.append(_scaled(box, pixel))
+        offset = ((box.x0 + box.x1) / 2 - disc[0], (box.y0 + box.y1) / 2 - disc[1])
+        label.set_position(offset)
+        if distance > 8:
+            axes.annotate(
+                *("", (x, y), offset),
+                textcoords="offset points",
+                arrowprops={
+                    **{"arrowstyle": "-", "color": "#777777", "linewidth": 0.8},
+                    **{"shrinkA": 7, "shrinkB": min(disc[2], 4)},
+                },
+            )
+
+
+def _scaled(box: BboxBase, factor: float) -> Bbox:
+    return Bbox(box.get_points() * factor)
+
+
+def _candidates(
+    disc: tuple[float, float, float], width: float, height: float
+) -> Iterator[tuple[Bbox, float]]:
+    """Yields boxes around a disc, points, each with its distance from the rim."""
+    x, y, radius = disc
+    yield Bbox.from_bounds(x - width / 2, y - height / 2, width, height), 0.0
+    for distance in (4.0, 10.0, 18.0, 30.0, 45.0, 60.0, 80.0):
+        for step in range(24):
+            cosine = math.cos(step * math.pi / 12)
+            sine = math.sin(step * math.pi / 12)
+            left = x + (radius + distance) * cosine + width / 2 * (cosine - 1)
+            bottom = y + (radius + distance) * sine + height / 2 * (sine - 1)
+            yield Bbox.from_bounds(left, bottom, width, height), distance
+
+
+def _cost(
+    place: tuple[Bbox, float],
+    own: tuple[float, float, float],
+    discs: Sequence[tuple[float, float, float]],
+    taken: Sequence[Bbox],
+    area: Bbox,
+    pixel: float,
+) -> float:
+    """Returns how bad a place is: on a name, outside, on discs, far away."""
+    box, distance = place
+    inside = _scaled(box.padded(1.5), pixel)
+    cost = distance
+    if box.x0 < own[0]:  # on the right, if all else is equal
+        cost += 3
+    cost += 1e6 * sum(inside.overlaps(other) for other in taken)
+    corners = inside.get_points()
+    cost += 1e6 * (not all(area.contains(x, y) for x, y in corners))
+    for disc in discs:
+        x, y, radius = disc
+        gap_x = max(box.x0 - x, x - box.x1, 0)
+        gap_y = max(box.y0 - y, y - box.y1, 0)
+        if math.hypot(gap_x, gap_y) < radius:
+            fits = disc == own and radius > 1.05 * math.hypot(box.width, box.height) / 2
+            cost += 0 if fits else 25
+    return cost

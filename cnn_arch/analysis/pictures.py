@@ -1,0 +1,132 @@
+"""What ``analyze.py --figures`` and ``--report`` write."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from cnn_arch import settings
+from cnn_arch.analysis import bubbles, diagram_figures, figures, page, parts
+from cnn_arch.analysis.costs import LayerCost, costs_of_config, totals
+from cnn_arch.analysis.diagram import lay_out
+from cnn_arch.analysis.published import published_errors
+from cnn_arch.errors import UsageError
+from cnn_arch.models import MODELS
+from cnn_arch.screen import Screen
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+# Whose receptive fields stand side by side: each sees more than the one before.
+FIELDS = ("alexnet", "vgg16", "resnet50", "googlenet", "resnet34", "inception_v3")
+FIELDS += ("resnet152", "inception_v4")
+
+
+def write(
+    figures_folder: str | None,
+    report_folder: str | None,
+    config: ConfigDict | None,
+    screen: Screen,
+) -> list[str]:
+    """Writes what is asked for; returns the files.
+
+    Args:
+      figures_folder: for the pictures of the network, and comparisons.
+      report_folder: for the report of the whole catalogue.
+      config: the network's recipe; None: the comparisons alone.
+      screen: shows progress and the files.
+
+    Raises:
+      UsageError: there can be no such folder, network or batch.
+    """
+    if config is not None and config.batch_size != 1:
+        raise UsageError(f"--batch={config.batch_size}: pictures are of one image")
+    files = []
+    if figures_folder:
+        files += write_figures(Path(figures_folder), config, screen)
+    if report_folder:
+        files += write_report(Path(report_folder), screen)
+    return files
+
+
+def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> list[str]:
+    """Writes the comparisons, and the figures of one network; returns the files.
+
+    Args:
+      folder: is made if it is not there.
+      config: the network's recipe; None: the comparisons alone.
+      screen: shows progress and the files.
+
+    Raises:
+      UsageError: there can be no such folder, or no such network.
+    """
+    own = {}
+    if config is not None:
+        own[config.model.name] = costs_of_config(config).rows
+    _make(folder, "--figures")
+    sourced = [name for name in MODELS if published_errors(name, "ImageNet")]
+    catalogue = _count(dict.fromkeys([*FIELDS, *sourced]), screen)
+    made = {}
+    for name, rows in own.items():
+        made[f"{name}-layers"] = figures.layer_bars(own)
+        made[f"{name}-diagram"] = diagram_figures.draw_diagram(lay_out(name, rows))
+    made["alexnet-vgg16"] = figures.layer_bars(
+        {name: catalogue[name] for name in ("alexnet", "vgg16")}
+    )
+    made["receptive-fields"] = figures.receptive_fields(
+        {**{name: catalogue[name] for name in FIELDS}, **own}
+    )
+    made["inception-naive-bottleneck"] = diagram_figures.inception_modules(
+        {
+            "naive: 28 x 28 x 256 in, 672 maps out": parts.module("naive inception"),
+            "bottlenecks: 28 x 28 x 256 in, 480 out": parts.module("inception"),
+        }
+    )
+    totalled = {name: totals(catalogue[name]) for name in sourced}
+    made["error-operations"] = bubbles.error_against_operations(
+        bubbles.find_bubbles(totalled)
+    )
+    files = []
+    for stem, figure in made.items():
+        files += [str(path) for path in figures.save(figure, folder, stem)]
+        screen.say("wrote", f"{folder / stem}.png  .svg")
+    return files
+
+
+def write_report(folder: Path, screen: Screen) -> list[str]:
+    """Writes the report of the whole catalogue; returns the file.
+
+    Args:
+      folder: is made if it is not there.
+      screen: shows progress and the file.
+
+    Raises:
+      UsageError: there can be no such folder.
+    """
+    _make(folder, "--report")
+    path = page.write_report(folder, _count(MODELS, screen))
+    size = path.stat().st_size / 1e6
+    screen.say("wrote", f"{path}   ({len(MODELS)} networks, {size:.1f} MB)")
+    return [str(path)]
+
+
+def _make(folder: Path, option: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError(f"{option}={folder}: is a file; give a folder") from None
+
+
+def _count(names: Iterable[str], screen: Screen) -> dict[str, Sequence[LayerCost]]:
+    """Returns the rows of each network, as its own recipe has it, for one image."""
+    names = list(names)
+    rows = {}
+    with screen.progress("count", len(names)) as progress:
+        for name in names:
+            config, _ = settings.parse([f"--config={CONFIGS / name}.py"])
+            config = config.copy_and_resolve_references()
+            with config.unlocked():
+                config.batch_size = 1
+                config.precision = "float32"
+            rows[name] = costs_of_config(config).rows
+            progress.advance(name)
+    return rows

@@ -1,0 +1,14 @@
+"""Cost tables that several tests look at, made once."""
+
+from functools import cache
+
+from cnn_arch.analysis.costs import LayerCost, layer_costs
+from cnn_arch.models import create_model
+from tests.paper_tables import TOTALS
+
+
+@cache
+def rows_of(network: str) -> tuple[LayerCost, ...]:
+    """Returns a network's rows at the size of its paper."""
+    _, _, image_size, channels, classes = TOTALS[network]
+    return tuple(layer_costs(create_model(network, classes), image_size, channels))

@@ -1,0 +1,68 @@
+"""Layers and blocks beside the papers' figures and tables."""
+
+import pytest
+
+from cnn_arch.analysis.block_diagram import describe
+from cnn_arch.analysis.blocks import find_blocks, fold
+from tests.analysis.conftest import rows_of
+from tests.paper_tables import TOTALS
+
+
+def test_alexnet_has_the_layers_of_its_paper():
+    layers = {layer.name: layer for layer in fold(rows_of("alexnet"))}
+    names = "input conv1 norm1 pool1 conv2 norm2 pool2 conv3 conv4 conv5 pool5"
+    assert list(layers) == [*names.split(), "fc6", "fc7", "fc8"]
+    # Krizhevsky et al. 2012, Section 3.5: 11x11 by 4, 5x5, 3x3; Section 3.4: 3x3 by 2.
+    windows = {name: (layer.window, layer.stride) for name, layer in layers.items()}
+    assert windows["conv1"] == ((11, 11), 4)
+    assert windows["conv2"] == ((5, 5), 1)
+    assert windows["pool2"] == ((3, 3), 2)
+    assert windows["fc6"] == (None, 1)
+    assert layers["fc6"].notes == ("ReLU",)
+    assert layers["norm1"].inputs == ("conv1",)
+
+
+def test_what_follows_a_convolution_joins_it():
+    layers = {layer.name: layer for layer in fold(rows_of("resnet20"))}
+    # 3x3x16x16 weights, and scale and shift of 16 maps.
+    assert layers["conv2_1/conv1"].params == 9 * 16 * 16 + 32
+    assert layers["conv2_1/conv1"].notes == ("BN", "ReLU")
+    assert layers["conv2_1/add"].inputs == ("conv2_1/conv2", "conv1")
+    assert layers["conv3_1/add"].inputs == ("conv3_1/conv2", "conv3_1/subsample")
+
+
+@pytest.mark.parametrize("network", ["lenet5", "googlenet_bn", "inception_v4"])
+def test_folding_loses_nothing(network):
+    layers = [layer for layer in fold(rows_of(network)) if not layer.auxiliary]
+    params, macs, *_ = TOTALS[network]
+    assert sum(layer.params for layer in layers) == params
+    assert sum(layer.macs for layer in layers) == macs
+
+
+def test_kernels_that_are_not_square():
+    layers = {layer.name: layer for layer in fold(rows_of("inception_v4"))}
+    # Szegedy et al. 2016, Figures 5 and 6.
+    windows = {
+        "Mixed_6c/branch7x7_2": (1, 7),
+        "Mixed_6c/branch7x7dbl_3": (7, 1),
+        "Mixed_7d/branch3x3_2a": (1, 3),
+        "Mixed_7d/branch3x3_2b": (3, 1),
+        "Mixed_7d/pool": (3, 3),
+    }
+    assert {name: layers[name].window for name in windows} == windows
+
+
+def test_resnet152_repeats_the_blocks_of_table_1():
+    blocks = find_blocks(fold(rows_of("resnet152")))
+    times = {block.names[0]: len(block.names) for block in blocks}
+    # He et al. 2015, Table 1: 3, 8, 36, 3; the first of a stage differs.
+    assert times["conv2_2"] == 2 and times["conv3_2"] == 7
+    assert times["conv4_2"] == 35 and times["conv5_2"] == 2
+    assert times["conv4_1"] == times["conv1"] == 1
+
+
+def test_pooling_to_a_fixed_size_has_no_window():
+    layers = {layer.name: layer for layer in fold(rows_of("googlenet_bn"))}
+    assert describe([layers["aux1/pool"]]) == "mean to 4x4"  # torchvision's head
+    assert describe([layers["inception_4a/pool"]]) == "max 3x3"
+    assert describe([layers["inception_4a/5x5"]]) == "3x3, 48"  # its known bug
