@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnn_arch.models import init_variables
+from cnn_arch.models.cpu import plain_forms
 from cnn_arch.models.resnet import BasicBlock, Bottleneck
 
 # Blocks that are traced once where they are equal but for their parameters: one by one,
@@ -18,7 +19,7 @@ SHARED = (BasicBlock, Bottleneck)
 def trace_layers(
     model: nn.Module, image_size: int, channels: int, batch: int, *, train: bool
 ) -> tuple[Any, Any, dict[str, str]]:
-    """Traces a forward pass; nothing is computed or compiled.
+    """Traces a forward pass in its plain form; nothing is computed or compiled.
 
     Args:
       model: what ``create_model`` made.
@@ -42,7 +43,7 @@ def trace_layers(
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
     tracer = _Tracer(train)
     variables = tracer.shapes(model, image_size, channels)
-    with nn.intercept_methods(tracer.call):
+    with nn.intercept_methods(tracer.call), plain_forms():
         traced = jax.jit(forward).trace(variables, image)
     return traced, variables, tracer.classes
 
