@@ -36,6 +36,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.data.loading import TrainBatches
     from cnn_arch.evaluation.one_crop import make_eval_step
     from cnn_arch.models import INIT_OPTIONS
+    from cnn_arch.models.loops import rolled, unrolled
     from cnn_arch.parallel.mesh import describe, replicated
     from cnn_arch.trained import Trained
     from cnn_arch.training import loop, optimizer, step
@@ -69,12 +70,13 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
 
     shapes = session.abstract(jax.eval_shape(fresh_state), mesh)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
-    state = checkpoints.restore(shapes)
-    if state is None:
+    saved = checkpoints.restore(unrolled(shapes))
+    if saved is None:
         state = jax.jit(
             fresh_state, out_shardings=replicated(mesh), compiler_options=INIT_OPTIONS
         )()
     else:
+        state = rolled(saved, shapes)
         epoch = int(state.step) / batches.steps_per_epoch
         at = checkpoints.saved_at(int(state.step))
         screen.say(
@@ -117,11 +119,12 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         return stopped.exit_status
 
     finish.tell_skipped(skipped, screen)
-    params, batch_stats, best_step = checkpoints.restore_variables(*variables)
+    params, batch_stats, best_step = checkpoints.restore_variables(*unrolled(variables))
     finish.keep_best(workdir, params, batch_stats, screen)
     if "test" in dataset.splits and not finish.is_tested(workdir, best_step):
         origin = {"checkpoint_step": best_step}
         names = list(dataset.class_names)
+        params, batch_stats = rolled((params, batch_stats), variables)
         best = Trained(model, params, batch_stats, names, origin)
         where = dataset, config, mesh, workdir, screen
         finish.evaluate_split("test", best, eval_step, *where)
@@ -129,7 +132,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         "command": again,
         "device": describe(mesh),
         "data": session.describe_data(dataset),
-        "model": session.describe_network(config, model),
+        "model": session.describe_network(config, len(dataset.class_names)),
         "overrides": [f"--config.{key}={value}" for key, value in changed.items()],
     }
     finish.write_pages(workdir, facts, screen)

@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis.costs import count_macs
+from cnn_arch.analysis.costs import layer_costs
 from cnn_arch.data.device import augment
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import Dataset, load_dataset
@@ -47,7 +47,7 @@ def open_devices(
     """Makes the mesh and keeps compiled programs for the next time.
 
     Args:
-      config: ``mesh`` and ``batch_size`` are read.
+      config: ``mesh``, ``batch_size``, ``precision`` and ``remat`` are read.
       screen: where it is told.
       fit_batch: raise ``batch_size`` to what the devices can share: for evaluation,
         whose results do not depend on it.
@@ -56,10 +56,9 @@ def open_devices(
       UsageError: the devices are not there, or cannot share the batch.
     """
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
-        os.environ.setdefault(
-            "XLA_FLAGS", " ".join(CPU_FLAGS)
-        )  # read when devices are opened
-    if platform.libc_ver()[0] == "glibc":
+        # Read when devices are opened.
+        os.environ.setdefault("XLA_FLAGS", " ".join(CPU_FLAGS))
+    if platform.libc_ver()[0] == "glibc" and not config.remat:
         _keep_freed_memory()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(cache / "cnn_arch" / "xla"))
@@ -165,28 +164,23 @@ def show_batch(
     screen.say("look at", f"{workdir}/plots/train_batch.jpg   what the net sees")
 
 
-def open_network(config: ConfigDict, num_classes: int, screen: Screen) -> Any:
-    """Makes the network and tells its size."""
-    model = build_model(config, num_classes)
-    screen.say("model", describe_network(config, model))
+def open_network(
+    config: ConfigDict, num_classes: int, screen: Screen, *, loops: bool = True
+) -> Any:
+    """Makes the network and tells its size; ``loops`` as in ``build_model``."""
+    model = build_model(config, num_classes, loops=loops)
+    screen.say("model", describe_network(config, num_classes))
     return model
 
 
-def describe_network(config: ConfigDict, model: Any) -> str:
+def describe_network(config: ConfigDict, num_classes: int) -> str:
     """Writes parameters and multiply-adds in one line."""
-    data = config.data
-    image = jnp.zeros((1, data.image_size, data.image_size, data.channels))
-    variables = jax.eval_shape(
-        lambda key: model.init(key, image, train=False), jax.random.key(0)
-    )
-    num_params = {
-        name: sum(leaf.size for leaf in jax.tree.leaves(layer))
-        for name, layer in variables["params"].items()
-    }
-    in_aux = sum(num for name, num in num_params.items() if name.startswith("aux"))
-    num = sum(num_params.values()) - in_aux
+    model = build_model(config, num_classes, loops=False)
+    rows = layer_costs(model, config.data.image_size, config.data.channels)
+    in_aux = sum(row.params for row in rows if row.auxiliary)
+    num = sum(row.params for row in rows) - in_aux
     heads = f", {in_aux:,} more in auxiliary heads" if in_aux else ""
-    macs = count_macs(model, data.image_size, data.channels)
+    macs = sum(row.macs for row in rows if not row.auxiliary)
     return (
         f"{config.model.name}: {num:,} parameters ({4 * num / 2**20:.2f} MiB){heads}, "
         f"{macs / 1e6:,.2f} MMAC an image"

@@ -71,7 +71,7 @@ def restore(
         names = dataset.class_names if dataset else _class_names(config)
         return _from_file(options.weights, config, names, mesh, screen)
     names = (workdir / "classes.txt").read_text(encoding="utf-8").splitlines()
-    model = session.open_network(config, len(names), screen)
+    model = session.open_network(config, len(names), screen, loops=False)
     shapes = session.abstract(_shapes(model, config), mesh)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
     params, batch_stats, step = checkpoints.restore_variables(
@@ -86,7 +86,7 @@ def _from_file(
 ) -> Trained:
     weights = read_weights(path, config.model.name)
     variables = weights.variables
-    model = session.open_network(config, len(names), screen)
+    model = session.open_network(config, len(names), screen, loops=False)
     if hasattr(
         model, "aux_heads"
     ):  # a file may leave them out: only training uses them

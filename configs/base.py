@@ -17,6 +17,10 @@ def get_config() -> ConfigDict:
     config.label_smoothing = 0.0  # share of the target spread over all classes
     config.aux_weight = 0.3  # of each auxiliary head's loss, in networks that have them
     config.precision = "float32"  # of activations: float32 | bfloat16
+    config.scan_blocks = False  # a stage's equal blocks as one loop: compiles sooner
+    config.remat = (
+        False  # keep blocks' inputs only, compute the rest again: less memory
+    )
     config.batch_norm_statistics = "global"  # over the batch: global | per_device
 
     config.model = ConfigDict()

@@ -172,7 +172,7 @@ def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
 
     def note_empty(next_function, args, kwargs, context):
         output = next_function(*args, **kwargs)
-        if 0 in jnp.shape(output):
+        if any(0 in jnp.shape(leaf) for leaf in jax.tree.leaves(output)):
             empty.append("/".join(context.module.path))
             raise ValueError("an empty feature map")
         return output

@@ -27,6 +27,7 @@ from cnn_arch.models.layers import (
     MaxPool,
     batch_norm,
 )
+from cnn_arch.models.loops import run_stage
 
 # Table 1: the number of blocks in conv2_x to conv5_x.
 STAGE_SIZES = {
@@ -119,6 +120,8 @@ class ResNet(nn.Module):
     block: Callable[..., nn.Module]
     num_classes: int = 1000
     shortcut: str = "B"  # Section 4.1: A, B or C; "none" makes the plain net
+    scan: bool = False  # a stage's equal blocks as one loop
+    remat: bool = False  # compute again in the backward pass what blocks compute
     batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
@@ -130,15 +133,16 @@ class ResNet(nn.Module):
         x = nn.relu(norm(name="bn1")(x))  # [B, 112, 112, 64]
         x = MaxPool(3, 2, padding=1, name="pool1")(x)
         for stage, size in enumerate(self.stage_sizes, start=2):  # 56, 28, 14, 7
-            for index in range(1, size + 1):
-                x = self.block(
-                    width=64 * 2 ** (stage - 2),
-                    stride=2 if stage > 2 and index == 1 else 1,
-                    option=self.shortcut,
-                    conv=conv,
-                    norm=norm,
-                    name=f"conv{stage}_{index}",
-                )(x)
+            block = partial(
+                self.block,
+                width=64 * 2 ** (stage - 2),
+                option=self.shortcut,
+                conv=conv,
+                norm=norm,
+            )
+            stride = 1 if stage == 2 else 2
+            loop = {"scan": self.scan, "remat": self.remat}
+            x = run_stage(block, f"conv{stage}", size, x, stride=stride, **loop)
         x = GlobalAvgPool(name="pool5")(x)  # [B, 512], or 2048 with bottlenecks
         return Dense(self.num_classes, name="fc")(x)
 
@@ -149,6 +153,8 @@ class CifarResNet(nn.Module):
     depth: int  # 6n + 2 layers with weights
     num_classes: int = 10
     shortcut: str = "A"  # "we use identity shortcuts in all cases"; "none": plain
+    scan: bool = False  # a stage's equal blocks as one loop
+    remat: bool = False  # compute again in the backward pass what blocks compute
     batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
@@ -159,15 +165,12 @@ class CifarResNet(nn.Module):
         x = conv(16, 3, name="conv1")(x)
         x = nn.relu(norm(name="bn1")(x))  # [B, 32, 32, 16]
         for stage, width in enumerate((16, 32, 64), start=2):  # 32, 16, 8
-            for index in range(1, (self.depth - 2) // 6 + 1):
-                x = BasicBlock(
-                    width=width,
-                    stride=2 if stage > 2 and index == 1 else 1,
-                    option=self.shortcut,
-                    conv=conv,
-                    norm=norm,
-                    name=f"conv{stage}_{index}",
-                )(x)
+            block = partial(
+                BasicBlock, width=width, option=self.shortcut, conv=conv, norm=norm
+            )
+            size, stride = (self.depth - 2) // 6, 1 if stage == 2 else 2
+            loop = {"scan": self.scan, "remat": self.remat}
+            x = run_stage(block, f"conv{stage}", size, x, stride=stride, **loop)
         x = GlobalAvgPool(name="pool")(x)  # [B, 64]
         return Dense(self.num_classes, name="fc")(x)
 

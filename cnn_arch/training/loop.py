@@ -20,6 +20,7 @@ from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import Source
 from cnn_arch.errors import RunError
 from cnn_arch.evaluation.one_crop import EvalStep, evaluate
+from cnn_arch.models.loops import unrolled
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Progress, Screen, clock
 from cnn_arch.training.checkpoint import Checkpoints
@@ -173,7 +174,7 @@ def _validate(job: Job, state: TrainState) -> dict[str, float]:
 
 def _save(job: Job, state: TrainState, validation_error: float | None) -> None:
     job.checkpoints.save(
-        state,
+        unrolled(state),
         config=json.loads(settings.to_json(job.config)),
         epoch=int(state.step) / job.batches.steps_per_epoch,
         validation_error=validation_error,
@@ -187,10 +188,14 @@ def _tell(job: Job, rows: list[dict[str, Any]]) -> None:
     star = "*" if errors[-1] == min(errors) else " "
     job.screen.row(
         f"{row['epoch']:>5.4g}  {row['train_loss']:>10.3f}  "
-        f"{row['validation_loss']:>8.3f}  {100 - errors[-1]:>7.1f} %{star} "
+        f"{_short(row['validation_loss']):>8}  {100 - errors[-1]:>7.1f} %{star} "
         f"{row['learning_rate']:>7.2g}  {row['images_per_second']:>8,.0f}  "
         f"{clock(row['seconds']):>6}"
     )
+
+
+def _short(loss: float) -> str:
+    return f"{loss:.3f}" if loss < 1e4 else f"{loss:.1e}"
 
 
 def _advise(job: Job, rows: list[dict[str, Any]], wait_seconds: float) -> None:

@@ -16,6 +16,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from cnn_arch.data.device import augment, normalise
+from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, init_variables
 from cnn_arch.training.losses import cross_entropy
 from cnn_arch.training.state import TrainState
@@ -28,10 +29,27 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 AUGMENTATION, DROPOUT = 0, 1
 
 
-def build_model(config: ConfigDict, num_classes: int):
-    """Makes the network that the config names, for use inside the step."""
+def build_model(config: ConfigDict, num_classes: int, *, loops: bool = True):
+    """Makes the network that the config names, for use inside the step.
+
+    Args:
+      config: of the run.
+      num_classes: the number of logits.
+      loops: as ``scan_blocks`` and ``remat`` say; otherwise block by block.
+
+    Raises:
+      UsageError: there is no such network, or it has no blocks for a loop.
+    """
     fields = dict(config.model.fields, dtype=jnp.dtype(config.precision))
-    model = create_model(config.model.name, num_classes, **fields)
+    model: Any = create_model(config.model.name, num_classes, **fields)
+    for field, setting in (("scan", "scan_blocks"), ("remat", "remat")):
+        if loops and config[setting]:
+            if not hasattr(model, field):
+                raise UsageError(
+                    f"--config.{setting}=true: {config.model.name} is not made of "
+                    "equal blocks; only the residual networks are"
+                )
+            model = model.clone(**{field: True})
     if config.batch_norm_statistics == "global" and hasattr(model, "batch_norm_axis"):
         model = model.clone(batch_norm_axis="data")
     return model
