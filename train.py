@@ -6,6 +6,7 @@ or from a checkpoint; the epochs; the test of the best checkpoint; the report.
 
 import argparse
 import os
+import shlex
 
 from cnn_arch import cli, run_directory, settings
 from cnn_arch.screen import Screen
@@ -39,7 +40,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.models.loops import rolled, unrolled
     from cnn_arch.parallel.mesh import describe, replicated
     from cnn_arch.trained import Trained
-    from cnn_arch.training import loop, optimizer, step
+    from cnn_arch.training import loop, optimizer, profile, step
     from cnn_arch.training.checkpoint import Checkpoints
     from cnn_arch.training.stopping import StoppedError
 
@@ -58,34 +59,16 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     sgd = optimizer.make_optimizer(config, schedule)
     screen.say("recipe", run_directory.describe_recipe(config))
 
-    # Nothing is written before all of the above has been found to fit together.
-    run_directory.check_same_data(workdir, dataset.fingerprint)
-    run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
-    options.crash_folder = workdir
-    screen.log_to(workdir / "log.txt")
-    session.show_batch(workdir, batches, dataset.class_names, config, screen)
-
     def fresh_state():
         return step.init_state(config, model, sgd)
 
     shapes = session.abstract(jax.eval_shape(fresh_state), mesh)
-    checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
-    saved = checkpoints.restore(unrolled(shapes))
-    if saved is None:
-        state = jax.jit(
-            fresh_state, out_shardings=replicated(mesh), compiler_options=INIT_OPTIONS
-        )()
-    else:
-        state = rolled(saved, shapes)
-        epoch = int(state.step) / batches.steps_per_epoch
-        at = checkpoints.saved_at(int(state.step))
-        screen.say(
-            "resume", f"epoch {epoch:.4g} of {config.epochs:g} (checkpoint of {at})"
-        )
-
+    initialise = jax.jit(
+        fresh_state, out_shardings=replicated(mesh), compiler_options=INIT_OPTIONS
+    )
     batch_shapes = session.abstract_batch(config, mesh)
     variables = (shapes.params, shapes.batch_stats)
-    with screen.timed("compile", "training step", "(kept for next time)"):
+    with screen.timed("compile", "training step"):
         train_step = session.compile_step(
             step.make_train_step(config, model, sgd, schedule, mesh),
             (shapes, batch_shapes),
@@ -94,6 +77,31 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         )
         eval_step = make_eval_step(config, model, mesh)
         eval_step = eval_step.lower(*variables, batch_shapes).compile()
+    if options.profile:
+        where = batches, mesh, screen
+        profile.profile(options.profile, train_step, initialise(), *where)
+        cli.say_next(screen, shlex.join(["python", "train.py", *words]))
+        return 0
+
+    # Nothing is written before all of the above has been found to fit together.
+    run_directory.check_same_data(workdir, dataset.fingerprint)
+    run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
+    options.crash_folder = workdir
+    screen.log_to(workdir / "log.txt")
+    session.show_batch(workdir, batches, dataset.class_names, config, screen)
+
+    checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
+    saved = checkpoints.restore(unrolled(shapes))
+    if saved is None:
+        state = initialise()
+    else:
+        state = rolled(saved, shapes)
+        epoch = int(state.step) / batches.steps_per_epoch
+        at = checkpoints.saved_at(int(state.step))
+        screen.say(
+            "resume", f"epoch {epoch:.4g} of {config.epochs:g} (checkpoint of {at})"
+        )
+
     job = loop.Job(
         config=config,
         workdir=workdir,
@@ -146,5 +154,8 @@ if __name__ == "__main__":
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--workdir", help="the run directory; default runs/MODEL-DATA-N"
+    )
+    parser.add_argument(
+        "--profile", help="a folder: trace a few steps, name what is costly, and end"
     )
     cli.run(main, parser)

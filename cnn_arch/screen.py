@@ -66,14 +66,14 @@ class Screen:
             print("warning: more in log.txt", file=sys.stderr, flush=True)
 
     @contextmanager
-    def timed(self, label: str, text: str, note: str) -> Iterator[None]:
+    def timed(self, label: str, text: str) -> Iterator[None]:
         """Says what is about to take long, and afterwards how long it took."""
         start = time.monotonic()
         terminal = not self._quiet and self._out.isatty()
         if terminal:
             print(f"{label:<9}{text} ...", end="\r", file=self._out, flush=True)
         yield
-        self.say(label, f"{text} ... {time.monotonic() - start:.1f} s {note}")
+        self.say(label, f"{text} ... {time.monotonic() - start:.1f} s")
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator["Progress"]:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,8 @@ def open_devices(
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(cache / "cnn_arch" / "xla"))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    # XLA cannot store programs with calls of oneDNN (jax 0.12): those compile again.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
     if fit_batch:
         config.batch_size += -config.batch_size % mesh.shape["data"]

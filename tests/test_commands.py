@@ -287,6 +287,20 @@ def test_ctrl_c_saves_and_names_the_command_that_continues(finished, photos, tmp
     assert_same_run(finished[0], workdir)
 
 
+def test_a_profile_names_the_layers_and_ends(photos, tmp_path):
+    words = *recipe(photos), f"--workdir={tmp_path / 'run'}"
+    result = run("train.py", *words, f"--profile={tmp_path / 'profile'}")
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "profile" / "operations.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["pass"] for row in rows} == {"forward", "backward", ""}
+    costliest = rows[0]
+    assert costliest["layer"][:24] in result.stdout
+    spent = [float(row["milliseconds_a_step"]) for row in rows]
+    assert spent == sorted(spent, reverse=True)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(photos, tmp_path):
     words = recipe(photos, "--config.optim.learning_rate=1e38")
     result = run("train.py", *words, f"--workdir={tmp_path / 'nan'}")

@@ -63,7 +63,7 @@ def compiled_memory(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
     sgd = optimizer.make_optimizer(config, schedule)
     state = jax.eval_shape(lambda: step.init_state(config, model, sgd))
     shapes = session.abstract(state, mesh), session.abstract_batch(config, mesh)
-    with screen.timed("compile", "training step", "(kept for next time)"):
+    with screen.timed("compile", "training step"):
         train_step = step.make_train_step(config, model, sgd, schedule, mesh)
         analysis = train_step.lower(*shapes).compile().memory_analysis()
     if analysis is None:
@@ -89,7 +89,7 @@ def floors(
       screen: where it is told that this machine is measured.
     """
     if name == "this":
-        with screen.timed("ceilings", "of this machine", ""):
+        with screen.timed("ceilings", "of this machine"):
             device = roofline.measure_this(config.precision)
     else:
         device = roofline.DEVICES[name]
@@ -120,7 +120,7 @@ def speed(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
     from cnn_arch.training import step
 
     model = step.build_model(config, config.data.num_classes or 1000)
-    with screen.timed("compile", "forward pass and training step", ""):
+    with screen.timed("compile", "forward pass and training step"):
         runs = measure.prepare(config, model, mesh)
     return {
         name: measure.measure(run, config.batch_size)._asdict()

@@ -1,0 +1,152 @@
+"""Where the time of a training step goes, by the names of the layers."""
+
+import csv
+import re
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from cnn_arch.data.loading import TrainBatches
+from cnn_arch.errors import UsageError
+from cnn_arch.parallel.mesh import put_batch
+from cnn_arch.screen import Screen
+from cnn_arch.training.state import TrainState
+
+NUM_WARM_UPS, NUM_STEPS = 2, 3
+NUM_TOLD = 10
+OUTSIDE = "(loss, update, input)"  # what lies in no layer
+
+# Parts of an operation's path that are not names of layers.
+_WRAPPER = re.compile(
+    r"while|body|closed_call|cond|branch_\w+|checkpoint|rematted_computation|.*\(.*"
+)
+_NAMED = re.compile(r'^\s*(?:ROOT )?%?([\w.-]+) = .*op_name="([^"]*)"', re.MULTILINE)
+# Their time is that of the operations in them.
+_CONTAINER = re.compile(r"(while|call|conditional)([.-]|$)")
+
+
+class Operation(NamedTuple):
+    """A kind of operation in a layer.
+
+    Attributes:
+      layer: the module's path, or ``OUTSIDE``.
+      direction: ``forward`` or ``backward``; empty outside the layers.
+      name: of the JAX primitive that it ends in, such as ``conv_general_dilated``.
+    """
+
+    layer: str
+    direction: str
+    name: str
+
+
+def profile(
+    directory: str,
+    train_step: Any,
+    state: TrainState,
+    batches: TrainBatches,
+    mesh: Mesh,
+    screen: Screen,
+) -> None:
+    """Traces a few steps and tells the costliest operations.
+
+    Args:
+      directory: where the trace and ``operations.csv`` are written.
+      train_step: compiled.
+      state: before the steps; donated.
+      batches: to train on.
+      mesh: the devices.
+      screen: where it is told.
+
+    Raises:
+      UsageError: the directory cannot be written.
+    """
+    folder = Path(directory)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--profile={directory}: {error.strerror}") from None
+    known = set(folder.rglob("*.xplane.pb"))
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # it would slow down the steps
+    with screen.progress("profile", NUM_WARM_UPS + NUM_STEPS) as progress:
+        for number in range(NUM_WARM_UPS + NUM_STEPS):
+            if number == NUM_WARM_UPS:
+                jax.profiler.start_trace(folder, profiler_options=options)
+            batch = put_batch(batches.batch(number), mesh)
+            with jax.profiler.StepTraceAnnotation("train_step", step_num=number):
+                state, metrics = train_step(state, batch)
+                jax.block_until_ready(metrics)
+            progress.advance("")
+    jax.profiler.stop_trace()
+    (trace,) = set(folder.rglob("*.xplane.pb")) - known
+    seconds = seconds_by_operation(trace, train_step.as_text())
+    _write(folder / "operations.csv", seconds)
+    _tell(seconds, screen)
+    screen.say("wrote", f"{folder}/operations.csv  {trace}", last=True)
+    screen.say("", "the .trace.json.gz beside it opens in https://ui.perfetto.dev")
+
+
+def operation_of(path: str) -> Operation:
+    """Reads where an operation comes from.
+
+    Args:
+      path: what the compiler keeps, such as
+        ``jit(step)/transpose(jvp(ResNet))/conv2_1/conv1/dot_general``.
+    """
+    *parts, name = path.split("/")
+    if not any("jvp(" in part for part in parts):
+        return Operation(OUTSIDE, "", name)
+    layer = "/".join(part for part in parts if not _WRAPPER.fullmatch(part))
+    is_backward = any(part.startswith("transpose(") for part in parts)
+    direction = "backward" if is_backward else "forward"
+    return Operation(layer or OUTSIDE, direction if layer else "", name)
+
+
+def seconds_by_operation(trace: Path, program: str) -> Counter[Operation]:
+    """Adds up a trace's events, in seconds a step, of all cores or streams.
+
+    Args:
+      trace: an .xplane.pb file of ``NUM_STEPS`` steps.
+      program: the compiled program's text.
+    """
+    paths = dict(_NAMED.findall(program))
+    planes = list(jax.profiler.ProfileData.from_file(str(trace)).planes)
+    on_device = [plane for plane in planes if (plane.name or "").startswith("/device:")]
+    seconds: Counter[Operation] = Counter()
+    lines = (line for plane in on_device or planes for line in plane.lines)
+    with warnings.catch_warnings():  # of the type that JAX gives its statistics
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for event in (event for line in lines for event in line.events):
+            operation = str(dict(event.stats).get("hlo_op", ""))
+            if not operation or _CONTAINER.match(operation):
+                continue
+            name = operation.partition("__")[0]  # before a library's name
+            key = operation_of(paths.get(name, name))
+            seconds[key] += event.duration_ns / 1e9 / NUM_STEPS
+    return seconds
+
+
+def _write(path: Path, seconds: Counter[Operation]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["layer", "pass", "operation", "milliseconds_a_step"])
+        for operation, spent in seconds.most_common():
+            writer.writerow([*operation, round(1000 * spent, 4)])
+
+
+def _tell(seconds: Counter[Operation], screen: Screen) -> None:
+    total = sum(seconds.values())
+    screen.row()
+    screen.row(f"{'layer':<24} {'pass':<9} {'operation':<24} {'ms a step':>9}  share")
+    for operation, spent in seconds.most_common(NUM_TOLD):
+        layer, direction, name = (field[:24] for field in operation)
+        screen.row(
+            f"{layer:<24} {direction:<9} {name:<24} {1000 * spent:>9.2f}  "
+            f"{100 * spent / total:>4.1f}%"
+        )
+    rest = total - sum(spent for _, spent in seconds.most_common(NUM_TOLD))
+    screen.row(f"{'all others':<59} {1000 * rest:>9.2f}  {100 * rest / total:>4.1f}%")
