@@ -44,6 +44,8 @@ def test_a_trace_is_counted_by_its_program(tmp_path):
         for _ in range(profile.NUM_STEPS):
             compiled(x, x).block_until_ready()
     (trace,) = tmp_path.rglob("*.xplane.pb")
-    seconds = profile.seconds_by_operation(trace, compiled.as_text())
+    program = compiled.as_text()
+    assert program is not None
+    seconds = profile.seconds_by_operation(trace, program)
     operation = profile.Operation("fc6", "forward", "dot_general")
     assert seconds[operation] > 0.5 * sum(seconds.values()) > 0
