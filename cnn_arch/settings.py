@@ -232,4 +232,6 @@ def _read(arguments: Sequence[str]) -> ConfigDict:
                 kind = type(flatten(_read(arguments[:1]))[key]).__name__
                 raise UsageError(f"{argument}: must be of type {kind}") from None
         raise UsageError(reason) from None
+    except Exception as error:  # whatever a file's own code raises
+        raise UsageError(f"{arguments[0]}: not a recipe ({error})") from error
     return values["config"].value

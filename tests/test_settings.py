@@ -1,5 +1,7 @@
 """The command line and the recipes: what is taken, and each mistake's one line."""
 
+import sys
+
 import pytest
 
 from cnn_arch import settings
@@ -94,3 +96,12 @@ def test_a_stored_config_is_the_config(tmp_path):
     path.write_text("{}")
     with pytest.raises(UsageError, match="not the config of a run"):
         settings.from_json(path)
+
+
+@pytest.mark.parametrize("text", ["learning_rate = 0.1\n", "import no_such_module\n"])
+def test_a_file_that_is_not_a_recipe(text, tmp_path, monkeypatch):
+    # The module that ml_collections has made of the recipe before.
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+    (tmp_path / "other.py").write_text(text)
+    with pytest.raises(UsageError, match=r"other.py: .*(get_config|no_such_module)"):
+        settings.parse([f"--config={tmp_path / 'other.py'}"])
