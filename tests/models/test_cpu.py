@@ -89,9 +89,11 @@ def check_convolution(shape, precision):
     gradient = draw(rng, *y.shape)
     expected = run(cpu._plain_conv, x, kernel, gradient)
     given = [array.astype(precision) for array in (x, kernel, gradient)]
+    # Rounding adds up with the root of the number of pixels that a kernel sums over.
+    tolerance = max(TOLERANCE[precision], 2e-8 * (y.size / features) ** 0.5)
     for values, right in zip(run(convolve, *given), expected, strict=True):
         assert values.dtype == precision
-        assert relative_error(values, right) < TOLERANCE[precision]
+        assert relative_error(values, right) < tolerance
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
