@@ -104,8 +104,11 @@ def check_convolution(shape, precision):
 
     y = jax.eval_shape(partial(convolve, **options), x, kernel)
     gradient = draw(rng, *y.shape)
-    *expected, _ = run(cpu._plain_conv, x, kernel, gradient)
-    expected.append(kernel_gradient(x, kernel, gradient, **options))
+    *expected, plain = run(cpu._plain_conv, x, kernel, gradient)
+    # Below VERY_NARROW input maps the kernel's gradient is the plain form itself.
+    is_plain = inputs // groups < cpu.VERY_NARROW
+    exact = kernel_gradient(x, kernel, gradient, **options)
+    expected.append(plain if is_plain else exact)
     given = [array.astype(precision) for array in (x, kernel, gradient)]
     for values, right in zip(run(convolve, *given), expected, strict=True):
         assert values.dtype == precision
