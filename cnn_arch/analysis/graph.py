@@ -121,9 +121,12 @@ class Walk:
                 outputs = self._scan(equation, inner, inputs, stack)
             else:  # a cond has its choice before what the branches take
                 given = inputs[len(inputs) - len(inner.invars) :]
-                before, self.xla_flops = self.xla_flops, np.float32(0)
+                before = self.xla_flops
+                if is_call := not equation.primitive.name.startswith("custom_"):
+                    self.xla_flops = np.float32(0)
                 outputs = self.run(inner, given, stack)
-                self.xla_flops += before  # a call is added up by itself
+                if is_call:  # it is added up by itself
+                    self.xla_flops += before
             table.update(zip(equation.outvars, outputs, strict=True))
         return [look_up(variable) for variable in jaxpr.outvars]
 

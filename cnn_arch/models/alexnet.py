@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool
+from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool, relu
 
 
 class AlexNet(nn.Module):
@@ -39,10 +39,10 @@ class AlexNet(nn.Module):
         init = nn.initializers.normal(0.01)
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
         one = nn.initializers.ones
-        conv = partial(Conv, activation=nn.relu, **options)
+        conv = partial(Conv, activation=relu, **options)
         norm = partial(LocalResponseNorm, self.groups)
         pool = partial(MaxPool, window=3, stride=2)  # Section 3.4: overlapping
-        dense = partial(Dense, 4096, nn.relu, bias_init=one, **options)
+        dense = partial(Dense, 4096, relu, bias_init=one, **options)
         drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
 
         x = conv(96, 11, stride=4, padding=0, name="conv1")(x)  # [B, 55, 55, 96]

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import Conv, Dense, MaxPool
+from cnn_arch.models.layers import Conv, Dense, MaxPool, relu
 
 
 class OneWeirdTrick(nn.Module):
@@ -32,7 +32,7 @@ class OneWeirdTrick(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         init = nn.initializers.normal(0.01)
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
-        conv = partial(Conv, activation=nn.relu, **options)
+        conv = partial(Conv, activation=relu, **options)
         pool = partial(MaxPool, window=3, stride=2)
         drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
 
@@ -44,6 +44,6 @@ class OneWeirdTrick(nn.Module):
         x = conv(256, 3, name="conv5")(x)
         x = pool(name="pool5")(x)  # [B, 6, 6, 256]
         x = drop(name="drop6")(x.reshape(x.shape[0], -1))
-        x = Dense(4096, nn.relu, name="fc6", **options)(x)
-        x = Dense(4096, nn.relu, name="fc7", **options)(drop(name="drop7")(x))
+        x = Dense(4096, relu, name="fc6", **options)(x)
+        x = Dense(4096, relu, name="fc7", **options)(drop(name="drop7")(x))
         return Dense(self.num_classes, kernel_init=init, name="fc8")(x)

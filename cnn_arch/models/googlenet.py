@@ -36,6 +36,7 @@ from cnn_arch.models.layers import (
     batch_norm,
     concatenate,
     keep_aux_logits,
+    relu,
 )
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
@@ -113,8 +114,8 @@ class AuxiliaryHead(nn.Module):
             "dtype": self.dtype,
         }
         x = AvgPool(5, 3, name="pool")(x)  # [B, 4, 4, C]
-        x = Conv(128, 1, activation=nn.relu, name="conv", **options)(x)
-        x = Dense(1024, nn.relu, name="fc1", **options)(x.reshape(x.shape[0], -1))
+        x = Conv(128, 1, activation=relu, name="conv", **options)(x)
+        x = Dense(1024, relu, name="fc1", **options)(x.reshape(x.shape[0], -1))
         x = nn.Dropout(0.7, deterministic=not self.train, name="drop")(x)
         fc2 = Dense(self.num_classes, kernel_init=xavier, name="fc2")
         logits = fc2(x)
@@ -137,7 +138,7 @@ class GoogLeNet(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         conv = partial(
             Conv,
-            activation=nn.relu,
+            activation=relu,
             kernel_init=xavier,
             bias_init=nn.initializers.constant(0.2),
             dtype=self.dtype,
@@ -195,7 +196,7 @@ class AuxiliaryHeadBN(nn.Module):
         init = nn.initializers.normal(0.01)
         x = self.conv(128, 1, name="conv")(AdaptiveAvgPool(4, name="pool")(x))
         x = x.reshape(x.shape[0], -1)  # [B, 2048]
-        x = Dense(1024, nn.relu, kernel_init=init, dtype=self.dtype, name="fc1")(x)
+        x = Dense(1024, relu, kernel_init=init, dtype=self.dtype, name="fc1")(x)
         x = nn.Dropout(0.7, deterministic=not self.train, name="drop")(x)
         fc2 = Dense(self.num_classes, kernel_init=init, name="fc2")
         logits = fc2(x)

@@ -24,6 +24,7 @@ ConvMaker = Callable[..., nn.Module]  # a partial Conv or ConvBN
 # Rectifiers", Equation 10: a normal distribution of variance 2 / fan-in.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 zeros = nn.initializers.zeros
+relu = cpu.relu
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -60,7 +61,7 @@ class Conv(nn.Module):
         x = cpu.conv(x, kernel, self.stride, padding, self.groups)
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
-            x += bias.astype(self.dtype)
+            x = cpu.add_bias(x, bias)
         return self.activation(x) if self.activation else x
 
 
@@ -160,7 +161,7 @@ class ConvBN(nn.Module):
             dtype=self.dtype,
             name="conv",
         )
-        return nn.relu(self.norm(name="bn")(conv(x)))
+        return relu(self.norm(name="bn")(conv(x)))
 
 
 def pad_for_pooling(

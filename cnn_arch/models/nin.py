@@ -18,7 +18,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import AvgPool, Conv, GlobalAvgPool, Initializer, MaxPool
+from cnn_arch.models.layers import (
+    AvgPool,
+    Conv,
+    GlobalAvgPool,
+    Initializer,
+    MaxPool,
+    relu,
+)
 
 
 class MlpConv(nn.Module):
@@ -33,7 +40,7 @@ class MlpConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        options: dict[str, Any] = {"activation": nn.relu, "dtype": self.dtype}
+        options: dict[str, Any] = {"activation": relu, "dtype": self.dtype}
         normal = nn.initializers.normal(0.05)
         first, second, third = self.widths
         x = Conv(

@@ -26,6 +26,7 @@ from cnn_arch.models.layers import (
     GlobalAvgPool,
     MaxPool,
     batch_norm,
+    relu,
 )
 from cnn_arch.models.loops import run_stage
 
@@ -81,11 +82,11 @@ class BasicBlock(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         conv3x3 = partial(self.conv, self.width, 3, padding=1)
         y = conv3x3(stride=self.stride, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
+        y = relu(self.norm(name="bn1")(y))
         y = self.norm(name="bn2")(conv3x3(name="conv2")(y))
         if self.option != "none":
             y += shortcut(self.option, x, self.width, self.stride, self.conv, self.norm)
-        return nn.relu(y)
+        return relu(y)
 
 
 class Bottleneck(nn.Module):
@@ -102,15 +103,15 @@ class Bottleneck(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         first, second = (1, self.stride) if self.stride_in_3x3 else (self.stride, 1)
         y = self.conv(self.width, 1, stride=first, padding=0, name="conv1")(x)
-        y = nn.relu(self.norm(name="bn1")(y))
+        y = relu(self.norm(name="bn1")(y))
         y = self.conv(self.width, 3, stride=second, padding=1, name="conv2")(y)
-        y = nn.relu(self.norm(name="bn2")(y))
+        y = relu(self.norm(name="bn2")(y))
         y = self.norm(name="bn3")(self.conv(4 * self.width, 1, name="conv3")(y))
         if self.option != "none":
             y += shortcut(
                 self.option, x, 4 * self.width, self.stride, self.conv, self.norm
             )
-        return nn.relu(y)
+        return relu(y)
 
 
 class ResNet(nn.Module):
@@ -130,7 +131,7 @@ class ResNet(nn.Module):
         conv = partial(Conv, use_bias=False, dtype=self.dtype)  # BatchNorm has one
         norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
         x = conv(64, 7, stride=2, padding=3, name="conv1")(x)
-        x = nn.relu(norm(name="bn1")(x))  # [B, 112, 112, 64]
+        x = relu(norm(name="bn1")(x))  # [B, 112, 112, 64]
         x = MaxPool(3, 2, padding=1, name="pool1")(x)
         for stage, size in enumerate(self.stage_sizes, start=2):  # 56, 28, 14, 7
             block = partial(
@@ -163,7 +164,7 @@ class CifarResNet(nn.Module):
         conv = partial(Conv, use_bias=False, dtype=self.dtype)  # BatchNorm has one
         norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
         x = conv(16, 3, name="conv1")(x)
-        x = nn.relu(norm(name="bn1")(x))  # [B, 32, 32, 16]
+        x = relu(norm(name="bn1")(x))  # [B, 32, 32, 16]
         for stage, width in enumerate((16, 32, 64), start=2):  # 32, 16, 8
             block = partial(
                 BasicBlock, width=width, option=self.shortcut, conv=conv, norm=norm

@@ -27,6 +27,7 @@ from cnn_arch.models.layers import (
     LocalResponseNorm,
     MaxPool,
     batch_norm,
+    relu,
 )
 
 # Table 1: the widths of the 3x3 convolutions of each stage.
@@ -56,7 +57,7 @@ class VGG(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         init = self.kernel_init
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
-        conv: Any = partial(Conv, activation=nn.relu, **options)
+        conv: Any = partial(Conv, activation=relu, **options)
         if self.batch_norm:
             axis = self.batch_norm_axis
             norm = batch_norm(train=train, axis=axis, dtype=self.dtype)
@@ -71,8 +72,8 @@ class VGG(nn.Module):
                     x = LocalResponseNorm(name="norm1_1")(x)
             x = MaxPool(2, 2, name=f"pool{stage}")(x)  # 112, 56, 28, 14, 7
         x = x.reshape(x.shape[0], -1)  # [B, 25088]
-        x = drop(name="drop6")(Dense(4096, nn.relu, name="fc6", **options)(x))
-        x = drop(name="drop7")(Dense(4096, nn.relu, name="fc7", **options)(x))
+        x = drop(name="drop6")(Dense(4096, relu, name="fc6", **options)(x))
+        x = drop(name="drop7")(Dense(4096, relu, name="fc7", **options)(x))
         return Dense(self.num_classes, kernel_init=init, name="fc8")(x)
 
 

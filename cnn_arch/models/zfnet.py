@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool
+from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool, relu
 
 
 class ZFNet(nn.Module):
@@ -34,7 +34,7 @@ class ZFNet(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         init = nn.initializers.normal(0.01)  # Section 3.1
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
-        conv = partial(Conv, activation=nn.relu, **options)
+        conv = partial(Conv, activation=relu, **options)
         pool = partial(MaxPool, window=3, stride=2)
         norm = LocalResponseNorm
         drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
@@ -47,6 +47,6 @@ class ZFNet(nn.Module):
             x = conv(width, 3, name=f"conv{layer}")(x)
         x = pool(name="pool5")(x)  # [B, 6, 6, 256]
         x = x.reshape(x.shape[0], -1)
-        x = drop(name="drop6")(Dense(4096, nn.relu, name="fc6", **options)(x))
-        x = drop(name="drop7")(Dense(4096, nn.relu, name="fc7", **options)(x))
+        x = drop(name="drop6")(Dense(4096, relu, name="fc6", **options)(x))
+        x = drop(name="drop7")(Dense(4096, relu, name="fc7", **options)(x))
         return Dense(self.num_classes, kernel_init=init, name="fc8")(x)

@@ -150,6 +150,37 @@ def test_max_pool_and_its_gradient(window, stride, size):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
+def test_relu_and_its_gradient(precision):
+    rng = np.random.default_rng(0)
+    x = draw(rng, 2, 5, 5, 6).astype(precision)
+    edges = [0.0, -0.0, jnp.inf, -jnp.inf, 1e-30, -1e-30]
+    x = x.at[0, 0, 0].set(jnp.asarray(edges, precision))
+    gradient = draw(rng, *x.shape).astype(precision)
+    y, backward = jax.vjp(cpu.relu, x)
+    is_positive = np.asarray(x, np.float32) > 0
+    np.testing.assert_array_equal(y, np.where(is_positive, x, 0))
+    np.testing.assert_array_equal(
+        backward(gradient)[0], np.where(is_positive, gradient, 0)
+    )
+    assert jnp.isnan(cpu.relu(jnp.full(4, jnp.nan, precision))).all()
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_bias_and_its_gradient(precision):
+    rng = np.random.default_rng(0)
+    x, bias = draw(rng, 3, 20, 20, 6).astype(precision), draw(rng, 6)
+    gradient = draw(rng, *x.shape).astype(precision)
+    y, backward = jax.vjp(cpu.add_bias, x, bias)
+    by_x, by_bias = backward(gradient)
+    assert y.dtype == by_x.dtype == precision
+    assert by_bias.dtype == jnp.float32
+    np.testing.assert_array_equal(y, x + bias.astype(precision))
+    np.testing.assert_array_equal(by_x, gradient)
+    right = np.asarray(gradient, np.float64).sum(axis=(0, 1, 2))
+    np.testing.assert_allclose(by_bias, right, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
 def test_batch_norm_and_its_gradient(precision):
     rng = np.random.default_rng(0)
     x, gradient = 2 * draw(rng, 8, 5, 5, 6), draw(rng, 8, 5, 5, 6)
