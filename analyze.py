@@ -52,7 +52,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     screen.say("network", f"{config.model.name}: {count} of {size}, {config.precision}")
 
     # What takes seconds to import comes after the first line.
-    from cnn_arch.analysis import table, tell, training_costs
+    from cnn_arch.analysis import blocks, tell, training_costs
     from cnn_arch.analysis.costs import costs_of_config
 
     memory = training_costs.parse_bytes(options.memory) if options.memory else None
@@ -67,7 +67,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     if options.training:
         answer["training"] |= tell.compiled_memory(config, mesh, screen)
     if options.fold or device:  # a compiler folds, so a least time does
-        costs = costs.with_rows(table.fold(costs.rows))
+        costs = costs.with_rows(blocks.fold(costs.rows))
     floors = None
     if device:
         floors, answer["roofline"] = tell.floors(device, costs.rows, config, screen)

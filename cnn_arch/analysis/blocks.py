@@ -1,7 +1,8 @@
 """From the rows of the cost table to what a reader sees: layers, blocks, repetitions.
 
-A layer here takes in what follows it in place: BatchNorm, activation, dropout. A block
-is what has one name at the top level of the network: ``conv1``, ``inception_3a``.
+A layer here takes in what follows it in place: BatchNorm, activation, dropout, and the
+coefficients of LeNet-5's pools. A block is what has one name at the top level of the
+network: ``conv1``, ``inception_3a``.
 """
 
 import dataclasses
@@ -16,6 +17,10 @@ IN_PLACE = {
     "dropout": "dropout",
     "scale": "scale",
 }
+SUMMED = (
+    *("params", "biases", "macs", "padding_macs"),
+    *("other_operations", "transcendentals", "xla_flops"),
+)
 ACTIVATIONS = {"relu": "ReLU"}
 JOINS = "add", "concatenate"
 
@@ -74,38 +79,60 @@ class Block:
         return self.layers[-1].output_shape
 
 
-def fold(rows: Sequence[LayerCost]) -> list[Layer]:
-    """Returns the layers, the image first, each with what follows it in place."""
-    groups: dict[str, list[LayerCost]] = {}  # by the name of their first row
+def group(rows: Sequence[LayerCost]) -> dict[str, list[LayerCost]]:
+    """Returns each layer, the image first, with what follows it in place, by name."""
+    groups: dict[str, list[LayerCost]] = {}
     home: dict[str, str] = {}  # row -> first row of its group
     for row in rows:
-        before = home.get(row.inputs[0]) if len(row.inputs) == 1 else None
+        before = home[row.inputs[0]] if len(row.inputs) == 1 else ""
         if row.kind in IN_PLACE and before and groups[before][0].kind != "input":
             groups[before].append(row)
             home[row.name] = before
         else:
             groups[row.name] = [row]
             home[row.name] = row.name
+    return groups
+
+
+def fold(rows: Sequence[LayerCost]) -> list[LayerCost]:
+    """Counts to each layer what follows it in place.
+
+    A layer keeps its name, kind and output; parameters and operations add up.
+    """
+    groups = group(rows)
+    home = {row.name: name for name, members in groups.items() for row in members}
+    return [
+        dataclasses.replace(
+            members[0],
+            inputs=tuple(home[name] for name in members[0].inputs),
+            **{key: sum(getattr(row, key) for row in members) for key in SUMMED},
+        )
+        for members in groups.values()
+    ]
+
+
+def find_layers(rows: Sequence[LayerCost]) -> list[Layer]:
+    """Returns the layers, the image first."""
+    groups = group(rows)
+    folded = {row.name: row for row in fold(rows)}
     names = _module_names(groups)
     layers = []
-    by_name = {row.name: row for row in rows}
-    for first, group in groups.items():
-        row = group[0]
-        window, stride = _window(row, by_name)
+    for row, (_, *followers) in zip(folded.values(), groups.values(), strict=True):
+        window, stride = _window(row, folded)
         layers.append(
             Layer(
-                name=names[first],
+                name=names[row.name],
                 kind=row.kind,
                 window=window,
                 stride=stride,
-                notes=tuple(_note(follower) for follower in group[1:]),
+                notes=tuple(_note(follower) for follower in followers),
                 output_shape=tuple(row.output_shape),
-                params=sum(each.params for each in group),
-                macs=sum(each.macs for each in group),
+                params=row.params,
+                macs=row.macs,
                 output_bytes=row.output_bytes,
                 receptive_field=row.receptive_field,
                 receptive_stride=row.receptive_stride,
-                inputs=tuple(names[home[source]] for source in row.inputs),
+                inputs=tuple(names[source] for source in row.inputs),
                 auxiliary=row.auxiliary,
             )
         )

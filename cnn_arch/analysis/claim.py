@@ -1,10 +1,12 @@
 """A statement about a network, and whether the program counts the same.
 
-The notes are those of CS231n (Stanford, 2017, lecture 9), EECS 498-007 (Michigan, 2019,
-lecture 8) and "Dive into Deep Learning" (d2l.ai, chapter on modern CNNs). A claim is
-data: what is said, where, and how to count it. Whether it holds is found when it is
-printed. Where a claim does not hold, the slip is counted as well, if it is known: it
-must give what is said.
+The lectures are CS231n (Stanford, 2017, lecture 9, and the course's notes at
+https://cs231n.github.io/convolutional-networks), EECS 498-007 (Michigan, lectures 7 and
+8) and "Dive into Deep Learning" (d2l.ai, chapter on modern CNNs, in its several
+editions). A claim is data: what is said, where, and how to count it. Where it is left
+open what to count, the text tells it after "here". Whether a claim holds is found when
+it is printed. Where it does not, the slip is counted as well, if it is known: it must
+give what is said.
 """
 
 import dataclasses
@@ -13,10 +15,12 @@ from collections.abc import Callable
 from cnn_arch.analysis.parts import Counts
 
 CS231N = "CS231n 2017, lecture 9"
+CS231N_NOTES = "CS231n, course notes on convolutional networks"
+EECS498_7 = "EECS 498-007, lecture 7"
 EECS498 = "EECS 498-007, lecture 8"
 D2L = "d2l.ai, modern CNNs"
-NOTES = "another set of these notes"
-DISTILL = "Araujo et al. 2019, Distill"
+NOTES = "notes on one of these lectures"
+FIELDS = "Araujo et al. 2019, google-research/receptive_field"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,22 @@
-"""What lecture notes say of LeNet-5, AlexNet, ZFNet and VGG."""
+"""What lectures say of LeNet-5, AlexNet, ZFNet and VGG."""
 
 from cnn_arch.analysis import parts
-from cnn_arch.analysis.claim import CS231N, D2L, EECS498, NOTES, Claim
+from cnn_arch.analysis.claim import (
+    CS231N,
+    CS231N_NOTES,
+    D2L,
+    EECS498,
+    EECS498_7,
+    NOTES,
+    Claim,
+)
 from cnn_arch.analysis.parts import network, total, weights
 
 EARLY = (
     Claim(
         "lenet5",
         "20 and 50 maps, a dense layer of 500, on 28 px",
-        EECS498,
+        EECS498_7,
         (20, 50, 500, 28),
         lambda: (
             *(parts.width("lenet5", name) for name in ("C1", "C3", "F6")),
@@ -19,7 +27,7 @@ EARLY = (
     Claim(
         "alexnet",
         "takes 227 px, not the 224 that the paper prints",
-        CS231N,
+        CS231N_NOTES,
         (227,),
         lambda: (parts.pixels_used("alexnet", "conv1"),),
     ),
@@ -70,7 +78,7 @@ EARLY = (
     ),
     Claim(
         "alexnet",
-        "all convolutions' outputs: 1.9 MB",
+        "1.9 MB of memory in all (here: of convolutions' outputs)",
         EECS498,
         (1.9,),
         lambda: (parts.conv_mib(parts.eecs_alexnet()),),
@@ -113,7 +121,8 @@ EARLY = (
     ),
     Claim(
         "alexnet",
-        "most memory in conv1, parameters in fc6, FLOPs in convolutions",
+        "most memory in early convolutions, parameters in the first dense layers, "
+        "FLOPs in convolutions (here: in conv1, in fc6)",
         EECS498,
         ("conv1", "fc6", "conv"),
         lambda: parts.where("alexnet"),
@@ -219,8 +228,9 @@ EARLY = (
     ),
     Claim(
         "vgg16",
-        "most memory in conv1_1, parameters in fc6, FLOPs in convolutions",
-        EECS498,
+        "most memory in early convolutions, parameters in the first dense layers, "
+        "FLOPs in convolutions (here: in conv1_1, in fc6)",
+        NOTES,
         ("conv1_1", "fc6", "conv"),
         lambda: parts.where("vgg16"),
     ),

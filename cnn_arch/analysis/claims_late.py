@@ -1,16 +1,24 @@
-"""What lecture notes say of NiN, GoogLeNet and ResNet, and of all networks."""
+"""What lectures say of NiN, GoogLeNet and ResNet, and of all networks."""
 
 from functools import partial
 
 from cnn_arch.analysis import parts
-from cnn_arch.analysis.claim import CS231N, D2L, DISTILL, EECS498, NOTES, Claim
+from cnn_arch.analysis.claim import (
+    CS231N,
+    CS231N_NOTES,
+    D2L,
+    EECS498,
+    FIELDS,
+    NOTES,
+    Claim,
+)
 from cnn_arch.analysis.parts import module, network, total, weights
 
 LATE = (
     Claim(
         "nin",
         "1x1 with 64 filters on 32x32x256 gives 32x32x64: a dense layer at each pixel",
-        CS231N,
+        NOTES,
         ("32x32x64", 256 * 64, 1),
         lambda: (
             "x".join(map(str, module("1x1")[-1].output_shape)),
@@ -20,8 +28,8 @@ LATE = (
     ),
     Claim(
         "nin",
-        "a 1x1 from 256 to 64 maps before a 3x3 cuts the cost",
-        D2L,
+        "a 1x1 from 256 to 64 maps cuts later cost (here: of a 3x3)",
+        NOTES,
         ("yes",),
         lambda: parts.yes(
             total(module("1x1"), "macs") + total(module("3x3 on 64 maps"), "macs")
@@ -40,7 +48,7 @@ LATE = (
     ),
     Claim(
         "googlenet",
-        "22 layers with weights, one dense layer",
+        "22 layers with weights, no dense layers (here: none but the last)",
         CS231N,
         (22, 1),
         lambda: (
@@ -101,15 +109,15 @@ LATE = (
     ),
     Claim(
         "googlenet",
-        "global average pooling instead of dense layers saves their parameters",
-        CS231N,
-        (50_176_000, 1_024_000),
-        lambda: parts.dense_for_pool("googlenet", "pool5", "fc"),
+        "average pooling instead of dense layers at the top saves parameters",
+        CS231N_NOTES,
+        ("yes",),
+        lambda: parts.yes(parts.mean_saves("googlenet", "pool5", "fc") > 1),
     ),
     Claim(
         "googlenet",
         "two auxiliary classifiers, which are not there at test time",
-        CS231N,
+        NOTES,
         (2, 0),
         parts.auxiliary_heads,
     ),
@@ -123,7 +131,7 @@ LATE = (
     Claim(
         "resnet50",
         "a bottleneck on 28x28x256 is cheaper than two 3x3",
-        CS231N,
+        NOTES,
         ("28x28x256", "yes"),
         lambda: (
             "x".join(map(str, module("bottleneck")[-1].output_shape)),
@@ -135,7 +143,8 @@ LATE = (
     ),
     Claim(
         "resnet34",
-        "maps double as stride 2 halves them; one dense layer, after the mean",
+        "filters double as stride 2 halves the map (here: from 56x56x64); one dense "
+        "layer, after the mean",
         CS231N,
         ("56x56x64", "28x28x128", "14x14x256", "7x7x512", 1, 1),
         lambda: (
@@ -179,8 +188,8 @@ LATE = (
     ),
     Claim(
         "all",
-        "AlexNet computes little and weighs much: fewest operations, more parameters "
-        "than Inception-v4",
+        "AlexNet computes little and weighs much (here: fewest operations, more "
+        "parameters than Inception-v4)",
         CS231N,
         ("alexnet", "yes"),
         lambda: (
@@ -190,14 +199,14 @@ LATE = (
     ),
     Claim(
         "all",
-        "GoogLeNet is the most efficient: the fewest parameters",
+        "GoogLeNet is the most efficient (here: it has the fewest parameters)",
         CS231N,
         ("googlenet",),
         lambda: parts.most("params", least=True),
     ),
     Claim(
         "all",
-        "designs are to be compared at equal FLOPs, as ResNet-50 with ResNet-34",
+        "designs are to be compared at equal FLOPs (here: ResNet-50 and ResNet-34)",
         NOTES,
         ("yes",),
         lambda: parts.yes(
@@ -209,7 +218,7 @@ LATE = (
         Claim(
             name,
             f"receptive field of {layer}: {size} px",
-            DISTILL,
+            FIELDS,
             (size,),
             partial(parts.field, name, layer),
         )
@@ -223,18 +232,5 @@ LATE = (
             ("resnet101", "conv5_3", 1027),
             ("resnet152", "conv5_3", 1507),
         )
-    ),
-    *(
-        Claim(
-            f"{name}_v1_5",
-            f"receptive field of conv5_3: {size} px, as quoted for any ResNet",
-            DISTILL,
-            (size,),
-            partial(parts.field, f"{name}_v1_5", "conv5_3"),
-            reason="TF-Slim's form and the paper's have it; torchvision's halves the "
-            "map a layer later, in the 3x3, which so still has the finer stride",
-            slip=partial(parts.field, name, "conv5_3"),
-        )
-        for name, size in (("resnet50", 483), ("resnet101", 1027), ("resnet152", 1507))
     ),
 )

@@ -21,7 +21,7 @@ from cnn_arch.analysis.block_diagram import (
     lay_out_block,
     text_width,
 )
-from cnn_arch.analysis.blocks import Block, find_blocks, fold, signature
+from cnn_arch.analysis.blocks import Block, find_blocks, find_layers, signature
 from cnn_arch.analysis.costs import LayerCost
 
 
@@ -32,7 +32,7 @@ def lay_out(title: str, rows: Sequence[LayerCost]) -> Diagram:
       title: one line above.
       rows: of the network.
     """
-    layers = fold(rows)
+    layers = find_layers(rows)
     blocks = find_blocks(layers)
     shapes = {layer.name: layer.output_shape for layer in layers}
     drawn = [
@@ -49,7 +49,7 @@ def lay_out(title: str, rows: Sequence[LayerCost]) -> Diagram:
 
 def lay_out_inside(title: str, rows: Sequence[LayerCost]) -> Diagram:
     """Returns the diagram of a single block's inside, with the MACs of each layer."""
-    layers = fold(rows)
+    layers = find_layers(rows)
     shapes = {layer.name: layer.output_shape for layer in layers}
     (block,) = [each for each in find_blocks(layers) if len(each.layers) > 1]
     panel = lay_out_block([block], shapes, with_macs=True)

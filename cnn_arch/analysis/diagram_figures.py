@@ -10,7 +10,7 @@ from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
 from cnn_arch.analysis.block_diagram import FONT, LINE, Diagram
-from cnn_arch.analysis.blocks import JOINS, fold
+from cnn_arch.analysis.blocks import JOINS, find_layers
 from cnn_arch.analysis.costs import LayerCost
 from cnn_arch.analysis.diagram import lay_out_inside
 from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, PALE_BLUE, styled
@@ -113,7 +113,7 @@ def inception_modules(modules: Mapping[str, Sequence[LayerCost]]) -> Figure:
     axes = figure.add_axes((0.12, 0.32 * height, 0.8, 0.62 * height))
     for row, rows in enumerate(modules.values()):
         start = 0.0
-        for layer in fold(rows):
+        for layer in find_layers(rows):
             if not layer.macs:
                 continue
             name = layer.name.rpartition("/")[2]

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from cnn_arch.analysis.blocks import Layer, find_blocks, fold
+from cnn_arch.analysis.blocks import Layer, find_blocks, find_layers
 from cnn_arch.analysis.costs import LayerCost
 from cnn_arch.analysis.labels import write_beside
 from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, styled, write
@@ -42,7 +42,7 @@ def cost_bars(rows: Sequence[LayerCost]) -> tuple[list[str], np.ndarray]:
     Memory is that of outputs: convolutions, pools and dense layers; all else works in
     place. Networks of many layers are summed over blocks, or over runs of equal ones.
     """
-    layers = [layer for layer in fold(rows) if not layer.auxiliary]
+    layers = [layer for layer in find_layers(rows) if not layer.auxiliary]
     layers = [layer for layer in layers if layer.kind != "input"]
     kept = [layer for layer in layers if layer.kind in KEPT]
     if len(kept) <= MOST_BARS:
@@ -181,7 +181,7 @@ def field_by_depth(rows: Sequence[LayerCost]) -> tuple[list[int], list[int]]:
     """Returns depths 1, 2, ... and the largest receptive field at each, px."""
     depth: dict[str, int] = {}
     largest: dict[int, int] = {}
-    for layer in fold(rows):
+    for layer in find_layers(rows):
         before = max((depth[source] for source in layer.inputs), default=0)
         counts = layer.kind in ("conv", "max_pool", "avg_pool")
         depth[layer.name] = before + counts

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_arch.analysis.block_diagram import Diagram, describe
-from cnn_arch.analysis.blocks import JOINS, Layer, find_blocks, fold
+from cnn_arch.analysis.blocks import JOINS, Layer, find_blocks, find_layers
 from cnn_arch.analysis.costs import LayerCost, totals
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.analysis.interactive import bundle_script, describe_chart
@@ -83,7 +83,7 @@ def write_report(folder: Path, networks: Mapping[str, Sequence[LayerCost]]) -> P
 
 def make_entry(name: str, rows: Sequence[LayerCost]) -> Entry:
     """Gathers what the report says about a network."""
-    layers = fold(rows)
+    layers = find_layers(rows)
     main = [layer for layer in layers if not layer.auxiliary]
     shown = [(layer, 1, describe([layer])) for layer in layers]
     if len(layers) > MOST_LAYERS:

@@ -246,12 +246,12 @@ def fewer_params(name: str, than: str) -> float:
     return total(network(than), "params") / total(network(name), "params")
 
 
-def dense_for_pool(name: str, pool: str, dense: str) -> Counts:
-    """Weights of a dense layer on the map itself, and on its mean."""
+def mean_saves(name: str, pool: str, dense: str) -> float:
+    """Returns how many times more weights a dense layer had without the mean."""
     rows = network(name)
     source = find(rows, find(rows, pool).inputs[0])
-    per_output = math.prod(source.output_shape)
-    return per_output * find(rows, dense).output_shape[0], weights([find(rows, dense)])
+    on_map = math.prod(source.output_shape) * find(rows, dense).output_shape[0]
+    return on_map / weights([find(rows, dense)])
 
 
 def zfnet_widths(name: str) -> Counts:

@@ -37,29 +37,36 @@ class Device:
 # Of the tensor cores where a precision has them, without sparsity: JAX computes float32
 # convolutions as TF32 there. V100's bfloat16 is its float16, the GTX 580's its float32.
 DEVICES = {
+    # https://glennklockwood.com/garden/processors/A100 (peaks)
+    # https://docs.nvidia.com/deeplearning/performance/dl-performance-gpu-background
     "a100": Device(
-        "NVIDIA A100 SXM 80 GB",
+        "NVIDIA A100 SXM4 80 GB",
         {"float32": 156e12, "bfloat16": 312e12},
         2039e9,
-        "NVIDIA A100 Tensor Core GPU data sheet, 2021",
+        "glennklockwood.com, A100; NVIDIA, GPU Performance Background",
     ),
+    # https://glennklockwood.com/garden/processors/h100
     "h100": Device(
-        "NVIDIA H100 SXM",
+        "NVIDIA H100 SXM5 80 GB",
         {"float32": 494.7e12, "bfloat16": 989.4e12},
         3.35e12,
-        "NVIDIA H100 Tensor Core GPU data sheet, 2023",
+        "glennklockwood.com, H100",
     ),
-    "v100": Device(
-        "NVIDIA V100 SXM2",
+    # https://cvw.cac.cornell.edu/gpu-architecture/gpu-example-tesla-v100/tesla
+    # https://developer.nvidia.com/programming-tensor-cores-cuda-9-0
+    # https://www.olcf.ornl.gov/for-users/system-user-guides/summit/nvidia-v100-gpus
+    "v100": Device(  # 5,120 cores x 2 x 1,530 MHz
+        "NVIDIA V100 SXM2 16 GB",
         {"float32": 15.7e12, "bfloat16": 125e12},
         900e9,
-        "NVIDIA V100 Tensor Core GPU data sheet, 2020",
+        "Cornell Virtual Workshop; NVIDIA, Tensor Cores in CUDA 9; OLCF",
     ),
+    # http://grafikkartentest.net/nvidia-geforce-gtx-580 (cores, clocks and bandwidth)
     "gtx580": Device(  # 512 cores x 2 x 1,544 MHz; 384 bits x 4,008 MHz
         "NVIDIA GeForce GTX 580",
         {"float32": 1.581e12, "bfloat16": 1.581e12},
         192.4e9,
-        "NVIDIA, specifications of the GeForce GTX 580, 2010",
+        "grafikkartentest.net, GeForce GTX 580",
     ),
 }
 

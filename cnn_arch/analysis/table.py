@@ -14,12 +14,6 @@ from cnn_arch.analysis.costs import LayerCost
 Columns = Mapping[str, Sequence[str]]  # cells by header, as printed
 
 FORMATS = "table", "markdown", "csv", "json"
-# What fold counts to the layer before it.
-FOLDED = "activation", "batch_norm", "dropout"
-SUMMED = (
-    *("params", "biases", "macs", "padding_macs"),
-    *("other_operations", "transcendentals", "xla_flops"),
-)
 # The columns in the order in which they stand.
 CELLS: dict[str, Callable[[LayerCost], str]] = {
     "layer": lambda row: row.name,
@@ -39,26 +33,6 @@ CELLS: dict[str, Callable[[LayerCost], str]] = {
 TEXT = "layer", "kind", "from", "output"  # to the left; numbers to the right
 # Those that a narrow screen lacks, the first to go first.
 SPARE = "elements", "other ops", "XLA flops", "kind", "offset", "stride", "from"
-
-
-def fold(rows: Sequence[LayerCost]) -> list[LayerCost]:
-    """Counts activations, BatchNorm and dropout to the layer that they follow.
-
-    A layer keeps its name, kind and output; parameters and operations add up.
-    """
-    folded: dict[str, LayerCost] = {}
-    home: dict[str, str] = {}  # the row that each has become a part of
-    for row in rows:
-        inputs = tuple(home[name] for name in row.inputs)
-        home[row.name] = row.name
-        if row.kind in FOLDED and len(inputs) == 1 and folded[inputs[0]].inputs:
-            into = folded[inputs[0]]
-            home[row.name] = into.name
-            sums = {key: getattr(into, key) + getattr(row, key) for key in SUMMED}
-            folded[into.name] = dataclasses.replace(into, **sums)
-        else:
-            folded[row.name] = dataclasses.replace(row, inputs=inputs)
-    return list(folded.values())
 
 
 def sources(rows: Sequence[LayerCost]) -> list[str]:

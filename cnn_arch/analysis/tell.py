@@ -240,7 +240,8 @@ def _training(costs: Record, screen: Screen) -> None:
 
 
 def _roofline(whole: Record, screen: Screen) -> None:
-    screen.say("roofline", f"{whole['device']} ({whole['source']})")
+    screen.say("roofline", whole["device"])
+    screen.say("", f"source: {whole['source']}")
     screen.say(
         "",
         f"{whole['peak_flops'] / 1e12:,.3g} TFLOP/s, "

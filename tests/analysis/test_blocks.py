@@ -3,13 +3,44 @@
 import pytest
 
 from cnn_arch.analysis.block_diagram import describe
-from cnn_arch.analysis.blocks import find_blocks, fold
+from cnn_arch.analysis.blocks import find_blocks, find_layers, fold
+from cnn_arch.analysis.costs import layer_costs, totals
+from cnn_arch.models import create_model
 from tests.analysis.conftest import rows_of
 from tests.paper_tables import TOTALS
 
 
+@pytest.mark.parametrize("network", ["lenet5", "resnet20", "googlenet"])
+def test_folding_keeps_every_sum(network):
+    rows = rows_of(network)
+    before, after = totals(rows), totals(fold(rows))
+    del before["batch_norm_operations"], after["batch_norm_operations"]
+    assert before == after
+
+
+def test_what_is_folded():
+    rows = {row.name: row for row in fold(rows_of("resnet20"))}
+    assert {row.kind for row in rows.values()} == {
+        *("input", "conv", "add", "subsample", "global_avg_pool", "dense"),
+    }
+    assert rows["conv1"].params == 3 * 9 * 16 + 2 * 16  # BatchNorm's with it
+    assert rows["conv2_1/conv1"].inputs == ("conv1",)
+    assert rows["conv2_1/add"].inputs == ("conv2_1/conv2", "conv1")
+    lenet = layer_costs(create_model("lenet", 10), 28, 1)
+    assert [row.name for row in fold(lenet)] == [
+        *("input", "conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "fc3"),
+    ]
+
+
+def test_the_coefficients_of_a_pool_join_it():
+    rows = {row.name: row for row in fold(rows_of("lenet5"))}
+    assert "scale" not in {row.kind for row in rows.values()}
+    # LeCun et al. 1998, Section II.B: S2 has 12 trainable parameters, S4 has 32.
+    assert [row.params for row in rows.values() if row.kind == "avg_pool"] == [12, 32]
+
+
 def test_alexnet_has_the_layers_of_its_paper():
-    layers = {layer.name: layer for layer in fold(rows_of("alexnet"))}
+    layers = {layer.name: layer for layer in find_layers(rows_of("alexnet"))}
     names = "input conv1 norm1 pool1 conv2 norm2 pool2 conv3 conv4 conv5 pool5"
     assert list(layers) == [*names.split(), "fc6", "fc7", "fc8"]
     # Krizhevsky et al. 2012, Section 3.5: 11x11 by 4, 5x5, 3x3; Section 3.4: 3x3 by 2.
@@ -23,7 +54,7 @@ def test_alexnet_has_the_layers_of_its_paper():
 
 
 def test_what_follows_a_convolution_joins_it():
-    layers = {layer.name: layer for layer in fold(rows_of("resnet20"))}
+    layers = {layer.name: layer for layer in find_layers(rows_of("resnet20"))}
     # 3x3x16x16 weights, and scale and shift of 16 maps.
     assert layers["conv2_1/conv1"].params == 9 * 16 * 16 + 32
     assert layers["conv2_1/conv1"].notes == ("BN", "ReLU")
@@ -33,14 +64,14 @@ def test_what_follows_a_convolution_joins_it():
 
 @pytest.mark.parametrize("network", ["lenet5", "googlenet_bn", "inception_v4"])
 def test_folding_loses_nothing(network):
-    layers = [layer for layer in fold(rows_of(network)) if not layer.auxiliary]
+    layers = [layer for layer in find_layers(rows_of(network)) if not layer.auxiliary]
     params, macs, *_ = TOTALS[network]
     assert sum(layer.params for layer in layers) == params
     assert sum(layer.macs for layer in layers) == macs
 
 
 def test_kernels_that_are_not_square():
-    layers = {layer.name: layer for layer in fold(rows_of("inception_v4"))}
+    layers = {layer.name: layer for layer in find_layers(rows_of("inception_v4"))}
     # Szegedy et al. 2016, Figures 5 and 6.
     windows = {
         "Mixed_6c/branch7x7_2": (1, 7),
@@ -53,7 +84,7 @@ def test_kernels_that_are_not_square():
 
 
 def test_resnet152_repeats_the_blocks_of_table_1():
-    blocks = find_blocks(fold(rows_of("resnet152")))
+    blocks = find_blocks(find_layers(rows_of("resnet152")))
     times = {block.names[0]: len(block.names) for block in blocks}
     # He et al. 2015, Table 1: 3, 8, 36, 3; the first of a stage differs.
     assert times["conv2_2"] == 2 and times["conv3_2"] == 7
@@ -62,7 +93,7 @@ def test_resnet152_repeats_the_blocks_of_table_1():
 
 
 def test_pooling_to_a_fixed_size_has_no_window():
-    layers = {layer.name: layer for layer in fold(rows_of("googlenet_bn"))}
+    layers = {layer.name: layer for layer in find_layers(rows_of("googlenet_bn"))}
     assert describe([layers["aux1/pool"]]) == "mean to 4x4"  # torchvision's head
     assert describe([layers["inception_4a/pool"]]) == "max 3x3"
     assert describe([layers["inception_4a/5x5"]]) == "3x3, 48"  # its known bug

@@ -1,6 +1,7 @@
 """Verdicts are computed, and a claim that does not hold says why."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -25,9 +26,9 @@ COUNTED = {
         1.734336,
         9335.144448,
     ),
-    "all convolutions' outputs: 1.9 MB": (492_096 * 4 / 2**20,),
+    "1.9 MB of memory in all (here: of convolutions' outputs)": (492_096 * 4 / 2**20,),
     "weight decay 1e-5": (1e-4,),
-    "22 layers with weights, one dense layer": (22, 1),
+    "22 layers with weights, no dense layers (here: none but the last)": (22, 1),
     "three 3x3 see 7 px, as one 7x7; 27 C^2 weights for 49 C^2; 3 ReLUs for 1": (
         *(7, 7, 27, 49, 3, 1),
     ),
@@ -54,6 +55,15 @@ def test_a_claim_and_its_verdict(claim):
 
 def test_all_of_the_hand_calculations_are_used():
     assert set(COUNTED) | WRONG <= {claim.text for claim in CLAIMS}
+
+
+def test_the_readme_counts_them():
+    text = " ".join((Path(__file__).parents[2] / "README.md").read_text().split())
+    right = sum(
+        not claim.reason for claim in CLAIMS
+    )  # the test above: no reason, right
+    assert f"Of {len(CLAIMS)} statements" in text
+    assert f"(`--claims`), {right} are as counted" in text
 
 
 def test_a_verdict_is_not_written_down():

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cnn_arch.analysis.blocks import fold
+from cnn_arch.analysis.blocks import find_layers
 from cnn_arch.analysis.page import make_entry, write_report
 from cnn_arch.models import MODELS
 from tests.analysis.browser import CHROMIUM, Browser
@@ -93,7 +93,7 @@ def test_the_tables_hold_the_counted_numbers(report):
     assert zoo["vgg16"][5] == str(4 * 15_237_608)  # CS231n's sum, bytes
     layers = [table for table in cells.tables if table[0][0] == "layer"]
     for network, table in zip(NETWORKS, layers, strict=True):
-        assert len(table) - 1 == len(fold(rows_of(network)))
+        assert len(table) - 1 == len(find_layers(rows_of(network)))
     alexnet = {row[0]: row for row in layers[1]}
     conv2 = ["conv2", "5x5, 256, ReLU", "27x27x256", "307,456", "223,948,800"]
     assert alexnet["conv2"][:5] == conv2  # 5 * 5 * 48 * 256 + 256; two groups

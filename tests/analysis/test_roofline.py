@@ -3,9 +3,9 @@
 import pytest
 from flax import linen as nn
 
+from cnn_arch.analysis.blocks import fold
 from cnn_arch.analysis.costs import layer_costs
 from cnn_arch.analysis.roofline import DEVICES, Device, floors
-from cnn_arch.analysis.table import fold
 from cnn_arch.models import Stack, create_model
 from cnn_arch.models.layers import MaxPool
 
@@ -41,6 +41,24 @@ def test_precision_changes_both_ceilings():
     full, half = (floors(rows, DEVICE, kind)[1] for kind in ("float32", "bfloat16"))
     assert half.compute_seconds == full.compute_seconds / 2
     assert half.memory_seconds == full.memory_seconds - 2 * 30 / 100  # the weights
+
+
+def test_peaks_are_what_cores_and_clocks_give():
+    # Multiply-adds a cycle, times MHz: V100 has 640 tensor cores of 64 of them in
+    # float16, A100 432 of 256, H100 528 of 512.
+    for name, flops, megahertz, precision in (
+        ("gtx580", 2 * 512, 1544, "float32"),
+        ("v100", 2 * 5120, 1530, "float32"),
+        ("v100", 2 * 640 * 64, 1530, "bfloat16"),
+        ("a100", 2 * 432 * 256, 1410, "bfloat16"),
+        ("h100", 2 * 528 * 512, 1830, "bfloat16"),
+    ):
+        peak = DEVICES[name].peak_flops[precision]
+        assert peak == pytest.approx(flops * megahertz * 1e6, rel=3e-3), name
+    for name in ("a100", "h100"):  # TF32 at half the rate
+        assert DEVICES[name].peak_flops["float32"] * 2 == pytest.approx(
+            DEVICES[name].peak_flops["bfloat16"]
+        )
 
 
 @pytest.mark.parametrize("name", DEVICES)

@@ -1,34 +1,15 @@
-"""Folding, and the table's forms."""
+"""The table's forms."""
 
 import csv
 import io
 
-from cnn_arch.analysis.costs import layer_costs, totals
-from cnn_arch.analysis.table import columns, fold, print_table, to_csv, to_markdown
+from cnn_arch.analysis.blocks import fold
+from cnn_arch.analysis.costs import layer_costs
+from cnn_arch.analysis.table import columns, print_table, to_csv, to_markdown
 from cnn_arch.models import create_model
 
 ROWS = layer_costs(create_model("resnet20", 10), 32, 3)
 LENET = layer_costs(create_model("lenet", 10), 28, 1)
-
-
-def test_folding_keeps_every_sum():
-    before, after = totals(ROWS), totals(fold(ROWS))
-    del before["batch_norm_operations"], after["batch_norm_operations"]
-    assert before == after
-
-
-def test_what_is_folded():
-    rows = {row.name: row for row in fold(ROWS)}
-    assert {row.kind for row in rows.values()} == {
-        *("input", "conv", "add", "subsample", "global_avg_pool", "dense"),
-    }
-    assert rows["conv1"].params == 3 * 9 * 16 + 2 * 16  # BatchNorm's with it
-    assert rows["conv2_1/conv1"].inputs == ("conv1",)
-    assert rows["conv2_1/add"].inputs == ("conv2_1/conv2", "conv1")
-    names = [row.name for row in fold(LENET)]
-    assert names == [
-        *("input", "conv1", "pool1", "conv2", "pool2", "fc1", "fc2", "fc3"),
-    ]
 
 
 def test_where_a_row_comes_from():
