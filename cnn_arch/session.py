@@ -64,6 +64,8 @@ def open_devices(
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(cache / "cnn_arch" / "xla"))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    # The many small programs of a start, a second of it in all, are kept as well.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     # XLA cannot store programs with calls of oneDNN (jax 0.12): those compile again.
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
