@@ -38,7 +38,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.evaluation.one_crop import make_eval_step
     from cnn_arch.models import INIT_OPTIONS
     from cnn_arch.models.loops import rolled, unrolled
-    from cnn_arch.parallel.mesh import describe, replicated
+    from cnn_arch.parallel.mesh import describe
     from cnn_arch.trained import Trained
     from cnn_arch.training import loop, optimizer, profile, step
     from cnn_arch.training.checkpoint import Checkpoints
@@ -62,9 +62,10 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     def fresh_state():
         return step.init_state(config, model, sgd)
 
-    shapes = session.abstract(jax.eval_shape(fresh_state), mesh)
+    shapes = session.abstract(jax.eval_shape(fresh_state), model, mesh)
+    where = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     initialise = jax.jit(
-        fresh_state, out_shardings=replicated(mesh), compiler_options=INIT_OPTIONS
+        fresh_state, out_shardings=where, compiler_options=INIT_OPTIONS
     )
     batch_shapes = session.abstract_batch(config, mesh)
     variables = (shapes.params, shapes.batch_stats)

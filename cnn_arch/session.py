@@ -70,7 +70,7 @@ def open_devices(
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
     if fit_batch:
-        config.batch_size += -config.batch_size % mesh.shape["data"]
+        config.batch_size += -config.batch_size % mesh.size
     meshes.check_batch_size(config.batch_size, mesh)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     note = "   (no GPU used)" if on_cpu else ""
@@ -192,13 +192,12 @@ def describe_network(config: ConfigDict, num_classes: int) -> str:
     )
 
 
-def abstract(tree: Any, mesh: Mesh) -> Any:
-    """Returns the shapes of arrays that every device of the mesh holds whole."""
+def abstract(tree: Any, model: Any, mesh: Mesh) -> Any:
+    """Returns the shapes of a network's arrays, and how they lie on the devices."""
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=meshes.replicated(mesh)
-        ),
+        lambda leaf, sharding: leaf.update(sharding=sharding),
         tree,
+        meshes.shardings(tree, model, mesh),
     )
 
 
@@ -227,8 +226,7 @@ def compile_step(step: Any, arguments: Any, config: ConfigDict, mesh: Mesh) -> A
     needed = fixed + analysis.temp_size_in_bytes
     if needed > available:
         share = max(0.0, (available - fixed) / analysis.temp_size_in_bytes)
-        devices = mesh.shape["data"]
-        fits = int(config.batch_size * share) // devices * devices
+        fits = int(config.batch_size * share) // mesh.size * mesh.size
         hint = f"about {fits} would fit" if fits else "not even one image would fit"
         raise UsageError(
             f"--config.batch_size={config.batch_size}: a step needs "

@@ -43,7 +43,7 @@ def open_device(config: ConfigDict, screen: Screen) -> Any:
     from cnn_arch import session
 
     with config.unlocked():
-        config.mesh.data = 1
+        config.mesh.data = config.mesh.model = 1
     return session.open_devices(config, screen)
 
 
@@ -62,7 +62,7 @@ def compiled_memory(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
     schedule = optimizer.make_schedule(config, 1000)
     sgd = optimizer.make_optimizer(config, schedule)
     state = jax.eval_shape(lambda: step.init_state(config, model, sgd))
-    shapes = session.abstract(state, mesh), session.abstract_batch(config, mesh)
+    shapes = session.abstract(state, model, mesh), session.abstract_batch(config, mesh)
     with screen.timed("compile", "training step"):
         train_step = step.make_train_step(config, model, sgd, schedule, mesh)
         analysis = train_step.lower(*shapes).compile().memory_analysis()
