@@ -48,13 +48,13 @@ def open_devices(
     """Makes the mesh and keeps compiled programs for the next time.
 
     Args:
-      config: ``mesh``, ``batch_size``, ``precision`` and ``remat`` are read.
+      config: of the run.
       screen: where it is told.
       fit_batch: raise ``batch_size`` to what the devices can share: for evaluation,
         whose results do not depend on it.
 
     Raises:
-      UsageError: the devices are not there, or cannot share the batch.
+      UsageError: the devices are not there, or cannot share the network or the batch.
     """
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         # Read when devices are opened.
@@ -68,6 +68,8 @@ def open_devices(
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     # XLA cannot store programs with calls of oneDNN (jax 0.12): those compile again.
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
+    if config.mesh.model > 1:
+        build_model(config, 1000)  # says what it cannot be split into
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
     if fit_batch:
         config.batch_size += -config.batch_size % mesh.size
