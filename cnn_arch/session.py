@@ -195,7 +195,13 @@ def describe_network(config: ConfigDict, num_classes: int) -> str:
 
 
 def abstract(tree: Any, model: Any, mesh: Mesh) -> Any:
-    """Returns the shapes of a network's arrays, and how they lie on the devices."""
+    """Returns the shapes of arrays, with how they lie on the devices.
+
+    Args:
+      tree: of arrays or shapes.
+      model: the network that they are of; None: every device shall hold them whole.
+      mesh: the devices.
+    """
     return jax.tree.map(
         lambda leaf, sharding: leaf.update(sharding=sharding),
         tree,

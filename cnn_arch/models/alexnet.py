@@ -53,7 +53,7 @@ class AlexNet(nn.Module):
         init = nn.initializers.normal(0.01)
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
         one = nn.initializers.ones
-        parts = num_parts()  # the shapes below are those of one
+        parts = num_parts()  # shapes are written for a single one
         groups = self.groups // parts
         conv = partial(Conv, activation=relu, **options)
         norm = partial(LocalResponseNorm, groups)
@@ -63,9 +63,7 @@ class AlexNet(nn.Module):
             Dropout, self.dropout_rate, deterministic=not train, own_features=True
         )
 
-        x = conv(96 // parts, 11, stride=4, padding=0, name="conv1")(
-            x
-        )  # [B, 55, 55, 96]
+        x = conv(96 // parts, 11, 4, padding=0, name="conv1")(x)  # [B, 55, 55, 96]
         x = pool(name="pool1")(norm(name="norm1")(x))  # [B, 27, 27, 96]
         x = conv(256 // parts, 5, groups=groups, bias_init=one, name="conv2")(x)
         x = pool(name="pool2")(norm(name="norm2")(x))  # [B, 13, 13, 256]
