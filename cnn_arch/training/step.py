@@ -166,17 +166,21 @@ def make_train_step(
         gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)
         (_, outputs), grads = gradient(state.params, state, batch)
         loss, logits, batch_stats = outputs
-        grads = jax.tree.map(add_up, grads, specs)
+        # The compiled program tells these scopes of what crosses devices.
+        with jax.named_scope("gradients"):
+            grads = jax.tree.map(add_up, grads, specs)
         if not global_statistics:  # each device has its own; keep their mean
-            batch_stats = lax.pmean(batch_stats, axes)
+            with jax.named_scope("statistics"):
+                batch_stats = lax.pmean(batch_stats, axes)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        wrong = logits.argmax(axis=-1) != batch["label"]
-        metrics = {
-            "loss": lax.pmean(loss, "data"),
-            "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
-            "gradient_norm": norm_of_shares(grads, specs),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
-        }
+        with jax.named_scope("metrics"):
+            wrong = logits.argmax(axis=-1) != batch["label"]
+            metrics = {
+                "loss": lax.pmean(loss, "data"),
+                "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
+                "gradient_norm": norm_of_shares(grads, specs),
+                "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            }
         state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),

@@ -1,0 +1,166 @@
+"""What devices exchange: programs whose messages are known by hand."""
+
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from cnn_arch import settings
+from cnn_arch.analysis import collectives
+from cnn_arch.analysis.collectives import Collective
+from cnn_arch.parallel.mesh import make_mesh
+
+TWO_BY_TWO = {"data": 2, "model": 2}
+
+
+def compiled(function, mesh, *shapes_and_specs):
+    """Returns the program of a function of float32 arrays that lie as specs say."""
+    shapes = [
+        jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
+        for shape, spec in shapes_and_specs
+    ]
+    return jax.jit(function).lower(*shapes).compile().as_text() or ""
+
+
+def test_every_kind_that_is_written_out():
+    """Bytes are those of the array that a group shares, and not of a device's part."""
+    mesh = jax.make_mesh((2, 2), ("data", "model"))
+
+    def device_code(x, w):
+        with jax.named_scope("first"):
+            y = lax.all_gather(x, "model", axis=1, tiled=True) @ w  # [4, 8]
+        with jax.named_scope("second"):
+            y = lax.psum_scatter(y, "model", scatter_dimension=1, tiled=True)  # [4, 4]
+        y = lax.ppermute(y, "data", [(0, 1), (1, 0)])
+        with jax.named_scope("third"):
+            return lax.psum(y, ("data", "model")), lax.pmax(y, "data")
+
+    step = jax.shard_map(
+        device_code,
+        mesh=mesh,
+        in_specs=(P("data", "model"), P()),
+        out_specs=(P(), P(None, "model")),
+        check_vma=False,
+    )
+    program = compiled(step, mesh, ((8, 8), P("data", "model")), ((8, 8), P()))
+    assert set(collectives.find(program, mesh.shape)) == {
+        Collective("all-gather", ("model",), "first", "forward", 4 * 4 * 8, "us"),
+        Collective("reduce-scatter", ("model",), "second", "forward", 4 * 4 * 8, "us"),
+        Collective("collective-permute", ("data",), "", "forward", 4 * 4 * 4, "us"),
+        Collective("all-reduce", ("data", "model"), "third", "forward", 64, "us"),
+        Collective("all-reduce", ("data",), "third", "forward", 64, "us"),
+    }
+
+
+def test_what_the_partitioner_inserts():
+    """A product whose summed axis is spread, a shifted batch, a grouped convolution."""
+    mesh = jax.make_mesh(
+        (2, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2
+    )
+
+    def program(x, kernel, w):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(
+            *(x, kernel, (1, 1), "SAME"),
+            dimension_numbers=numbers,
+            feature_group_count=2,
+        )
+        y = y.reshape(len(y), -1) @ w
+        spread = NamedSharding(mesh, P("data"))
+        return lax.with_sharding_constraint(jnp.roll(y, 1, 0), spread)
+
+    text = compiled(
+        *(program, mesh, ((8, 4, 4, 4), P("data")), ((3, 3, 2, 4), P())),
+        ((64, 8), P("model")),
+    )
+    found = collectives.find(text, mesh.shape)
+    assert {row.inserted_by for row in found} == {"partitioner"}
+    assert Counter(row.kind for row in found) == {
+        "all-gather": 1,
+        "all-reduce": 1,
+        "collective-permute": 1,
+    }
+    by_kind = {row.kind: row for row in found}
+    assert by_kind["all-gather"].axes == ("data",)
+    assert by_kind["all-gather"].bytes == 8 * 4 * 4 * 4 * 4  # the whole batch
+    assert by_kind["all-reduce"].axes == ("model",)
+    assert by_kind["all-reduce"].bytes == 4 * 8 * 4
+    assert by_kind["collective-permute"].axes == ("data",)
+
+
+LINE = (
+    "  %x.1 = f32[4,8]{1,0} all-reduce(%y), channel_id=1, replica_groups=GROUPS, "
+    'use_global_device_ids=true, to_apply=%add, metadata={op_name="jit(f)/psum"}'
+)
+
+
+@pytest.mark.parametrize(
+    ("groups", "axes"),
+    [
+        ("{{0,1},{2,3}}", ("model",)),
+        ("{{0,2},{1,3}}", ("data",)),
+        ("{{1,3},{2,0}}", ("data",)),
+        ("{{0,1,2,3}}", ("data", "model")),
+        ("{}", ("data", "model")),
+        ("{{0,3},{1,2}}", ()),
+        ("[2,2]<=[4]", ("model",)),
+        ("[2,2]<=[2,2]T(1,0)", ("data",)),
+        ("[1,4]<=[4]", ("data", "model")),
+        ("mesh['data'=2,'model'=2] {'data'}", ("data",)),
+        ("mesh['axis_0'=2,'axis_1'=2] {'axis_1'}", ("model",)),
+        ("mesh['data'=2,'model'=2] {'data','model'}", ("data", "model")),
+    ],
+)
+def test_groups_are_axes_of_the_mesh(groups, axes):
+    (row,) = collectives.find(LINE.replace("GROUPS", groups), TWO_BY_TWO)
+    assert row.axes == axes and row.bytes == 4 * 4 * 8
+
+
+def test_a_message_with_arrays_of_several_layers():
+    line = (
+        "  %x = (f32[16]{0}, bf16[3,16]{1,0}, /*index=2*/pred[], f32[2]{0}) all-reduce"
+        "(%a, %b, /*index=2*/%c, %d), replica_groups={{0,1},{2,3}}, to_apply=%add, "
+        'metadata={op_name="jit(step)/shard_map/(gradients/psum:gradients/psum:'
+        'metrics/psum:transpose(jvp(Net))/conv2_1/bn1/psum)" stack_frame_id=3}'
+    )
+    rows = collectives.find(line, TWO_BY_TWO)
+    assert [(row.layer, row.direction, row.bytes) for row in rows] == [
+        ("gradients", "backward", 4 * 16 + 2 * 3 * 16),
+        ("metrics", "forward", 1),
+        ("conv2_1/bn1", "backward", 8),
+    ]
+
+
+def test_other_operations_are_none():
+    line = "  ROOT %all-reduce.7 = f32[4]{0} fusion(%all-gather.1), calls=%fused"
+    assert not collectives.find(line, TWO_BY_TWO)
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    words = "--config=configs/resnet20.py", "--config.batch_size=8"
+    config, _ = settings.parse([*words, "--config.mesh.data=4"])
+    return collectives.of_config(config, make_mesh(4, 1))
+
+
+def test_resnet20_sends_its_gradient_and_its_statistics(resnet20):
+    assert {row.kind for row in resnet20} == {"all-reduce"}
+    assert {row.axes for row in resnet20} == {("data",)}
+    assert {row.inserted_by for row in resnet20} == {"us"}
+    # Mean and mean square of 7 norms of 16 maps, 6 of 32 and 6 of 64; backward the
+    # gradients of scale and shift.
+    statistics = 2 * 4 * (7 * 16 + 6 * 32 + 6 * 64)
+    for direction in "forward", "backward":
+        sizes = [
+            row.bytes
+            for row in resnet20
+            if "bn" in row.layer and row.direction == direction
+        ]
+        assert (len(sizes), sum(sizes)) == (19, statistics)
+    # 269,722 parameters, and two numbers to be shown: loss and error.
+    others = sum(row.bytes for row in resnet20 if "bn" not in row.layer)
+    assert others == 4 * 269_722 + 4 + 4
