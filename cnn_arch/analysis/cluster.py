@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -20,7 +21,6 @@ from cnn_arch.analysis import (
     tell,
 )
 from cnn_arch.analysis.collectives import Collective
-from cnn_arch.analysis.links import Link
 from cnn_arch.analysis.scaling import Prediction
 from cnn_arch.errors import UsageError
 from cnn_arch.models import check_image_size
@@ -53,15 +53,8 @@ def tell_collectives(
     screen.say("mesh", f"data {data} x model {model}, virtual devices of this CPU")
     with screen.timed("compile", "training step"):
         found = collectives.of_config(config, mesh)
-    records = [row.as_record() for row in found]
-    if options.format == "json":
-        print(json.dumps(records, indent=2))
-        return
-    if options.format == "csv":
-        columns = {
-            key: [_words(record[key]) for record in records] for key in collectives.KEYS
-        }
-        print(table.plain_csv(columns), end="")
+    if options.format in ("json", "csv"):
+        _print_records([row.as_record() for row in found], options.format)
         return
     counted = Counter(found)
     printed = {
@@ -121,7 +114,7 @@ def tell_scaling(
     found = scaling.networks(config, numbers[-1])
     device = tell.find_device(options.roofline, config, screen)
     made = scaling.predict_all(found, numbers, config.batch_size, device, link)
-    record = {
+    record: dict[str, Any] = {
         "model": config.model.name,
         "precision": config.precision,
         "batch": config.batch_size,
@@ -135,40 +128,55 @@ def tell_scaling(
         figure = scaling_figure.draw(config, found, made, device, link)
         files = figures.save(figure, folder, f"{config.model.name}-scaling")
         record["wrote"] = [str(path) for path in files]
-        screen.say("wrote", f"{files[0]}  .svg")
     if options.format == "json":
         print(json.dumps(record, indent=2))
-        return
-    if options.format == "csv":
-        rows = record["predictions"]
-        print(
-            table.plain_csv({key: [str(row[key]) for row in rows] for key in rows[0]})
-        )
-        return
-    printed = _as_columns(made)
-    if options.format == "markdown":
-        print(table.to_markdown(printed), end="")
-        return
-    screen.say("device", f"{device.name} ({device.source})")
-    screen.say("link", _describe(link))
+    elif options.format == "csv":
+        _print_records(record["predictions"], "csv")
+    elif options.format == "markdown":
+        print(table.to_markdown(_as_columns(made)), end="")
+    else:
+        _print_scaling(record, made, screen)
+    if options.figures:
+        screen.say("wrote", f"{record['wrote'][0]}  .svg")
+
+
+def _print_scaling(
+    record: dict[str, Any], made: Sequence[Prediction], screen: Screen
+) -> None:
+    screen.say("device", record["device"])
+    rate, delay = record["link"]["bandwidth"], record["link"]["latency_seconds"]
+    screen.say("link", f"{rate / 1e9:,.4g} GB/s each way, {1e6 * delay:g} us a message")
+    screen.say("", record["link"]["source"])
     screen.row()
-    table.print_table(printed)
+    table.print_table(_as_columns(made))
     screen.row()
-    screen.say("weak", f"{config.batch_size} images a device; strong: all together")
-    screen.say("ms", "of a step without overlap, and of it in messages")
-    screen.say("%", "of the images/s of as many single devices; overlap: gradients")
-    screen.say("", "travel during the backward pass; * the faster way without")
-    if not any(each.model > 1 for each in made):
-        screen.say("split", f"none: {config.model.name} has nothing to split")
+    screen.say("weak", f"{record['batch']} images a device; strong: all together")
+    screen.say("ms", "of a step in which nothing overlaps, and of its messages")
+    screen.say("%", "of the images/s of as many single devices; with overlap, the")
+    screen.say("", "gradients travel during the backward pass")
+    if any(each.model > 1 for each in made):
+        screen.say("*", "the faster of data parallel and split")
+    else:
+        screen.say("split", f"none: {record['model']} has nothing to split so")
 
 
 def _as_columns(made: Sequence[Prediction]) -> dict[str, list[str]]:
-    """Returns the cells of the table; the fastest way to use so many devices has *."""
-    fastest = {}
-    for each in made:
-        key = each.mode, each.devices
-        fastest[key] = min(fastest.get(key, each.seconds), each.seconds)
+    """Returns the cells of the table; the better of two ways has a star."""
     split = any(each.model > 1 for each in made)
+
+    def percent(field: str) -> list[str]:
+        best: dict[tuple[str, int], float] = {}
+        for each in made:
+            key = each.mode, each.devices
+            best[key] = max(best.get(key, 0.0), getattr(each, field))
+        return [
+            f"{100 * getattr(each, field):.1f}"
+            f"{'*' if getattr(each, field) == best[each.mode, each.devices] else ' '}"
+            if split
+            else f"{100 * getattr(each, field):.1f}"
+            for each in made
+        ]
+
     return {
         "scaling": [each.mode for each in made],
         "devices": [f"{each.devices:,}" for each in made],
@@ -177,20 +185,21 @@ def _as_columns(made: Sequence[Prediction]) -> dict[str, list[str]]:
         "ms": [f"{1e3 * each.seconds:,.2f}" for each in made],
         "messages": [f"{1e3 * each.message_seconds:,.2f}" for each in made],
         "images/s": [f"{each.images_per_second:,.0f}" for each in made],
-        "%": [f"{100 * each.efficiency:.1f}" for each in made],
-        "overlap %": [f"{100 * each.overlapped_efficiency:.1f}" for each in made],
-        "": [
-            "*" if split and each.seconds == fastest[each.mode, each.devices] else ""
-            for each in made
-        ],
+        "%": percent("efficiency"),
+        "overlap %": percent("overlapped_efficiency"),
     }
 
 
-def _describe(link: Link) -> str:
-    return (
-        f"{link.bandwidth / 1e9:,.4g} GB/s each way ({link.source}), "
-        f"{1e6 * link.latency_seconds:g} us a message"
-    )
+def _print_records(records: Sequence[dict[str, Any]], form: str) -> None:
+    """Prints records of the same keys as JSON or CSV."""
+    if form == "json":
+        print(json.dumps(records, indent=2))
+        return
+    columns = {
+        key: [_words(record[key]) for record in records]
+        for key in (records[0] if records else collectives.KEYS)
+    }
+    print(table.plain_csv(columns), end="")
 
 
 def _words(value: object) -> str:

@@ -37,7 +37,7 @@ NAMED = {
     "nvlink2": (150e9, "NVIDIA V100 data sheet, 2020: 300 GB/s in both directions"),
     "nvlink3": (300e9, "NVIDIA A100 data sheet, 2021: 600 GB/s in both directions"),
     "nvlink4": (450e9, "NVIDIA H100 data sheet, 2023: 900 GB/s in both directions"),
-    "pcie2": (8e9, "PCI Express 2.0, 16 lanes of 5 GT/s, 8b/10b: the GTX 580's"),
+    "pcie2": (8e9, "PCI Express 2.0, 16 lanes of 5 GT/s, 8b/10b (GTX 580)"),
     "pcie3": (15.75e9, "PCI Express 3.0, 16 lanes of 8 GT/s, 128b/130b"),
     "pcie4": (31.5e9, "PCI Express 4.0, 16 lanes of 16 GT/s, 128b/130b"),
     "pcie5": (63e9, "PCI Express 5.0, 16 lanes of 32 GT/s, 128b/130b"),
@@ -65,7 +65,7 @@ def parse_link(text: str, latency_microseconds: float) -> Link:
             f"--link={text}: must be a rate such as 400Gbit or 50GB/s, or one of "
             f"{', '.join(NAMED)}"
         )
-    return Link(text, bandwidth / (8 if found[3] else 1), seconds, "given")
+    return Link(text, bandwidth / (8 if found[3] else 1), seconds, "as given")
 
 
 def parse_devices(text: str) -> list[int]:

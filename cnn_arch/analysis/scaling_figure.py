@@ -4,22 +4,23 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis.figures import GREY, WIDTH
+from cnn_arch.analysis.figures import PURPLE, SKY, WIDTH, YELLOW
 from cnn_arch.analysis.links import Link
 from cnn_arch.analysis.roofline import Device
 from cnn_arch.analysis.scaling import Network, Prediction, sent_by_part
-from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, PALE_BLUE, styled
+from cnn_arch.report.canvas import BLUE, ORANGE, styled
 
 COLORS = {"data parallel": BLUE, "split": ORANGE}
 MARKERS = {"data parallel": "o", "split": "s"}
 PARTS = {
-    "gradients of convolutions": PALE_BLUE,
-    "gradients of dense layers": BLUE,
-    "activations": ORANGE,
-    "norms and metrics": GREEN,
+    "gradients of convolutions": SKY,
+    "gradients of dense layers": PURPLE,
+    "activations": YELLOW,
+    "norms and metrics": "black",
 }
 TITLES = {
     "weak": "weak: {} images a device",
@@ -50,13 +51,17 @@ def draw(
         _efficiency(axes, [each for each in made if each.mode == mode])
         axes.set_title(title.format(config.batch_size))
     grid[0].set_ylabel("of the speed of as many single devices")
-    handles, labels = grid[0].get_legend_handles_labels()
-    if labels:
-        grid[0].legend(handles, labels, loc="best", fontsize=11)
+    figure.legend(
+        *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
+    )
     weak = [each for each in made if each.mode == "weak"]
     most = max(each.devices for each in weak)
     largest = [each for each in weak if each.devices == most]
-    _sent(grid[2], {_scheme(each): sent_by_part(found, each) for each in largest})
+    sent = {
+        f"{_scheme(each)}\n{each.data} x {each.model}": sent_by_part(found, each)
+        for each in largest
+    }
+    _sent(grid[2], sent)
     grid[2].set_title(f"a device of {most} sends, MB")
     figure.suptitle(
         f"{config.model.name}, {config.precision}: predicted on {device.name}, "
@@ -80,14 +85,15 @@ def _efficiency(axes: Axes, made: Sequence[Prediction]) -> None:
         low = [each.efficiency for each in chosen]
         high = [each.overlapped_efficiency for each in chosen]
         axes.fill_between(devices, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(devices, high, color=color, linestyle=":", linewidth=1.4)
         axes.plot(devices, low, color=color, marker=MARKERS[scheme], label=scheme)
+        text = f"{scheme}, gradients overlap"
+        axes.plot(devices, high, color=color, linestyle=":", label=text)
     ticks = sorted({each.devices for each in made})
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticklabels([f"{tick:,}" for tick in ticks])
-    axes.set_xlabel("devices; band: from no overlap (line) to full")
+    axes.set_xlabel("devices")
     axes.set_ylim(0, 1.05)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(True)
@@ -107,11 +113,15 @@ def _sent(axes: Axes, sent: Mapping[str, Mapping[str, float]]) -> None:
             textcoords="offset points",
             ha="center",
         )
+    most = max(sum(parts.values()) for parts in sent.values()) / 1e6
+    shown = [
+        part
+        for part in PARTS
+        if any(parts[part] > most * 1e6 / 200 for parts in sent.values())
+    ]
+    handles = [Patch(color=PARTS[part]) for part in shown]
+    axes.legend(handles[::-1], shown[::-1], loc="upper right", fontsize=12)
+    axes.set_ylim(0, 1.5 * most)  # the legend lies above the bars
     axes.set_xticks(range(len(sent)), list(sent))
     axes.set_xlim(-0.6, len(sent) - 0.4)
     axes.tick_params(axis="x", length=0)
-    axes.margins(y=0.3)
-    present = [part for part in PARTS if any(parts[part] for parts in sent.values())]
-    handles = [axes.bar(0, 0, color=PARTS[part]) for part in present]
-    axes.legend(handles[::-1], present[::-1], loc="upper right", fontsize=11)
-    axes.tick_params(axis="y", colors=GREY)

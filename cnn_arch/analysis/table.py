@@ -31,7 +31,7 @@ CELLS: dict[str, Callable[[LayerCost], str]] = {
     "offset": lambda row: str(row.receptive_offset),
 }
 # To the left; numbers to the right.
-TEXT = "layer", "kind", "from", "output", "collective", "axes", "pass", "by"
+TEXT = "layer", "kind", "from", "output", "collective", "axes", "pass", "by", "scaling"
 # Those that a narrow screen lacks, the first to go first.
 SPARE = "elements", "other ops", "XLA flops", "kind", "offset", "stride", "from"
 
