@@ -69,10 +69,13 @@ def tell_collectives(
     if options.format == "markdown":
         print(table.to_markdown(printed), end="")
         return
-    screen.row()
-    table.print_table(printed)
-    screen.row()
+    if not options.quiet:
+        screen.row()
+        table.print_table(printed)
+        screen.row()
     _sums(found, screen)
+    if options.quiet:
+        return
     whole = collectives.device_flops(config, meshes.make_mesh(1, 1))
     own = collectives.device_flops(config, mesh)
     if own and whole:
@@ -134,8 +137,9 @@ def tell_scaling(
         _print_records(record["predictions"], "csv")
     elif options.format == "markdown":
         print(table.to_markdown(_as_columns(made)), end="")
-    else:
+    elif not options.quiet:
         _print_scaling(record, made, screen)
+    screen.say("split", _where_split_wins(made), last=options.format == "table")
     if options.figures:
         screen.say("wrote", f"{record['wrote'][0]}  .svg")
 
@@ -151,13 +155,30 @@ def _print_scaling(
     table.print_table(_as_columns(made))
     screen.row()
     screen.say("weak", f"{record['batch']} images a device; strong: all together")
+    screen.say(
+        "mesh", "data x model: parts of the batch, devices that share the network"
+    )
     screen.say("ms", "of a step in which nothing overlaps, and of its messages")
     screen.say("%", "of the images/s of as many single devices; with overlap, the")
     screen.say("", "gradients travel during the backward pass")
     if any(each.model > 1 for each in made):
         screen.say("*", "the faster of data parallel and split")
-    else:
-        screen.say("split", f"none: {record['model']} has nothing to split so")
+
+
+def _where_split_wins(made: Sequence[Prediction]) -> str:
+    """Says in words on how many devices a split is faster, without overlap."""
+    if not any(each.model > 1 for each in made):
+        return "none that the network and these numbers of devices allow"
+    faster = []
+    for mode in scaling.MODES:
+        fastest: dict[int, Prediction] = {}
+        for each in made:
+            best = fastest.get(each.devices, each)
+            if each.mode == mode and each.seconds <= best.seconds:
+                fastest[each.devices] = each
+        numbers = [str(n) for n, each in fastest.items() if each.model > 1]
+        faster.append(f"{mode} {', '.join(numbers) or 'none'}")
+    return f"faster on {'; '.join(faster)} devices"
 
 
 def _as_columns(made: Sequence[Prediction]) -> dict[str, list[str]]:
@@ -180,13 +201,13 @@ def _as_columns(made: Sequence[Prediction]) -> dict[str, list[str]]:
     return {
         "scaling": [each.mode for each in made],
         "devices": [f"{each.devices:,}" for each in made],
-        "data x model": [f"{each.data} x {each.model}" for each in made],
+        "mesh": [f"{each.data} x {each.model}" for each in made],
         "images": [f"{each.images:,}" for each in made],
         "ms": [f"{1e3 * each.seconds:,.2f}" for each in made],
         "messages": [f"{1e3 * each.message_seconds:,.2f}" for each in made],
         "images/s": [f"{each.images_per_second:,.0f}" for each in made],
         "%": percent("efficiency"),
-        "overlap %": percent("overlapped_efficiency"),
+        "overlap": percent("overlapped_efficiency"),
     }
 
 

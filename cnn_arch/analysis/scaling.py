@@ -188,7 +188,10 @@ def predict_all(
     device: Device,
     link: Link,
 ) -> list[Prediction]:
-    """Predicts for each number of devices: data parallel, and the fastest split."""
+    """Predicts for each number of devices data parallelism and one split.
+
+    That is the fastest of those that divide them, where nothing overlaps.
+    """
     predictions = []
     for mode in MODES:
         for devices in numbers:

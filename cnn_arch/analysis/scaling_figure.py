@@ -5,7 +5,12 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import (
+    FixedLocator,
+    NullLocator,
+    PercentFormatter,
+    StrMethodFormatter,
+)
 from ml_collections import ConfigDict
 
 from cnn_arch.analysis.figures import PURPLE, SKY, WIDTH, YELLOW
@@ -125,3 +130,4 @@ def _sent(axes: Axes, sent: Mapping[str, Mapping[str, float]]) -> None:
     axes.set_xticks(range(len(sent)), list(sent))
     axes.set_xlim(-0.6, len(sent) - 0.4)
     axes.tick_params(axis="x", length=0)
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

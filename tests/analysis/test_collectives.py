@@ -1,5 +1,6 @@
 """What devices exchange: programs whose messages are known by hand."""
 
+import json
 from collections import Counter
 
 import jax
@@ -12,7 +13,9 @@ from jax.sharding import PartitionSpec as P
 from cnn_arch import settings
 from cnn_arch.analysis import collectives
 from cnn_arch.analysis.collectives import Collective
+from cnn_arch.analysis.traffic import joined, traced_collectives
 from cnn_arch.parallel.mesh import make_mesh
+from tests.test_analyze import run
 
 TWO_BY_TWO = {"data": 2, "model": 2}
 
@@ -164,3 +167,123 @@ def test_resnet20_sends_its_gradient_and_its_statistics(resnet20):
     # 269,722 parameters, and two numbers to be shown: loss and error.
     others = sum(row.bytes for row in resnet20 if "bn" not in row.layer)
     assert others == 4 * 269_722 + 4 + 4
+
+
+IMAGE_SIZE, NUM_CLASSES, BATCH = 67, 16, 16  # the smallest images that AlexNet takes
+
+
+def alexnet(groups, data, model, *words):
+    config, _ = settings.parse(
+        [
+            "--config=configs/alexnet.py",
+            f"--config.model.fields.groups={groups}",
+            f"--config.mesh.data={data}",
+            f"--config.mesh.model={model}",
+            *words,
+        ]
+    )
+    return config
+
+
+# What compiles in seconds.
+SMALL = (
+    f"--config.data.num_classes={NUM_CLASSES}",
+    f"--config.data.image_size={IMAGE_SIZE}",
+    f"--config.batch_size={BATCH}",
+)
+
+
+def num_parameters(groups):
+    """Counts by hand: maps of 15x15 px after conv1; of 7, 3 and 1 after the pools."""
+    kernels = (
+        *(11 * 11 * 3 * 96, 5 * 5 * 96 // groups * 256, 3 * 3 * 256 * 384),
+        *(3 * 3 * 384 // groups * 384, 3 * 3 * 384 // groups * 256),
+        *(1 * 1 * 256 * 4096, 4096 * 4096, 4096 * NUM_CLASSES),
+    )
+    biases = 96 + 256 + 384 + 384 + 256 + 4096 + 4096 + NUM_CLASSES
+    return sum(kernels) + biases
+
+
+def expected(data, parts):
+    """Lists what AlexNet's parts exchange, and nothing else."""
+    images = BATCH // data
+    gathered = {
+        "conv3": 3 * 3 * 256,
+        "fc6": 1 * 1 * 256,
+        "fc7": 4096,
+        "fc8": 4096,
+        "logits": NUM_CLASSES,
+    }
+    rows = []
+    for layer, features in gathered.items():
+        size = 4 * images * features
+        rows += [
+            Collective("all-gather", ("model",), layer, "forward", size, "us"),
+            Collective("reduce-scatter", ("model",), layer, "backward", size, "us"),
+        ]
+    gradients = 4 * num_parameters(parts) // parts
+    rows += [
+        Collective("all-reduce", ("data",), "gradients", "backward", gradients, "us"),
+        # Loss and error; the gradient's norm, of which each part has its share.
+        Collective("all-reduce", ("data",), "metrics", "forward", 8, "us"),
+        Collective("all-reduce", ("model",), "metrics", "forward", 4, "us"),
+    ]
+    return Counter(rows)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_alexnet_exchanges_this_and_nothing_else(parts):
+    config = alexnet(parts, 2, parts, *SMALL)
+    found = collectives.of_config(config, make_mesh(2, parts))
+    assert Counter(found) == expected(2, parts)
+    traced = joined(traced_collectives(config, 2, parts), 1)
+    assert Counter(traced) == expected(2, parts)  # without compiling
+
+
+def test_alexnet_on_sixteen_devices_of_a_laptop():
+    """As a user sees it, who has set no flags: the command opens the devices."""
+    words = "--config=configs/alexnet.py", "--collectives", "--format=json"
+    mesh = "--config.mesh.data=2", "--config.mesh.model=8"
+    result = run(*words, *mesh, "--config.model.fields.groups=8", *SMALL, "--batch=16")
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(result.stdout)
+    for row in rows:
+        assert list(row) == ["kind", "axes", "layer", "pass", "bytes", "inserted_by"]
+    assert Counter(
+        Collective(row.pop("kind"), tuple(row.pop("axes")), *row.values())
+        for row in rows
+    ) == expected(2, 8)
+
+
+@pytest.mark.parametrize(("data", "parts"), [(2, 2), (2, 4), (1, 8), (4, 1)])
+def test_each_device_does_its_share_of_the_work(data, parts):
+    """At the paper's own size; what they all do is to update what all hold."""
+    config = alexnet(parts, data, parts)
+    whole = collectives.device_flops(config, make_mesh(1, 1))
+    share = collectives.device_flops(config, make_mesh(data, parts))
+    assert whole and share
+    assert share == pytest.approx(whole / (data * parts), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "model", "size"),
+    [("alexnet_owt", 2, 2, 63), ("vgg11_bn", 2, 2, 32), ("resnet20", 4, 1, 32)],
+)
+def test_the_trace_tells_what_the_compiled_step_sends(name, data, model, size):
+    config, _ = settings.parse(
+        [
+            f"--config=configs/{name}.py",
+            f"--config.mesh.data={data}",
+            f"--config.mesh.model={model}",
+            *SMALL,
+            f"--config.data.image_size={size}",
+        ]
+    )
+    sums: list[Counter] = []
+    found = collectives.of_config(config, make_mesh(data, model))
+    for rows in (found, traced_collectives(config, data, model)):
+        sums.append(Counter())
+        for row in rows:
+            key = row.kind, row.axes, row.layer, row.direction, row.inserted_by
+            sums[-1][key] += row.bytes
+    assert sums[0] == sums[1]
