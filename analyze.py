@@ -54,7 +54,9 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
 
         told = cluster.tell_collectives if options.collectives else cluster.tell_scaling
         told(config, options, screen)
-        cli.say_next(screen, f"python analyze.py --model={config.model.name} --fold")
+        given = f"python analyze.py --model={config.model.name}"
+        scale = f"{given} --scale=1,8,64 --roofline=h100 --link=400Gbit"
+        cli.say_next(screen, scale if options.collectives else f"{given} --fold")
         return 0
     from cnn_arch.analysis import blocks, tell, training_costs
     from cnn_arch.analysis.costs import costs_of_config
@@ -107,7 +109,7 @@ if __name__ == "__main__":
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--model", help="a network of the catalogue: ls configs/")
     parser.add_argument("--image_size", type=int, help="px; default the recipe's")
-    parser.add_argument("--batch", type=int, help="images; default 1")
+    parser.add_argument("--batch", type=int, help="images; default 1 or the recipe's")
     parser.add_argument(
         "--fold", action="store_true", help="activations and BatchNorm to their layers"
     )

@@ -150,7 +150,8 @@ def _print_scaling(
     screen.say("device", record["device"])
     rate, delay = record["link"]["bandwidth"], record["link"]["latency_seconds"]
     screen.say("link", f"{rate / 1e9:,.4g} GB/s each way, {1e6 * delay:g} us a message")
-    screen.say("", record["link"]["source"])
+    if source := record["link"]["source"]:
+        screen.say("", source)
     screen.row()
     table.print_table(_as_columns(made))
     screen.row()

@@ -23,7 +23,7 @@ class Link:
       name: in print.
       bandwidth: bytes a second that a device can send; as many arrive meanwhile.
       latency_seconds: of a message.
-      source: where the bandwidth stands.
+      source: where the bandwidth stands; empty: given by the user.
     """
 
     name: str
@@ -65,7 +65,7 @@ def parse_link(text: str, latency_microseconds: float) -> Link:
             f"--link={text}: must be a rate such as 400Gbit or 50GB/s, or one of "
             f"{', '.join(NAMED)}"
         )
-    return Link(text, bandwidth / (8 if found[3] else 1), seconds, "as given")
+    return Link(text, bandwidth / (8 if found[3] else 1), seconds, "")
 
 
 def parse_devices(text: str) -> list[int]:
