@@ -133,12 +133,12 @@ def find(program: str, mesh_shape: Mapping[str, int]) -> list[Collective]:
         if kind == "reduce-scatter":  # its result is what one device keeps
             sizes = [size * len(groups[0]) for size in sizes]
         path = _PATH.search(line)
-        paths = _parts(path[1] if path else "")
-        if len(paths) != len(sizes):
-            paths = [paths[0] if len(set(paths)) == 1 else ""] * len(sizes)
+        places = [place_of(part) for part in _parts(path[1] if path else "")]
+        if len(places) != len(sizes):
+            places = places[:1] * len(sizes)
         rows: Counter[tuple[str, str]] = Counter()
-        for name, size in zip(paths, sizes, strict=True):
-            rows[place_of(name)] += size
+        for place, size in zip(places, sizes, strict=True):
+            rows[place] += size
         if kind == "collective-permute":
             axes = _differing(groups, mesh_shape)
         else:
@@ -160,10 +160,10 @@ def _parts(path: str) -> list[str]:
 
     A joined one has the common beginning in front: ``jit(step)/(conv1/psum:psum)``.
     """
-    start, joined, rest = path.partition("/(")
+    joined = re.fullmatch(r"(.*?/)?\((.*)\)", path)
     if not joined:
         return [path]
-    return [f"{start}/{part}" for part in rest[:-1].split(":")]
+    return [f"{joined[1] or ''}{part}" for part in joined[2].split(":")]
 
 
 def place_of(path: str) -> tuple[str, str]:
