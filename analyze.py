@@ -2,7 +2,8 @@
 
 The story, in order: the network and the size of its images; its layers, found in the
 traced program; training, floors of time and measured times, where they are asked for;
-and all of it as a table with totals, or for another program to read.
+and all of it as a table with totals, or for another program to read. Or, in its place,
+what many devices exchange, and how training scales to them.
 """
 
 import argparse

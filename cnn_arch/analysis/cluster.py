@@ -151,7 +151,7 @@ def _print_scaling(
     rate, delay = record["link"]["bandwidth"], record["link"]["latency_seconds"]
     screen.say("link", f"{rate / 1e9:,.4g} GB/s each way, {1e6 * delay:g} us a message")
     if source := record["link"]["source"]:
-        screen.say("", source)
+        screen.say("", f"source: {source}")
     screen.row()
     table.print_table(_as_columns(made))
     screen.row()

@@ -32,15 +32,18 @@ class Link:
     source: str
 
 
-# Bytes a second in one direction; data sheets of NVLink name the sum of both.
+_NVLINK, _PCIE = "textbookofai.com, NVLink", "hpc-notes.pages.dev, PCI Express bus"
+# Bytes a second in one direction; of NVLink the sources name the sum of both.
 NAMED = {
-    "nvlink2": (150e9, "NVIDIA V100 data sheet, 2020: 300 GB/s in both directions"),
-    "nvlink3": (300e9, "NVIDIA A100 data sheet, 2021: 600 GB/s in both directions"),
-    "nvlink4": (450e9, "NVIDIA H100 data sheet, 2023: 900 GB/s in both directions"),
-    "pcie2": (8e9, "PCI Express 2.0, 16 lanes of 5 GT/s, 8b/10b (GTX 580)"),
-    "pcie3": (15.75e9, "PCI Express 3.0, 16 lanes of 8 GT/s, 128b/130b"),
-    "pcie4": (31.5e9, "PCI Express 4.0, 16 lanes of 16 GT/s, 128b/130b"),
-    "pcie5": (63e9, "PCI Express 5.0, 16 lanes of 32 GT/s, 128b/130b"),
+    # https://www.textbookofai.com/glossary/nvlink.html
+    "nvlink2": (150e9, f"{_NVLINK}: V100, 300 GB/s in both directions"),
+    "nvlink3": (300e9, f"{_NVLINK}: A100, 600 GB/s in both directions"),
+    "nvlink4": (450e9, f"{_NVLINK}: H100, 900 GB/s in both directions"),
+    # https://hpc-notes.pages.dev/reference/pcie
+    "pcie2": (8e9, f"{_PCIE}: 2.0, 16 lanes (GTX 580)"),
+    "pcie3": (15.75e9, f"{_PCIE}: 3.0, 16 lanes"),
+    "pcie4": (31.5e9, f"{_PCIE}: 4.0, 16 lanes"),
+    "pcie5": (63e9, f"{_PCIE}: 5.0, 16 lanes"),
 }
 _UNITS = {"G": 1e9, "M": 1e6}
 

@@ -5,8 +5,8 @@ parameters, and its messages (``links``), whose bytes are read from the traced s
 Nothing is compiled, so that any number of devices can be asked about. There are two
 bounds. Either no message overlaps computation; or the gradients travel while the
 backward pass goes on, as in S. Li et al., "PyTorch Distributed: Experiences on
-Accelerating Data Parallel Training", 2020, Section 3.2.3. What a layer or a norm waits
-for never overlaps.
+Accelerating Data Parallel Training", VLDB 2020. What a layer or a norm waits for never
+overlaps.
 """
 
 import dataclasses
