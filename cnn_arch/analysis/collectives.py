@@ -30,10 +30,14 @@ _OPERATION = re.compile(
 )
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _PATH = re.compile(r'op_name="([^"]*)"')
+# Where a function begins, what a line calls, and how often a loop goes round.
+_HEAD = re.compile(r"(ENTRY )?%?([\w.-]+) \(.*\{$")
+_CALL = re.compile(r"(body|calls|to_apply)=%?([\w.-]+)")
+_ROUNDS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 # Parts of an operation's path that are not scopes.
 _WRAPPER = re.compile(
     r"|shard_map|while|body|cond|closed_call|checkpoint|rematted_computation"
-    r"|custom_vjp_call|branch_\w+|.*\(.*"
+    r"|custom_vjp_call|branch_\w+|eval_jaxpr|\w+\.apply_in_loop|.*\(.*"
 )
 
 
@@ -101,13 +105,13 @@ def device_flops(config: ConfigDict, mesh: Mesh) -> int | None:
 
 
 def of_config(config: ConfigDict, mesh: Mesh) -> list[Collective]:
-    """Compiles a recipe's step, block by block, and lists what it exchanges.
+    """Compiles a recipe's step and lists what it exchanges.
 
     On the CPU XLA exchanges bfloat16 numbers as float32, which doubles their bytes.
     Gradients that it finds to be equal it sends once: those of the shifts of two norms
     whose outputs are added.
     """
-    lowered = trace_step(config, mesh, loops=False).lower()
+    lowered = trace_step(config, mesh, loops=True).lower()
     # What LLVM makes of the operations changes nothing here, and takes longest.
     compiled = lowered.compile({"xla_backend_optimization_level": 0})
     return find(compiled.as_text(), mesh.shape)
@@ -117,14 +121,14 @@ def find(program: str, mesh_shape: Mapping[str, int]) -> list[Collective]:
     """Lists the collective operations of a program, in its order.
 
     XLA joins small messages into larger ones: one with arrays of several layers gives
-    a row for each of them.
+    a row for each of them. What a loop exchanges is listed as often as it goes round.
 
     Args:
       program: text of a compiled module for CPUs, which has no asynchronous pairs.
       mesh_shape: sizes of the mesh's axes by name, in order.
     """
     found = []
-    for line in program.splitlines():
+    for line, times in _executed(program):
         if not (operation := _OPERATION.search(line)):
             continue
         kind = operation["kind"]
@@ -144,9 +148,36 @@ def find(program: str, mesh_shape: Mapping[str, int]) -> list[Collective]:
         else:
             axes = _axes(groups, mesh_shape)
         by = "partitioner" if 'is_spmd_generated="true"' in line else "us"
-        for (layer, direction), size in rows.items():
-            found.append(Collective(kind, axes, layer, direction, size, by))
+        for _ in range(times):
+            for (layer, direction), size in rows.items():
+                found.append(Collective(kind, axes, layer, direction, size, by))
     return found
+
+
+def _executed(program: str) -> list[tuple[str, int]]:
+    """Returns the lines of a program, and how often each is executed.
+
+    A program is a list of functions. Those that others call stand before them; a loop
+    whose number of rounds XLA does not know counts as one.
+    """
+    lines: list[tuple[str, str]] = []
+    callers: dict[str, list[tuple[str, int]]] = {}
+    function = entry = ""
+    for line in program.splitlines():
+        if head := _HEAD.match(line):
+            function = head[2]
+            entry = function if head[1] else entry
+        rounds = _ROUNDS.search(line)
+        for word, called in _CALL.findall(line):
+            number = int(rounds[1]) if rounds and word == "body" else 1
+            callers.setdefault(called, []).append((function, number))
+        lines.append((function, line))
+    times = {entry: 1}
+    for function, _ in reversed(lines):
+        if function not in times:
+            calls = callers.get(function, [(entry, 1)])
+            times[function] = sum(number * times.get(by, 0) for by, number in calls)
+    return [(line, times[function] if entry else 1) for function, line in lines]
 
 
 def _num_bytes(dtype: str, bits: str, dimensions: str) -> int:

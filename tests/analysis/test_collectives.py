@@ -138,6 +138,45 @@ def test_a_message_with_arrays_of_several_layers():
     ]
 
 
+def test_what_a_loop_exchanges_counts_as_often_as_it_goes_round():
+    mesh = jax.make_mesh((2, 2), ("data", "model"))
+
+    def inner(x, _):
+        with jax.named_scope("inner"):
+            return lax.psum(jnp.sin(x), "model"), None
+
+    def outer(x, _):
+        with jax.named_scope("outer"):
+            x = lax.psum(jnp.cos(x), "data")
+        return lax.scan(inner, x, length=5)[0], None
+
+    step = jax.shard_map(
+        lambda x: lax.scan(outer, lax.psum(x, ("data", "model")), length=3)[0],
+        mesh=mesh,
+        in_specs=P(),
+        out_specs=P(),
+        check_vma=False,
+    )
+    found = collectives.find(compiled(step, mesh, ((4,), P())), mesh.shape)
+    assert Counter((row.layer, row.axes, row.bytes) for row in found) == {
+        ("", ("data", "model"), 16): 1,
+        ("outer", ("data",), 16): 3,
+        ("inner", ("model",), 16): 15,
+    }
+
+
+def test_blocks_in_a_loop_send_as_much_as_one_by_one(resnet20):
+    words = "--config=configs/resnet20.py", "--config.batch_size=8"
+    config, _ = settings.parse(
+        [*words, "--config.mesh.data=4", "--config.scan_blocks=true"]
+    )
+    found = collectives.of_config(config, make_mesh(4, 1))
+    norms = [row for row in found if "bn" in row.layer]
+    assert len(norms) == 2 * 19
+    assert "conv2_loop/bn1" in {row.layer for row in norms}
+    assert sum(row.bytes for row in found) == sum(row.bytes for row in resnet20)
+
+
 def test_other_operations_are_none():
     line = "  ROOT %all-reduce.7 = f32[4]{0} fusion(%all-gather.1), calls=%fused"
     assert not collectives.find(line, TWO_BY_TWO)
