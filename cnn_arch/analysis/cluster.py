@@ -74,7 +74,7 @@ def tell_collectives(
         table.print_table(printed)
         screen.row()
     _sums(found, screen)
-    if options.quiet:
+    if options.quiet or config.scan_blocks:  # XLA counts one round of a loop
         return
     whole = collectives.device_flops(config, meshes.make_mesh(1, 1))
     own = collectives.device_flops(config, mesh)

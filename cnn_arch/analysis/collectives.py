@@ -37,7 +37,7 @@ _ROUNDS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 # Parts of an operation's path that are not scopes.
 _WRAPPER = re.compile(
     r"|shard_map|while|body|cond|closed_call|checkpoint|rematted_computation"
-    r"|custom_vjp_call|branch_\w+|eval_jaxpr|\w+\.apply_in_loop|.*\(.*"
+    r"|custom_vjp_call|branch_\w+|eval_jaxpr|\w+\.apply(_in_loop)?|.*\(.*"
 )
 
 
