@@ -235,11 +235,8 @@ def _compute(
         if row.name in gathered:  # it reads what all devices have made
             source = next(each for each in rows if each.name == row.inputs[0])
             name, size = f"{row.name} gathered", source.output_bytes * parts
-            rows.append(
-                dataclasses.replace(
-                    source, name=name, kind="concatenate", output_bytes=size
-                )
-            )
+            joined_maps = {"name": name, "kind": "concatenate", "output_bytes": size}
+            rows.append(dataclasses.replace(source, **joined_maps, params=0))
             row = dataclasses.replace(row, inputs=(name,))
         rows.append(row)
     times = [floor.seconds for floor in floors(rows, device, network.precision)]
@@ -248,9 +245,7 @@ def _compute(
         time * (1 if row.name in first else 2)
         for row, time in zip(rows, times, strict=True)
     )
-    update = UPDATE_BYTES * sum(
-        row.params for row in rows if "gathered" not in row.name
-    )
+    update = UPDATE_BYTES * sum(row.params for row in rows)
     return sum(times), backward, update / device.bandwidth
 
 
