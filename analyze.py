@@ -2,18 +2,15 @@
 
 The story, in order: the network and the size of its images; its layers, found in the
 traced program; training, floors of time and measured times, where they are asked for;
-and all of it as a table with totals, or for another program to read.
+and all of it as a table with totals, or for another program to read. Or, in its place,
+what many devices exchange, and how training scales to them.
 """
 
 import argparse
-import difflib
 import json
-from pathlib import Path
 
-from ml_collections import ConfigDict
-
-from cnn_arch import cli, settings
-from cnn_arch.errors import UsageError
+from cnn_arch import cli
+from cnn_arch.analysis.choose import choose_network
 from cnn_arch.screen import Screen
 
 EXAMPLES = """\
@@ -21,6 +18,8 @@ EXAMPLES = """\
   python analyze.py --model=resnet50 --image_size=256 --format=csv
   python analyze.py --model=alexnet --batch=128 --training --memory=3GiB
   python analyze.py --config=configs/vgg16.py --roofline=a100
+  python analyze.py --config=configs/alexnet.py --config.mesh.data=2 --collectives
+  python analyze.py --model=alexnet_owt --scale=1,8,64 --roofline=h100 --link=nvlink4
   python analyze.py --claims
   python analyze.py --model=googlenet --figures=pictures
   python analyze.py --report=report
@@ -28,7 +27,6 @@ EXAMPLES = """\
 --model=NAME takes network, image size and classes from configs/NAME.py. Any setting
 of the recipe can be given as --config.KEY=VALUE."""
 
-CONFIGS = Path(__file__).resolve().parent / "configs"
 FORMATS = "table", "json", "csv", "markdown"
 DEVICES = "a100", "h100", "v100", "gtx580", "this"
 
@@ -43,7 +41,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         claims.tell(options.format, screen)
         cli.say_next(screen, "python analyze.py --model=vgg16 --fold")
         return 0
-    if options.figures or options.report:
+    if (options.figures and not options.scale) or options.report:
         return draw(options, words, screen)
     config = choose_network(options, words)
     data = config.data
@@ -52,6 +50,15 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     screen.say("network", f"{config.model.name}: {count} of {size}, {config.precision}")
 
     # What takes seconds to import comes after the first line.
+    if options.collectives or options.scale:
+        from cnn_arch.analysis import cluster
+
+        told = cluster.tell_collectives if options.collectives else cluster.tell_scaling
+        told(config, options, screen)
+        given = f"python analyze.py --model={config.model.name}"
+        scale = f"{given} --scale=1,8,64 --roofline=h100 --link=400Gbit"
+        cli.say_next(screen, scale if options.collectives else f"{given} --fold")
+        return 0
     from cnn_arch.analysis import blocks, tell, training_costs
     from cnn_arch.analysis.costs import costs_of_config
 
@@ -99,39 +106,11 @@ def draw(options: argparse.Namespace, words: list[str], screen: Screen) -> int:
     return 0
 
 
-def choose_network(options: argparse.Namespace, words: list[str]) -> ConfigDict:
-    """Returns the recipe of the network, with the image size and batch asked for.
-
-    Raises:
-      UsageError: there is no such network, or a number cannot be.
-    """
-    if options.model:
-        names = sorted(path.stem for path in CONFIGS.glob("[a-z]*.py"))
-        names.remove("base")
-        if options.model not in names:
-            near = difflib.get_close_matches(options.model, names, n=3) or names
-            raise UsageError(
-                f"--model={options.model}: no such network; there are {', '.join(near)}"
-            )
-        words = [f"--config={CONFIGS / options.model}.py", *words]
-    elif not any(word.startswith("--config") for word in words):
-        raise UsageError("--model: must be given, or --config, or --claims; see --help")
-    config, _ = settings.parse(words)
-    config = config.copy_and_resolve_references()
-    for option, value in ("image_size", options.image_size), ("batch", options.batch):
-        if value is not None and value < 1:
-            raise UsageError(f"--{option}={value}: must be at least 1")
-    with config.unlocked():
-        config.batch_size = options.batch
-        config.data.image_size = options.image_size or config.data.image_size
-    return config
-
-
 if __name__ == "__main__":
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--model", help="a network of the catalogue: ls configs/")
     parser.add_argument("--image_size", type=int, help="px; default the recipe's")
-    parser.add_argument("--batch", type=int, default=1, help="images; default 1")
+    parser.add_argument("--batch", type=int, help="images; default 1 or the recipe's")
     parser.add_argument(
         "--fold", action="store_true", help="activations and BatchNorm to their layers"
     )
@@ -145,6 +124,14 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--measure", action="store_true", help="forward pass and step, images/s"
+    )
+    parser.add_argument(
+        "--collectives", action="store_true", help="what devices of a mesh exchange"
+    )
+    parser.add_argument("--scale", help="predict training on 1,2,8,64 devices")
+    parser.add_argument("--link", help="between them: 400Gbit, 50GB/s, nvlink4, pcie3")
+    parser.add_argument(
+        "--latency", type=float, default=5.0, help="of a message, us; default 5"
     )
     parser.add_argument("--claims", action="store_true", help="lecture notes, counted")
     parser.add_argument("--figures", help="a folder for pictures, PNG and SVG")

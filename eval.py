@@ -97,7 +97,8 @@ def find_network(
             raise UsageError(f"--workdir={workdir}: no run there; train.py makes one")
         config = settings.from_json(workdir / "config.json")
     with config.unlocked():
-        config.mesh.data = 0  # any mesh evaluates what any other trained
+        # Any mesh evaluates what any other trained; layers are looked at whole.
+        config.mesh.data, config.mesh.model = 0, 1
         config.data.dir = options.data_dir or config.data.dir
     return config, workdir
 

@@ -38,7 +38,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.evaluation.one_crop import make_eval_step
     from cnn_arch.models import INIT_OPTIONS
     from cnn_arch.models.loops import rolled, unrolled
-    from cnn_arch.parallel.mesh import describe, replicated
+    from cnn_arch.parallel.mesh import describe
     from cnn_arch.trained import Trained
     from cnn_arch.training import loop, optimizer, profile, step
     from cnn_arch.training.checkpoint import Checkpoints
@@ -62,9 +62,10 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     def fresh_state():
         return step.init_state(config, model, sgd)
 
-    shapes = session.abstract(jax.eval_shape(fresh_state), mesh)
+    shapes = session.abstract(jax.eval_shape(fresh_state), model, mesh)
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     initialise = jax.jit(
-        fresh_state, out_shardings=replicated(mesh), compiler_options=INIT_OPTIONS
+        fresh_state, out_shardings=shardings, compiler_options=INIT_OPTIONS
     )
     batch_shapes = session.abstract_batch(config, mesh)
     variables = (shapes.params, shapes.batch_stats)
@@ -127,12 +128,17 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         return stopped.exit_status
 
     finish.tell_skipped(skipped, screen)
-    params, batch_stats, best_step = checkpoints.restore_variables(*unrolled(variables))
+    # Whole on every device, so that any process can write them down.
+    whole = session.abstract(unrolled(variables), None, mesh)
+    params, batch_stats, best_step = checkpoints.restore_variables(*whole)
     finish.keep_best(workdir, params, batch_stats, screen)
     if "test" in dataset.splits and not finish.is_tested(workdir, best_step):
         origin = {"checkpoint_step": best_step}
         names = list(dataset.class_names)
-        params, batch_stats = rolled((params, batch_stats), variables)
+        params, batch_stats = jax.device_put(
+            rolled((params, batch_stats), variables),
+            (shardings.params, shardings.batch_stats),
+        )
         best = Trained(model, params, batch_stats, names, origin)
         where = dataset, config, mesh, workdir, screen
         finish.evaluate_split("test", best, eval_step, *where)

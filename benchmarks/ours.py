@@ -64,6 +64,6 @@ def open_program(words: Sequence[str]) -> Program:
         fresh_state=fresh_state,
         train_step=step.make_train_step(config, model, sgd, schedule, mesh),
         eval_step=make_eval_step(config, model, mesh),
-        state_shapes=session.abstract(jax.eval_shape(fresh_state), mesh),
+        state_shapes=session.abstract(jax.eval_shape(fresh_state), model, mesh),
         batch_shapes=session.abstract_batch(config, mesh),
     )

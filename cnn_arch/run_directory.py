@@ -20,8 +20,9 @@ from cnn_arch.errors import UsageError
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
-# Settings that may change when a run goes on: the result does not depend on them.
-FREE = ("mesh.data", "data.num_threads", "checkpoint.every_minutes")
+# Settings that may change when a run goes on: the result does not depend on them, but
+# for the order of sums. (Dropout's masks, too, are the same on any mesh.)
+FREE = ("mesh.data", "mesh.model", "data.num_threads", "checkpoint.every_minutes")
 
 
 def choose(workdir: str | None, config: ConfigDict, prefix: str = "") -> Path:

@@ -48,13 +48,13 @@ def open_devices(
     """Makes the mesh and keeps compiled programs for the next time.
 
     Args:
-      config: ``mesh``, ``batch_size``, ``precision`` and ``remat`` are read.
+      config: of the run.
       screen: where it is told.
       fit_batch: raise ``batch_size`` to what the devices can share: for evaluation,
         whose results do not depend on it.
 
     Raises:
-      UsageError: the devices are not there, or cannot share the batch.
+      UsageError: the devices are not there, or cannot share the network or the batch.
     """
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         # Read when devices are opened.
@@ -68,9 +68,11 @@ def open_devices(
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     # XLA cannot store programs with calls of oneDNN (jax 0.12): those compile again.
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
+    if config.mesh.model > 1:
+        build_model(config, 1000)  # says what it cannot be split into
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
     if fit_batch:
-        config.batch_size += -config.batch_size % mesh.shape["data"]
+        config.batch_size += -config.batch_size % mesh.size
     meshes.check_batch_size(config.batch_size, mesh)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     note = "   (no GPU used)" if on_cpu else ""
@@ -192,13 +194,18 @@ def describe_network(config: ConfigDict, num_classes: int) -> str:
     )
 
 
-def abstract(tree: Any, mesh: Mesh) -> Any:
-    """Returns the shapes of arrays that every device of the mesh holds whole."""
+def abstract(tree: Any, model: Any, mesh: Mesh) -> Any:
+    """Returns the shapes of arrays, with how they lie on the devices.
+
+    Args:
+      tree: of arrays or shapes.
+      model: the network that they are of; None: every device shall hold them whole.
+      mesh: the devices.
+    """
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(
-            leaf.shape, leaf.dtype, sharding=meshes.replicated(mesh)
-        ),
+        lambda leaf, sharding: leaf.update(sharding=sharding),
         tree,
+        meshes.shardings(tree, model, mesh),
     )
 
 
@@ -227,8 +234,7 @@ def compile_step(step: Any, arguments: Any, config: ConfigDict, mesh: Mesh) -> A
     needed = fixed + analysis.temp_size_in_bytes
     if needed > available:
         share = max(0.0, (available - fixed) / analysis.temp_size_in_bytes)
-        devices = mesh.shape["data"]
-        fits = int(config.batch_size * share) // devices * devices
+        fits = int(config.batch_size * share) // mesh.size * mesh.size
         hint = f"about {fits} would fit" if fits else "not even one image would fit"
         raise UsageError(
             f"--config.batch_size={config.batch_size}: a step needs "

@@ -72,7 +72,7 @@ def restore(
         return _from_file(options.weights, config, names, mesh, screen)
     names = (workdir / "classes.txt").read_text(encoding="utf-8").splitlines()
     model = session.open_network(config, len(names), screen, loops=False)
-    shapes = session.abstract(_shapes(model, config), mesh)
+    shapes = session.abstract(_shapes(model, config), model, mesh)
     checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
     params, batch_stats, step = checkpoints.restore_variables(
         shapes["params"], shapes["batch_stats"], options.checkpoint

@@ -5,4 +5,6 @@ from configs import alexnet
 
 def get_config(data: str = "imagenet2012"):
     """Returns the recipe; ``data`` is what follows the colon."""
-    return alexnet.get_config(data, "alexnet_one_tower")
+    config = alexnet.get_config(data, "alexnet_one_tower")
+    config.model.fields.groups = 1
+    return config

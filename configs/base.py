@@ -62,8 +62,10 @@ def get_config() -> ConfigDict:
     config.data.num_threads = 0  # that decode; 0: one a core
 
     config.mesh = ConfigDict()
-    config.mesh.data = 0  # devices that share a batch; 0: all there are
-    config.mesh.model = 1  # devices that share a network
+    config.mesh.data = 0  # parts of a batch; 0: as many as there are devices for
+    # Devices that share a network, and a part of the batch. AlexNet: its groups, every
+    # layer's features spread; alexnet_owt and VGG: their dense layers' features.
+    config.mesh.model = 1
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_minutes = 10.0  # besides one after every epoch

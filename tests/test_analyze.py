@@ -102,6 +102,41 @@ def test_measured_beside_the_floor():
         assert speed["runs"] >= 5
 
 
+def test_collectives():
+    words = "--model=lenet5", "--collectives", "--config.mesh.data=4"
+    lines = run(*words).stdout.splitlines()
+    assert lines[1] == "mesh     data 4 x model 1, virtual devices of this CPU"
+    # 60,850 parameters; loss and error.
+    rows = [line.split() for line in lines if line.startswith("all-reduce")]
+    assert rows == [
+        ["all-reduce", "data", "gradients", "backward", "243,400", "us", "1"],
+        ["all-reduce", "data", "metrics", "forward", "8", "us", "1"],
+    ]
+    assert "inserted by the partitioner: none" in lines
+    csv = run(*words, "--format=csv").stdout.splitlines()
+    assert csv[:2] == [
+        "kind,axes,layer,pass,bytes,inserted_by",
+        "all-reduce,data,gradients,backward,243400,us",
+    ]
+
+
+def test_scaling(tmp_path):
+    words = "--model=alexnet", "--scale=1,2,8", "--roofline=gtx580", "--link=pcie2"
+    result = run(*words, f"--figures={tmp_path}")
+    assert result.returncode == 0 and not result.stderr
+    lines = result.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if line.startswith("weak") and " x " in line]
+    meshes = [line[18:25].strip() for line in rows]
+    assert meshes == ["1 x 1", "2 x 1", "1 x 2", "8 x 1", "4 x 2"]
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"alexnet-scaling.png", "alexnet-scaling.svg"}
+    answer = json.loads(run(*words, "--format=json").stdout)
+    first = answer["predictions"][0]
+    assert first["devices"] == 1 and first["efficiency"] == 1
+    assert answer["link"]["bandwidth"] == 8e9
+
+
 def test_claims():
     result = run("--claims")
     assert result.returncode == 0 and not result.stderr
@@ -131,6 +166,23 @@ def test_claims():
         (["--model=vgg16", "--depth=3"], "--depth: no such option"),
         (["--config=configs/vgg6.py"], "no such file; did you mean configs/vgg16.py?"),
         (["--model=resnet50", "--config=configs/vgg16.py"], "--config"),
+        (["--model=vgg16", "--scale=1,2"], "--scale=1,2: needs --roofline; as in"),
+        (
+            ["--model=vgg16", "--scale=1,2", "--roofline=h100", "--link=fast"],
+            "--link=fast: must be a rate such as 400Gbit or 50GB/s",
+        ),
+        (
+            ["--model=vgg16", "--scale=0", "--roofline=h100", "--link=pcie3"],
+            "--scale=0: must be rising numbers",
+        ),
+        (
+            ["--model=resnet20", "--collectives", "--config.mesh.model=2"],
+            "--config.mesh.model=2: resnet20 has nothing to split",
+        ),
+        (
+            ["--model=lenet5", "--collectives", "--batch=3", "--config.mesh.data=2"],
+            "batch_size=3: must be a multiple of the 2 devices; nearest are 2 and 4",
+        ),
     ],
 )
 def test_mistakes(words, expected):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,30 @@ def test_eval_on_another_mesh_gives_the_same_numbers(finished):
     after = json.loads(result.stdout)["test"]
     assert after.pop("loss") == pytest.approx(before.pop("loss"), rel=1e-5)
     assert after == before
+
+
+@pytest.mark.slow
+def test_a_split_run_is_evaluated_on_one_device(photos, tmp_path):
+    data, workdir = shutil.copytree(photos, tmp_path / "photos"), tmp_path / "run"
+    for split in ("train", "test"):  # four classes: fc8 is split too
+        shutil.copytree(data / split / "red", data / split / "scarlet")
+    words = (
+        *("--config=configs/alexnet.py:folder", f"--config.data.dir={data}"),
+        *("--config.data.image_size=67", "--config.batch_size=8", "--config.epochs=1"),
+        f"--workdir={workdir}",
+    )
+    mesh = "--config.mesh.data=2", "--config.mesh.model=2"
+    result = run("train.py", *words, *mesh, num_devices=4)
+    assert result.returncode == 0, result.stderr
+    assert "as 4 devices (2 x 2 that share the network)" in result.stdout
+    before = json.loads((workdir / "eval" / "results.json").read_text())["test"]
+    result = run("eval.py", f"--workdir={workdir}", "--json")
+    after = json.loads(result.stdout)["test"]
+    assert after.pop("loss") == pytest.approx(before.pop("loss"), rel=1e-5)
+    assert after == before
+    result = run("train.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert "finished" in result.stdout
 
 
 def test_eval_of_the_last_checkpoint_and_of_pictures(finished, photos):
@@ -366,6 +391,10 @@ def test_a_broken_picture_stops_or_is_skipped(photos, tmp_path):
             "--config.data.dir=/no/such",
         ),
         (["--config=configs/resnet34.py"], "imagenet2012"),
+        (
+            ["--config=configs/resnet34.py", "--config.mesh.model=2"],
+            "--config.mesh.model=2: resnet34 has nothing to split",
+        ),
     ],
 )
 def test_mistakes_of_train(words, expected, tmp_path):

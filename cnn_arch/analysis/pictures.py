@@ -62,7 +62,7 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
     own = {}
     if config is not None:
         own[config.model.name] = costs_of_config(config).rows
-    _make(folder, "--figures")
+    make_folder(folder, "--figures")
     sourced = [name for name in MODELS if published_errors(name, "ImageNet")]
     catalogue = _count(dict.fromkeys([*FIELDS, *sourced]), screen)
     made = {}
@@ -102,14 +102,19 @@ def write_report(folder: Path, screen: Screen) -> list[str]:
     Raises:
       UsageError: there can be no such folder.
     """
-    _make(folder, "--report")
+    make_folder(folder, "--report")
     path = page.write_report(folder, _count(MODELS, screen))
     size = path.stat().st_size / 1e6
     screen.say("wrote", f"{path}   ({len(MODELS)} networks, {size:.1f} MB)")
     return [str(path)]
 
 
-def _make(folder: Path, option: str) -> None:
+def make_folder(folder: Path, option: str) -> None:
+    """Makes the folder that an option names, if it is not there.
+
+    Raises:
+      UsageError: it is a file.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

@@ -30,7 +30,8 @@ CELLS: dict[str, Callable[[LayerCost], str]] = {
     "stride": lambda row: str(row.receptive_stride),
     "offset": lambda row: str(row.receptive_offset),
 }
-TEXT = "layer", "kind", "from", "output"  # to the left; numbers to the right
+# To the left; numbers to the right.
+TEXT = "layer", "kind", "from", "output", "collective", "axes", "pass", "by", "scaling"
 # Those that a narrow screen lacks, the first to go first.
 SPARE = "elements", "other ops", "XLA flops", "kind", "offset", "stride", "from"
 

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch.analysis import roofline, table
 from cnn_arch.analysis.costs import Costs, LayerCost, reported_xla_flops, totals
-from cnn_arch.analysis.roofline import Floor
+from cnn_arch.analysis.roofline import Device, Floor
 from cnn_arch.analysis.training_costs import sees_image_only
 from cnn_arch.screen import Screen
 
@@ -43,7 +43,7 @@ def open_device(config: ConfigDict, screen: Screen) -> Any:
     from cnn_arch import session
 
     with config.unlocked():
-        config.mesh.data = 1
+        config.mesh.data = config.mesh.model = 1
     return session.open_devices(config, screen)
 
 
@@ -53,19 +53,11 @@ def compiled_memory(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
     ``xla_argument_bytes`` are state and batch, ``xla_temporary_bytes`` what the step
     needs besides, activations among it.
     """
-    import jax
+    from cnn_arch.analysis import collectives
 
-    from cnn_arch import session
-    from cnn_arch.training import optimizer, step
-
-    model = step.build_model(config, config.data.num_classes or 1000)
-    schedule = optimizer.make_schedule(config, 1000)
-    sgd = optimizer.make_optimizer(config, schedule)
-    state = jax.eval_shape(lambda: step.init_state(config, model, sgd))
-    shapes = session.abstract(state, mesh), session.abstract_batch(config, mesh)
     with screen.timed("compile", "training step"):
-        train_step = step.make_train_step(config, model, sgd, schedule, mesh)
-        analysis = train_step.lower(*shapes).compile().memory_analysis()
+        traced = collectives.trace_step(config, mesh, loops=True)
+        analysis = traced.lower().compile().memory_analysis()
     if analysis is None:
         return {
             "xla_argument_bytes": UNAVAILABLE,
@@ -75,6 +67,14 @@ def compiled_memory(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
         "xla_argument_bytes": analysis.argument_size_in_bytes,
         "xla_temporary_bytes": analysis.temp_size_in_bytes,
     }
+
+
+def find_device(name: str, config: ConfigDict, screen: Screen) -> Device:
+    """Returns the device of that name, or ``this`` one, measured."""
+    if name != "this":
+        return roofline.DEVICES[name]
+    with screen.timed("ceilings", "of this machine"):
+        return roofline.measure_this(config.precision)
 
 
 def floors(
@@ -88,11 +88,7 @@ def floors(
       config: ``precision`` and ``batch_size`` are read.
       screen: where it is told that this machine is measured.
     """
-    if name == "this":
-        with screen.timed("ceilings", "of this machine"):
-            device = roofline.measure_this(config.precision)
-    else:
-        device = roofline.DEVICES[name]
+    device = find_device(name, config, screen)
     found = roofline.floors(rows, device, config.precision)
     seconds = sum(floor.seconds for floor in found)
     # Backward, a layer takes twice the forward pass: once for the gradient of its

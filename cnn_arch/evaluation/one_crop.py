@@ -15,7 +15,7 @@ from cnn_arch.data.device import normalise
 from cnn_arch.data.loading import evaluation_batches
 from cnn_arch.data.sources import Source
 from cnn_arch.errors import RunError
-from cnn_arch.parallel.mesh import put_batch
+from cnn_arch.parallel.mesh import partition_specs, put_batch
 from cnn_arch.training.losses import cross_entropy
 
 # eval_step(params, batch_stats, batch) -> per-example arrays
@@ -88,13 +88,16 @@ def make_eval_step(config: ConfigDict, model: Any, mesh: Mesh) -> EvalStep:
             "in_top5": before.sum(axis=-1) < 5,
         }
 
-    step = jax.shard_map(
-        device_step,
-        mesh=mesh,
-        in_specs=(P(), P(), P("data")),
-        out_specs=P("data"),
-        check_vma=False,
-    )
+    def step(params: Any, batch_stats: Any, batch: dict[str, jax.Array]):
+        specs = partition_specs((params, batch_stats), model, mesh)
+        return jax.shard_map(
+            device_step,
+            mesh=mesh,
+            in_specs=(*specs, P("data")),
+            out_specs=P("data"),
+            check_vma=False,
+        )(params, batch_stats, batch)
+
     return jax.jit(step)
 
 

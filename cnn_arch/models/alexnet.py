@@ -17,7 +17,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool, relu
+from cnn_arch.models.layers import (
+    Conv,
+    Dense,
+    Dropout,
+    LocalResponseNorm,
+    MaxPool,
+    relu,
+)
+from cnn_arch.models.split import all_features, num_parts
 
 
 class AlexNet(nn.Module):
@@ -25,7 +33,13 @@ class AlexNet(nn.Module):
 
     With two groups, conv2, conv4 and conv5 see only the maps "which reside on the same
     GPU" (Section 3.5). With one, all layers see all maps: the table of CS231n.
+
+    The groups may be spread over as many devices, or fewer, as the two were in 2012:
+    each makes its share of every layer's features, and all see all before conv3 and the
+    dense layers.
     """
+
+    split_layers = tuple("conv1 conv2 conv3 conv4 conv5 fc6 fc7 fc8".split())
 
     num_classes: int = 1000
     groups: int = 2
@@ -39,21 +53,26 @@ class AlexNet(nn.Module):
         init = nn.initializers.normal(0.01)
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
         one = nn.initializers.ones
+        parts = num_parts()  # shapes are written for a single one
+        groups = self.groups // parts
         conv = partial(Conv, activation=relu, **options)
-        norm = partial(LocalResponseNorm, self.groups)
+        norm = partial(LocalResponseNorm, groups)
         pool = partial(MaxPool, window=3, stride=2)  # Section 3.4: overlapping
-        dense = partial(Dense, 4096, relu, bias_init=one, **options)
-        drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+        dense = partial(Dense, 4096 // parts, relu, bias_init=one, **options)
+        drop = partial(
+            Dropout, self.dropout_rate, deterministic=not train, own_features=True
+        )
 
-        x = conv(96, 11, stride=4, padding=0, name="conv1")(x)  # [B, 55, 55, 96]
+        x = conv(96 // parts, 11, 4, padding=0, name="conv1")(x)  # [B, 55, 55, 96]
         x = pool(name="pool1")(norm(name="norm1")(x))  # [B, 27, 27, 96]
-        x = conv(256, 5, groups=self.groups, bias_init=one, name="conv2")(x)
+        x = conv(256 // parts, 5, groups=groups, bias_init=one, name="conv2")(x)
         x = pool(name="pool2")(norm(name="norm2")(x))  # [B, 13, 13, 256]
-        x = conv(384, 3, name="conv3")(x)
-        x = conv(384, 3, groups=self.groups, bias_init=one, name="conv4")(x)
-        x = conv(256, 3, groups=self.groups, bias_init=one, name="conv5")(x)
-        x = pool(name="pool5")(x)  # [B, 6, 6, 256]
+        x = conv(384 // parts, 3, name="conv3")(all_features(x, "conv3"))
+        x = conv(384 // parts, 3, groups=groups, bias_init=one, name="conv4")(x)
+        x = conv(256 // parts, 3, groups=groups, bias_init=one, name="conv5")(x)
+        x = all_features(pool(name="pool5")(x), "fc6")  # [B, 6, 6, 256]
         x = x.reshape(x.shape[0], -1)
         x = drop(name="drop6")(dense(name="fc6")(x))
-        x = drop(name="drop7")(dense(name="fc7")(x))
-        return Dense(self.num_classes, kernel_init=init, name="fc8")(x)
+        x = drop(name="drop7")(dense(name="fc7")(all_features(x, "fc7")))
+        fc8 = Dense(self.num_classes // parts, kernel_init=init, name="fc8")
+        return all_features(fc8(all_features(x, "fc8")), "logits")

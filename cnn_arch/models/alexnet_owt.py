@@ -18,11 +18,18 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import Conv, Dense, MaxPool, relu
+from cnn_arch.models.layers import Conv, Dense, Dropout, MaxPool, relu
+from cnn_arch.models.split import ALL, all_features, all_rows, num_parts, own_rows
 
 
 class OneWeirdTrick(nn.Module):
-    """Maps images [B, 224, 224, C] to logits [B, num_classes]."""
+    """Maps images [B, 224, 224, C] to logits [B, num_classes].
+
+    Devices that share the network share the batch in its convolutions, and in its dense
+    layers the features: scheme (a) of Section 4, by which each sees all rows first.
+    """
+
+    split_layers = "fc6", "fc7", "fc8"
 
     num_classes: int = 1000
     dropout_rate: float = 0.5
@@ -34,8 +41,10 @@ class OneWeirdTrick(nn.Module):
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
         conv = partial(Conv, activation=relu, **options)
         pool = partial(MaxPool, window=3, stride=2)
-        drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+        drop = partial(Dropout, self.dropout_rate, deterministic=not train)
+        parts = num_parts()
 
+        x = own_rows(x)
         x = conv(64, 11, stride=4, padding=2, name="conv1")(x)  # [B, 55, 55, 64]
         x = pool(name="pool1")(x)  # [B, 27, 27, 64]
         x = pool(name="pool2")(conv(192, 5, name="conv2")(x))  # [B, 13, 13, 192]
@@ -43,7 +52,9 @@ class OneWeirdTrick(nn.Module):
         x = conv(256, 3, name="conv4")(x)
         x = conv(256, 3, name="conv5")(x)
         x = pool(name="pool5")(x)  # [B, 6, 6, 256]
-        x = drop(name="drop6")(x.reshape(x.shape[0], -1))
-        x = Dense(4096, relu, name="fc6", **options)(x)
-        x = Dense(4096, relu, name="fc7", **options)(drop(name="drop7")(x))
-        return Dense(self.num_classes, kernel_init=init, name="fc8")(x)
+        x = drop(rows=ALL, name="drop6")(x.reshape(x.shape[0], -1))
+        x = Dense(4096 // parts, relu, name="fc6", **options)(all_rows(x, "fc6"))
+        x = all_features(drop(own_features=True, name="drop7")(x), "fc7")
+        x = Dense(4096 // parts, relu, name="fc7", **options)(x)
+        fc8 = Dense(self.num_classes // parts, kernel_init=init, name="fc8")
+        return all_features(fc8(all_features(x, "fc8")), "logits")

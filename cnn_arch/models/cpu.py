@@ -37,6 +37,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from cnn_arch.models.split import Axes
+
 Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
 
 # oneDNN's matrix products slow down on operands of very many rows and few columns:
@@ -335,13 +337,13 @@ def _mean_product(*arrays: jax.Array) -> jax.Array:
     return math.prod(wide[1:], start=wide[0]).mean(axis=range(wide[0].ndim - 1))
 
 
-def _share(values: tuple[jax.Array, ...], axis: str | None) -> tuple[jax.Array, ...]:
+def _share(values: tuple[jax.Array, ...], axis: Axes | None) -> tuple[jax.Array, ...]:
     return lax.pmean(values, axis) if axis else values
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def batch_norm(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis: str | None
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis: Axes | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises maps [..., C] by their own statistics.
 
@@ -350,7 +352,7 @@ def batch_norm(
       scale: [C], float32.
       bias: [C], float32.
       epsilon: added to the variance.
-      axis: the mesh axis over which the statistics are shared, or None.
+      axis: the mesh axes over which the statistics are shared, or None.
 
     Returns:
       The normalised maps, of x's dtype; mean and variance [C], float32. Gradients

@@ -30,6 +30,7 @@ from cnn_arch.models.layers import (
     ConvBN,
     ConvMaker,
     Dense,
+    Dropout,
     GlobalAvgPool,
     LocalResponseNorm,
     MaxPool,
@@ -38,6 +39,7 @@ from cnn_arch.models.layers import (
     keep_aux_logits,
     relu,
 )
+from cnn_arch.models.split import Axes
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
 Widths = tuple[int, int, int, int, int, int]
@@ -116,7 +118,7 @@ class AuxiliaryHead(nn.Module):
         x = AvgPool(5, 3, name="pool")(x)  # [B, 4, 4, C]
         x = Conv(128, 1, activation=relu, name="conv", **options)(x)
         x = Dense(1024, relu, name="fc1", **options)(x.reshape(x.shape[0], -1))
-        x = nn.Dropout(0.7, deterministic=not self.train, name="drop")(x)
+        x = Dropout(0.7, deterministic=not self.train, name="drop")(x)
         fc2 = Dense(self.num_classes, kernel_init=xavier, name="fc2")
         logits = fc2(x)
         keep_aux_logits(self, logits)
@@ -157,7 +159,7 @@ class GoogLeNet(nn.Module):
             if block in AUX and self.aux_heads and (train or self.is_initializing()):
                 AuxiliaryHead(self.num_classes, train, self.dtype, name=AUX[block])(x)
         x = GlobalAvgPool(name="pool5")(x)  # [B, 1024]
-        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
+        x = Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
         return Dense(self.num_classes, kernel_init=xavier, name="fc")(x)
 
 
@@ -197,7 +199,7 @@ class AuxiliaryHeadBN(nn.Module):
         x = self.conv(128, 1, name="conv")(AdaptiveAvgPool(4, name="pool")(x))
         x = x.reshape(x.shape[0], -1)  # [B, 2048]
         x = Dense(1024, relu, kernel_init=init, dtype=self.dtype, name="fc1")(x)
-        x = nn.Dropout(0.7, deterministic=not self.train, name="drop")(x)
+        x = Dropout(0.7, deterministic=not self.train, name="drop")(x)
         fc2 = Dense(self.num_classes, kernel_init=init, name="fc2")
         logits = fc2(x)
         keep_aux_logits(self, logits)
@@ -213,7 +215,7 @@ class GoogLeNetBN(nn.Module):
     num_classes: int = 1000
     aux_heads: bool = True
     dropout_rate: float = 0.2
-    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
@@ -240,5 +242,5 @@ class GoogLeNetBN(nn.Module):
                 options = self.num_classes, conv, train, self.dtype
                 AuxiliaryHeadBN(*options, name=AUX[block])(x)
         x = GlobalAvgPool(name="pool5")(x)  # [B, 1024]
-        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
+        x = Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
         return Dense(self.num_classes, kernel_init=init, name="fc")(x)

@@ -27,12 +27,14 @@ from cnn_arch.models.layers import (
     ConvBN,
     ConvMaker,
     Dense,
+    Dropout,
     GlobalAvgPool,
     MaxPool,
     batch_norm,
     concatenate,
     keep_aux_logits,
 )
+from cnn_arch.models.split import Axes
 
 
 class InceptionA(nn.Module):
@@ -163,7 +165,7 @@ class InceptionV3(nn.Module):
     num_classes: int = 1000
     aux_heads: bool = True
     dropout_rate: float = 0.5  # torchvision; TF-Slim 0.2
-    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
@@ -195,5 +197,5 @@ class InceptionV3(nn.Module):
         x = InceptionC(conv, name="Mixed_7b")(x)  # [B, 8, 8, 2048]
         x = InceptionC(conv, name="Mixed_7c")(x)
         x = GlobalAvgPool(name="pool")(x)  # [B, 2048]
-        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
+        x = Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
         return Dense(self.num_classes, kernel_init=init, name="fc")(x)

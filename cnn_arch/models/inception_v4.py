@@ -23,11 +23,13 @@ from cnn_arch.models.layers import (
     ConvBN,
     ConvMaker,
     Dense,
+    Dropout,
     GlobalAvgPool,
     MaxPool,
     batch_norm,
     concatenate,
 )
+from cnn_arch.models.split import Axes
 
 
 class Stem(nn.Module):
@@ -164,7 +166,7 @@ class InceptionV4(nn.Module):
 
     num_classes: int = 1000
     dropout_rate: float = 0.2  # Figure 9: "keep 0.8"
-    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
@@ -185,5 +187,5 @@ class InceptionV4(nn.Module):
         for letter in "bcd":
             x = InceptionC(conv, name=f"Mixed_7{letter}")(x)
         x = GlobalAvgPool(name="pool")(x)  # [B, 1536]
-        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
+        x = Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
         return Dense(self.num_classes, kernel_init=init, name="fc")(x)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.models import cpu
+from cnn_arch.models import cpu, split
 
 Activation = Callable[[jax.Array], jax.Array]
 Initializer = Callable[..., jax.Array]
@@ -89,7 +89,7 @@ class Dense(nn.Module):
 def batch_norm(
     *,
     train: bool,
-    axis: str | None,
+    axis: split.Axes | None,
     epsilon: float = 1e-5,
     dtype: Any,
 ) -> Callable[..., nn.Module]:
@@ -97,7 +97,7 @@ def batch_norm(
 
     Args:
       train: normalise by the batch's statistics, not by the running ones.
-      axis: the mesh axis over which a batch's statistics are shared; None: each
+      axis: the mesh axes over which a batch's statistics are shared; None: each
         device its own.
       epsilon: added to the variance.
       dtype: of the output.
@@ -113,7 +113,7 @@ class BatchNorm(nn.Module):
     """
 
     train: bool
-    axis: str | None
+    axis: split.Axes | None
     epsilon: float
     dtype: Any
 
@@ -162,6 +162,35 @@ class ConvBN(nn.Module):
             name="conv",
         )
         return relu(self.norm(name="bn")(conv(x)))
+
+
+class Dropout(nn.Module):
+    """Sets units of [B, ..., C] to zero, and scales the others, so that the mean stays.
+
+    Srivastava et al. 2014, "Dropout", Section 10. A unit's fate follows from its places
+    in the whole batch and in the whole layer: it is the same on any mesh.
+    """
+
+    rate: float  # probability of zero, below 1
+    deterministic: bool  # while evaluating: nothing is dropped
+    rows: tuple[str, ...] = (split.DATA,)  # mesh axes over which the batch is spread
+    own_features: bool = False  # C is this device's share of the layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.deterministic or not self.rate:
+            return x
+        rows = split.place(*self.rows) * len(x) + jnp.arange(len(x))
+        fold_in = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+        keys = fold_in(self.make_rng("dropout"), rows)
+        parts = split.num_parts() if self.own_features else 1
+        shape = (*x.shape[1:-1], x.shape[-1] * parts)
+        kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, shape))(
+            keys
+        )
+        if self.own_features:
+            kept = split.own_features(kept)
+        return jnp.where(kept, x / (1 - self.rate), 0)
 
 
 def pad_for_pooling(

@@ -21,6 +21,7 @@ from flax import linen as nn
 from cnn_arch.models.layers import (
     AvgPool,
     Conv,
+    Dropout,
     GlobalAvgPool,
     Initializer,
     MaxPool,
@@ -72,7 +73,7 @@ class NiN(nn.Module):
         x = MaxPool(3, 2, ceil_mode=True, name="pool2")(x)  # [B, 13, 13, 256]
         x = MlpConv((384, 384, 384), 3, dtype=dtype, name="mlpconv3")(x)
         x = MaxPool(3, 2, ceil_mode=True, name="pool3")(x)  # [B, 6, 6, 384]
-        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop3")(x)
+        x = Dropout(self.dropout_rate, deterministic=not train, name="drop3")(x)
         widths = 1024, 1024, self.num_classes
         last = nn.initializers.normal(0.01)
         x = MlpConv(widths, 3, last_init=last, dtype=dtype, name="mlpconv4")(x)
@@ -91,12 +92,12 @@ class CifarNiN(nn.Module):
         dtype = self.dtype
         x = MlpConv((192, 160, 96), 5, dtype=dtype, name="mlpconv1")(x)
         x = MaxPool(3, 2, ceil_mode=True, name="pool1")(x)  # [B, 16, 16, 96]
-        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop1")(x)
+        x = Dropout(self.dropout_rate, deterministic=not train, name="drop1")(x)
         x = MlpConv((192, 192, 192), 5, dtype=dtype, name="mlpconv2")(x)
         x = AvgPool(3, 2, ceil_mode=True, count_padding=False, name="pool2")(
             x
         )  # [B, 8, 8, 192]
-        x = nn.Dropout(self.dropout_rate, deterministic=not train, name="drop2")(x)
+        x = Dropout(self.dropout_rate, deterministic=not train, name="drop2")(x)
         widths = 192, 192, self.num_classes
         x = MlpConv(widths, 3, dtype=dtype, name="mlpconv3")(x)
         return GlobalAvgPool(name="pool3")(x.astype(jnp.float32))

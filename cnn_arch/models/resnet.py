@@ -29,6 +29,7 @@ from cnn_arch.models.layers import (
     relu,
 )
 from cnn_arch.models.loops import run_stage
+from cnn_arch.models.split import Axes
 
 # Table 1: the number of blocks in conv2_x to conv5_x.
 STAGE_SIZES = {
@@ -123,7 +124,7 @@ class ResNet(nn.Module):
     shortcut: str = "B"  # Section 4.1: A, B or C; "none" makes the plain net
     scan: bool = False  # a stage's equal blocks as one loop
     remat: bool = False  # compute again in the backward pass what blocks compute
-    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
@@ -156,7 +157,7 @@ class CifarResNet(nn.Module):
     shortcut: str = "A"  # "we use identity shortcuts in all cases"; "none": plain
     scan: bool = False  # a stage's equal blocks as one loop
     remat: bool = False  # compute again in the backward pass what blocks compute
-    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact

@@ -23,12 +23,14 @@ from cnn_arch.models.layers import (
     Conv,
     ConvBN,
     Dense,
+    Dropout,
     Initializer,
     LocalResponseNorm,
     MaxPool,
     batch_norm,
     relu,
 )
+from cnn_arch.models.split import Axes, all_features, all_rows, num_parts, own_rows
 
 # Table 1: the widths of the 3x3 convolutions of each stage.
 STAGES = {
@@ -41,7 +43,13 @@ STAGES = {
 
 
 class VGG(nn.Module):
-    """Maps images [B, 224, 224, C] to logits [B, num_classes]."""
+    """Maps images [B, 224, 224, C] to logits [B, num_classes].
+
+    Devices that share the network share the batch in its convolutions, and in its dense
+    layers the features, as in "one weird trick" (``alexnet_owt.py``).
+    """
+
+    split_layers = "fc6", "fc7", "fc8"
 
     stages: Sequence[Sequence[int]]
     third_kernel_size: int = 3  # of the third convolution of a stage: 1 in C
@@ -50,7 +58,7 @@ class VGG(nn.Module):
     kernel_init: Initializer = nn.initializers.glorot_uniform()
     num_classes: int = 1000
     dropout_rate: float = 0.5  # Section 3.1
-    batch_norm_axis: str | None = None  # mesh axis that shares batch statistics
+    batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
@@ -62,8 +70,13 @@ class VGG(nn.Module):
             axis = self.batch_norm_axis
             norm = batch_norm(train=train, axis=axis, dtype=self.dtype)
             conv = partial(ConvBN, use_bias=True, norm=norm, **options)
-        drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+        parts = num_parts()
+        dense = partial(Dense, 4096 // parts, relu, **options)
+        drop = partial(
+            Dropout, self.dropout_rate, deterministic=not train, own_features=True
+        )
 
+        x = own_rows(x)
         for stage, widths in enumerate(self.stages, start=1):
             for index, width in enumerate(widths, start=1):
                 kernel_size = self.third_kernel_size if index == 3 else 3
@@ -72,9 +85,10 @@ class VGG(nn.Module):
                     x = LocalResponseNorm(name="norm1_1")(x)
             x = MaxPool(2, 2, name=f"pool{stage}")(x)  # 112, 56, 28, 14, 7
         x = x.reshape(x.shape[0], -1)  # [B, 25088]
-        x = drop(name="drop6")(Dense(4096, relu, name="fc6", **options)(x))
-        x = drop(name="drop7")(Dense(4096, relu, name="fc7", **options)(x))
-        return Dense(self.num_classes, kernel_init=init, name="fc8")(x)
+        x = drop(name="drop6")(dense(name="fc6")(all_rows(x, "fc6")))
+        x = drop(name="drop7")(dense(name="fc7")(all_features(x, "fc7")))
+        fc8 = Dense(self.num_classes // parts, kernel_init=init, name="fc8")
+        return all_features(fc8(all_features(x, "fc8")), "logits")
 
 
 def vgg(configuration: str, **fields: Any) -> VGG:

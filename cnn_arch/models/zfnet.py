@@ -18,7 +18,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool, relu
+from cnn_arch.models.layers import (
+    Conv,
+    Dense,
+    Dropout,
+    LocalResponseNorm,
+    MaxPool,
+    relu,
+)
 
 
 class ZFNet(nn.Module):
@@ -37,7 +44,7 @@ class ZFNet(nn.Module):
         conv = partial(Conv, activation=relu, **options)
         pool = partial(MaxPool, window=3, stride=2)
         norm = LocalResponseNorm
-        drop = partial(nn.Dropout, self.dropout_rate, deterministic=not train)
+        drop = partial(Dropout, self.dropout_rate, deterministic=not train)
 
         x = conv(96, 7, stride=2, padding=1, name="conv1")(x)  # [B, 110, 110, 96]
         x = norm(name="norm1")(pool(padding=1, name="pool1")(x))  # [B, 55, 55, 96]

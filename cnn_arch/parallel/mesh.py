@@ -1,6 +1,7 @@
 """The mesh of devices that a run computes on."""
 
 import os
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,8 +17,8 @@ def make_mesh(data: int, model: int) -> Mesh:
     """Lays the devices out as ("data", "model").
 
     Args:
-      data: devices that share a batch; 0 for all there are.
-      model: devices that share a network.
+      data: parts of a batch; 0 for as many as there are devices for.
+      model: devices that share a network, and with it a part of the batch.
 
     Raises:
       UsageError: there are not so many devices, or none of the kind asked for.
@@ -30,16 +31,19 @@ def make_mesh(data: int, model: int) -> Mesh:
             f"JAX_PLATFORMS={wanted}: JAX finds no such device; unset it to use what "
             "there is, or see what is missing with 'make doctor'"
         ) from None
-    if model > 1:
+    given = f"--config.mesh.data={data}" if data else f"--config.mesh.model={model}"
+    if data and model > 1:
+        given += f" --config.mesh.model={model}"
+    if not data and model <= len(devices):
+        data, idle = divmod(len(devices), model)
+        if idle:
+            raise UsageError(
+                f"{given}: must divide the {len(devices)} devices; give the number of "
+                f"such parts too: --config.mesh.data={data}"
+            )
+    if max(data, 1) * model > len(devices):
         raise UsageError(
-            f"--config.mesh.model={model}: no network here can be split; "
-            "write --config.mesh.model=1"
-        )
-    data = data or len(devices)
-    if data > len(devices):
-        raise UsageError(
-            f"--config.mesh.data={data}: JAX sees {len(devices)} devices "
-            f"({devices[0].platform})"
+            f"{given}: JAX sees {len(devices)} devices ({devices[0].platform})"
         )
     return jax.make_mesh(
         (data, model),
@@ -55,7 +59,7 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     Raises:
       UsageError: they cannot; the message names the nearest sizes that they can.
     """
-    num_devices = mesh.shape["data"]
+    num_devices = mesh.size
     below = batch_size // num_devices * num_devices
     if batch_size == below:
         return
@@ -72,6 +76,43 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, P())
 
 
+def shardings(tree: Any, model: Any, mesh: Mesh) -> Any:
+    """Returns how arrays lie on the devices, as a tree of shardings.
+
+    Every device holds all arrays whole, but for those of a network's ``split_layers``:
+    of them each device of the "model" axis has its share of the features, the last
+    axis. Momentum lies as its parameter does.
+
+    Args:
+      tree: of arrays or shapes, global ones: parameters or a state of training.
+      model: the network.
+      mesh: the devices.
+
+    Raises:
+      UsageError: the devices cannot share a layer's features evenly.
+    """
+    num_parts = mesh.shape["model"]
+    layers = getattr(model, "split_layers", ()) if num_parts > 1 else ()
+
+    def sharding(path: Any, leaf: Any) -> NamedSharding:
+        split = [key.key for key in path if getattr(key, "key", None) in layers]
+        if not split:
+            return replicated(mesh)
+        if leaf.shape[-1] % num_parts:
+            raise UsageError(
+                f"--config.mesh.model={num_parts}: must divide the {leaf.shape[-1]} "
+                f"features of {split[0]}; write --config.mesh.model=1"
+            )
+        return NamedSharding(mesh, P(*[None] * (leaf.ndim - 1), "model"))
+
+    return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def partition_specs(tree: Any, model: Any, mesh: Mesh) -> Any:
+    """Returns the same for ``jax.shard_map``."""
+    return jax.tree.map(lambda each: each.spec, shardings(tree, model, mesh))
+
+
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Spreads a batch over the "data" axis; each process gives its own share."""
     sharding = NamedSharding(mesh, P("data"))
@@ -84,11 +125,13 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 def describe(mesh: Mesh) -> str:
     """Writes the devices in one line: ``cpu, 2 cores, 24 GiB``."""
     device = mesh.devices.flat[0]
+    data, model = mesh.shape["data"], mesh.shape["model"]
+    each = f" ({data} x {model} that share the network)" if model > 1 else ""
     if device.platform != "cpu":
-        return f"{mesh.size} x {device.device_kind}"
+        return f"{mesh.size} x {device.device_kind}{each}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     memory_gib = psutil.virtual_memory().total / 2**30
-    virtual = f", as {mesh.size} devices" if mesh.size > 1 else ""
+    virtual = f", as {mesh.size} devices{each}" if mesh.size > 1 else ""
     return f"cpu, {cores or os.cpu_count()} cores, {memory_gib:.0f} GiB{virtual}"
 
 

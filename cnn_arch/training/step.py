@@ -1,10 +1,17 @@
 """One step of training, written for one device of the mesh.
 
 The whole step is one ``jax.shard_map`` inside one ``jax.jit``: the code below sees its
-own share of the batch, and what crosses devices is written out (``pmean``, ``psum``).
+own share of the batch, and of a network that is split its share of that; what crosses
+devices is written out (``pmean``, ``psum``, and models/split.py).
+
+Whatever crosses devices forward, its transpose carries gradients back, so that a device
+differentiates the sum of all devices' losses. Hence each one's loss is its share of the
+whole, 1 / devices of its mean, and the gradient of an array is the sum over the mesh
+axes on which every device holds that array whole.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -18,6 +25,8 @@ from ml_collections import ConfigDict
 from cnn_arch.data.device import augment, normalise
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, init_variables
+from cnn_arch.models.split import ALL as AXES
+from cnn_arch.parallel.mesh import partition_specs
 from cnn_arch.training.losses import cross_entropy
 from cnn_arch.training.state import TrainState
 
@@ -51,8 +60,31 @@ def build_model(config: ConfigDict, num_classes: int, *, loops: bool = True):
                 )
             model = model.clone(**{field: True})
     if config.batch_norm_statistics == "global" and hasattr(model, "batch_norm_axis"):
-        model = model.clone(batch_norm_axis="data")
+        axes = AXES if config.mesh.model > 1 else "data"
+        model = model.clone(batch_norm_axis=axes)
+    check_split(config, model)
     return model
+
+
+def check_split(config: ConfigDict, model: Any) -> None:
+    """Checks that so many devices can share a network.
+
+    Raises:
+      UsageError: they cannot.
+    """
+    num_parts, name = config.mesh.model, config.model.name
+    given = f"--config.mesh.model={num_parts}"
+    if num_parts > 1 and not hasattr(model, "split_layers"):
+        raise UsageError(
+            f"{given}: {name} has nothing to split, only the AlexNets and the VGGs "
+            "have; write --config.mesh.model=1"
+        )
+    groups = getattr(model, "groups", num_parts)
+    if groups % num_parts:
+        raise UsageError(
+            f"{given}: must divide the groups of {name}, {groups}; write "
+            f"--config.mesh.model={groups} or --config.model.fields.groups={num_parts}"
+        )
 
 
 def init_state(
@@ -101,11 +133,14 @@ def make_train_step(
     step.
     """
     global_statistics = config.batch_norm_statistics == "global"
+    axes = AXES if mesh.shape["model"] > 1 else ("data",)
+
+    def add_up(grad: jax.Array, spec: P) -> jax.Array:
+        return lax.psum(grad, [axis for axis in axes if axis not in spec])
 
     def loss_and_outputs(params: Any, state: TrainState, batch: Batch):
-        device = lax.axis_index("data")
         key = step_key(config.seed, state.step, AUGMENTATION)
-        first_row = device * len(batch["image"])
+        first_row = lax.axis_index("data") * len(batch["image"])
         image = augment(batch["image"], key, config.data, first_row)
         key = step_key(config.seed, state.step, DROPOUT)
         logits, updates = model.apply(
@@ -113,7 +148,7 @@ def make_train_step(
             normalise(image, config.data.mean, config.data.std),
             train=True,
             mutable=["batch_stats", "aux_logits"],
-            rngs={"dropout": jax.random.fold_in(key, device)},
+            rngs={"dropout": key},
         )
 
         def loss_of(logits: jax.Array) -> jax.Array:
@@ -123,23 +158,29 @@ def make_train_step(
         loss = loss_of(logits)
         aux_logits = jax.tree.leaves(updates.get("aux_logits", {}))
         total = loss + config.aux_weight * sum(map(loss_of, aux_logits))
-        return total, (loss, logits, updates.get("batch_stats", {}))
+        return total / mesh.size, (loss, logits, updates.get("batch_stats", {}))
 
-    def device_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def device_step(
+        specs: Any, state: TrainState, batch: Batch
+    ) -> tuple[TrainState, Metrics]:
         gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)
         (_, outputs), grads = gradient(state.params, state, batch)
         loss, logits, batch_stats = outputs
-        loss, grads = lax.pmean((loss, grads), "data")
+        # The compiled program tells these scopes of what crosses devices.
+        with jax.named_scope("gradients"):
+            grads = jax.tree.map(add_up, grads, specs)
         if not global_statistics:  # each device has its own; keep their mean
-            batch_stats = lax.pmean(batch_stats, "data")
+            with jax.named_scope("statistics"):
+                batch_stats = lax.pmean(batch_stats, axes)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        wrong = logits.argmax(axis=-1) != batch["label"]
-        metrics = {
-            "loss": loss,
-            "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
-            "gradient_norm": optax.tree.norm(grads),
-            "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
-        }
+        with jax.named_scope("metrics"):
+            wrong = logits.argmax(axis=-1) != batch["label"]
+            metrics = {
+                "loss": lax.pmean(loss, "data"),
+                "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
+                "gradient_norm": norm_of_shares(grads, specs),
+                "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
+            }
         state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
@@ -148,12 +189,28 @@ def make_train_step(
         )
         return state, metrics
 
-    # check_vma off: gradients are averaged by the line above, not by shard_map.
-    step = jax.shard_map(
-        device_step,
-        mesh=mesh,
-        in_specs=(P(), P("data")),
-        out_specs=P(),
-        check_vma=False,
-    )
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        specs = partition_specs(state, model, mesh)
+        # check_vma off: gradients are added up by device_step, not by shard_map.
+        return jax.shard_map(
+            partial(device_step, specs.params),
+            mesh=mesh,
+            in_specs=(specs, P("data")),
+            out_specs=(specs, P()),
+            check_vma=False,
+        )(state, batch)
+
     return jax.jit(step, donate_argnums=0)
+
+
+def norm_of_shares(tree: Any, specs: Any) -> jax.Array:
+    """Returns the norm of arrays of which each device holds its share or all."""
+    leaves = zip(jax.tree.leaves(tree), jax.tree.leaves(specs), strict=True)
+    shares: list[jax.Array] = []
+    whole: list[jax.Array] = []
+    for leaf, spec in leaves:
+        (shares if "model" in spec else whole).append(leaf)
+    square = optax.tree.norm(whole, squared=True)
+    if shares:
+        square += lax.psum(optax.tree.norm(shares, squared=True), "model")
+    return jnp.sqrt(square)

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec as P
 
 from cnn_arch.models import layers
+from cnn_arch.parallel.mesh import make_mesh
 
 
 def draw(*shape):
@@ -136,3 +138,53 @@ def test_conv_bn_normalises_then_rectifies():
     stats = updates["batch_stats"]["bn"]
     np.testing.assert_allclose(stats["mean"], 0.1 * mean, atol=1e-6)
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * variance, rtol=1e-4)
+
+
+def drop(x, mesh_shape, rows, own_features, rate=0.25):
+    """Applies dropout to rows and features that are spread over a mesh."""
+    layer = layers.Dropout(rate, False, rows=rows, own_features=own_features)
+    mesh = make_mesh(*mesh_shape)
+    spec = P(rows, *[None] * (x.ndim - 2), "model" if own_features else None)
+
+    def apply(x):
+        return layer.apply({}, x, rngs={"dropout": jax.random.key(3)})
+
+    spread = jax.shard_map(
+        apply, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+    )
+    return np.asarray(jax.jit(spread)(x))
+
+
+def test_dropout_keeps_its_share_and_the_mean():
+    x = jnp.full((64, 32, 32), 3.0)
+    layer = layers.Dropout(0.25, deterministic=False)
+    y = np.asarray(layer.apply({}, x, rngs={"dropout": jax.random.key(0)}))
+    assert set(np.unique(y)) == {0.0, 4.0}
+    # 65,536 draws: three standard deviations are 0.005.
+    np.testing.assert_allclose((y == 0).mean(), 0.25, atol=0.005)
+    kept = (y > 0).reshape(64, -1).astype(np.float64)
+    # No row, and no unit, is like another.
+    assert np.abs(np.corrcoef(kept) - np.eye(64)).max() < 0.2
+    for unchanged in (
+        layers.Dropout(0.25, deterministic=True),
+        layers.Dropout(0.0, deterministic=False),
+    ):
+        np.testing.assert_array_equal(unchanged.apply({}, x), x)
+
+
+@pytest.mark.parametrize(
+    ("mesh_shape", "rows", "own_features"),
+    [
+        ((8, 1), ("data",), False),
+        ((2, 4), ("data",), True),
+        ((1, 8), ("data",), True),
+        ((2, 4), ("data", "model"), False),
+    ],
+)
+def test_dropout_is_the_same_on_any_mesh(mesh_shape, rows, own_features):
+    x = draw(16, 3, 3, 8)
+    one = drop(x, (1, 1), ("data",), False)
+    np.testing.assert_array_equal(drop(x, mesh_shape, rows, own_features), one)
+    layer = layers.Dropout(0.25, deterministic=False)
+    alone: Any = layer.apply({}, x, rngs={"dropout": jax.random.key(3)})
+    np.testing.assert_allclose(alone, one, rtol=1e-6)

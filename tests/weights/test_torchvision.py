@@ -15,6 +15,7 @@ from flax import linen as nn
 
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
+from cnn_arch.models.layers import Dropout
 from cnn_arch.weights.torchvision import TORCHVISION, from_torchvision, to_torchvision
 from tests.models.conftest import abstract_variables
 from tests.weights.formula import NUM_CLASSES, images, weight
@@ -70,7 +71,7 @@ def test_auxiliary_logits_equal_torchvisions(name):
     variables = from_torchvision(name, state_dict(name))
 
     def keep_all(next_function, args, kwargs, context):
-        if isinstance(context.module, nn.Dropout):
+        if isinstance(context.module, Dropout):
             return args[0]
         return next_function(*args, **kwargs)
 

@@ -1,0 +1,228 @@
+"""What ``analyze.py`` says of many devices: what they send, and how they scale."""
+
+import argparse
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnn_arch.analysis import (
+    collectives,
+    figures,
+    links,
+    pictures,
+    scaling,
+    scaling_figure,
+    table,
+    tell,
+)
+from cnn_arch.analysis.collectives import Collective
+from cnn_arch.analysis.scaling import Prediction
+from cnn_arch.errors import UsageError
+from cnn_arch.models import check_image_size
+from cnn_arch.parallel import mesh as meshes
+from cnn_arch.screen import Screen
+from cnn_arch.training.step import build_model
+
+
+def tell_collectives(
+    config: ConfigDict, options: argparse.Namespace, screen: Screen
+) -> None:
+    """Compiles a recipe's step for its mesh and prints what crosses devices.
+
+    Args:
+      config: ``mesh`` and ``batch_size`` are those of the step.
+      options: ``format``: JSON and CSV have a row for each collective, the others
+        count equal ones.
+      screen: where it is told.
+
+    Raises:
+      UsageError: the network, its images or the batch do not fit the mesh.
+    """
+    data, model = config.mesh.data, config.mesh.model
+    collectives.open_virtual_devices(data * model)
+    network = build_model(config, config.data.num_classes or 1000)
+    size = config.data.image_size, config.data.channels
+    check_image_size(network, config.model.name, *size, option="--image_size")
+    mesh = meshes.make_mesh(data, model)
+    meshes.check_batch_size(config.batch_size, mesh)
+    screen.say("mesh", f"data {data} x model {model}, virtual devices of this CPU")
+    with screen.timed("compile", "training step"):
+        found = collectives.of_config(config, mesh)
+    if options.format in ("json", "csv"):
+        _print_records([row.as_record() for row in found], options.format)
+        return
+    counted = Counter(found)
+    printed = {
+        "collective": [row.kind for row in counted],
+        "axes": [", ".join(row.axes) for row in counted],
+        "layer": [row.layer for row in counted],
+        "pass": [row.direction for row in counted],
+        "bytes": [f"{row.bytes:,}" for row in counted],
+        "by": [row.inserted_by for row in counted],
+        "times": [str(times) for times in counted.values()],
+    }
+    if options.format == "markdown":
+        print(table.to_markdown(printed), end="")
+        return
+    if not options.quiet:
+        screen.row()
+        table.print_table(printed)
+        screen.row()
+    _sums(found, screen)
+    if options.quiet or config.scan_blocks:  # XLA counts one round of a loop
+        return
+    whole = collectives.device_flops(config, meshes.make_mesh(1, 1))
+    own = collectives.device_flops(config, mesh)
+    if own and whole:
+        screen.say("FLOPs", f"{own:,} a device, as XLA counts: of the")
+        screen.say("", f"{whole:,} on one device 1 / {whole / own:.2f}")
+
+
+def _sums(found: Sequence[Collective], screen: Screen) -> None:
+    by_axes: Counter[str] = Counter()
+    for row in found:
+        by_axes[" and ".join(row.axes) or "other groups"] += row.bytes
+    texts = [f"over {axes} {size:,}" for axes, size in by_axes.items()]
+    foreign = sum(row.inserted_by != "us" for row in found)
+    screen.say("bytes", f"{'; '.join(texts) or 'none'}", last=True)
+    screen.say("inserted", f"by the partitioner: {foreign or 'none'}")
+
+
+def tell_scaling(
+    config: ConfigDict, options: argparse.Namespace, screen: Screen
+) -> None:
+    """Predicts training on many devices, as a table and, if asked for, a figure.
+
+    Args:
+      config: ``batch_size`` is that of a device (weak scaling) and of all (strong).
+      options: ``scale``, ``roofline``, ``link``, ``latency``, ``format``, ``figures``.
+      screen: where it is told.
+
+    Raises:
+      UsageError: an option is lacking or wrong, or the network cannot be split.
+    """
+    for option in "roofline", "link":
+        if not getattr(options, option):
+            raise UsageError(
+                f"--scale={options.scale}: needs --{option}; as in "
+                "--roofline=h100 --link=400Gbit"
+            )
+    numbers = links.parse_devices(options.scale)
+    link = links.parse_link(options.link, options.latency)
+    found = scaling.networks(config, numbers[-1])
+    device = tell.find_device(options.roofline, config, screen)
+    made = scaling.predict_all(found, numbers, config.batch_size, device, link)
+    record: dict[str, Any] = {
+        "model": config.model.name,
+        "precision": config.precision,
+        "batch": config.batch_size,
+        "device": device.name,
+        "link": dataclasses.asdict(link),
+        "predictions": [each.as_record() for each in made],
+    }
+    if options.figures:
+        folder = Path(options.figures)
+        pictures.make_folder(folder, "--figures")
+        figure = scaling_figure.draw(config, found, made, device, link)
+        files = figures.save(figure, folder, f"{config.model.name}-scaling")
+        record["wrote"] = [str(path) for path in files]
+    if options.format == "json":
+        print(json.dumps(record, indent=2))
+    elif options.format == "csv":
+        _print_records(record["predictions"], "csv")
+    elif options.format == "markdown":
+        print(table.to_markdown(_as_columns(made)), end="")
+    elif not options.quiet:
+        _print_scaling(record, made, screen)
+    screen.say("split", _where_split_wins(made), last=options.format == "table")
+    if options.figures:
+        screen.say("wrote", f"{record['wrote'][0]}  .svg")
+
+
+def _print_scaling(
+    record: dict[str, Any], made: Sequence[Prediction], screen: Screen
+) -> None:
+    screen.say("device", record["device"])
+    rate, delay = record["link"]["bandwidth"], record["link"]["latency_seconds"]
+    screen.say("link", f"{rate / 1e9:,.4g} GB/s each way, {1e6 * delay:g} us a message")
+    if source := record["link"]["source"]:
+        screen.say("", f"source: {source}")
+    screen.row()
+    table.print_table(_as_columns(made))
+    screen.row()
+    screen.say("weak", f"{record['batch']} images a device; strong: all together")
+    screen.say(
+        "mesh", "data x model: parts of the batch, devices that share the network"
+    )
+    screen.say("ms", "of a step in which nothing overlaps, and of its messages")
+    screen.say("%", "of the images/s of as many single devices; with overlap, the")
+    screen.say("", "gradients travel during the backward pass")
+    if any(each.model > 1 for each in made):
+        screen.say("*", "the faster of data parallel and split")
+
+
+def _where_split_wins(made: Sequence[Prediction]) -> str:
+    """Says in words on how many devices a split is faster, without overlap."""
+    if not any(each.model > 1 for each in made):
+        return "none that the network and these numbers of devices allow"
+    faster = []
+    for mode in scaling.MODES:
+        fastest: dict[int, Prediction] = {}
+        for each in made:
+            best = fastest.get(each.devices, each)
+            if each.mode == mode and each.seconds <= best.seconds:
+                fastest[each.devices] = each
+        numbers = [str(n) for n, each in fastest.items() if each.model > 1]
+        faster.append(f"{mode} {', '.join(numbers) or 'none'}")
+    return f"faster on {'; '.join(faster)} devices"
+
+
+def _as_columns(made: Sequence[Prediction]) -> dict[str, list[str]]:
+    """Returns the cells of the table; the better of two ways has a star."""
+    split = any(each.model > 1 for each in made)
+
+    def percent(field: str) -> list[str]:
+        best: dict[tuple[str, int], float] = {}
+        for each in made:
+            key = each.mode, each.devices
+            best[key] = max(best.get(key, 0.0), getattr(each, field))
+        return [
+            f"{100 * getattr(each, field):.1f}"
+            f"{'*' if getattr(each, field) == best[each.mode, each.devices] else ' '}"
+            if split
+            else f"{100 * getattr(each, field):.1f}"
+            for each in made
+        ]
+
+    return {
+        "scaling": [each.mode for each in made],
+        "devices": [f"{each.devices:,}" for each in made],
+        "mesh": [f"{each.data} x {each.model}" for each in made],
+        "images": [f"{each.images:,}" for each in made],
+        "ms": [f"{1e3 * each.seconds:,.2f}" for each in made],
+        "messages": [f"{1e3 * each.message_seconds:,.2f}" for each in made],
+        "images/s": [f"{each.images_per_second:,.0f}" for each in made],
+        "%": percent("efficiency"),
+        "overlap": percent("overlapped_efficiency"),
+    }
+
+
+def _print_records(records: Sequence[dict[str, Any]], form: str) -> None:
+    """Prints records of the same keys as JSON or CSV."""
+    if form == "json":
+        print(json.dumps(records, indent=2))
+        return
+    columns = {
+        key: [_words(record[key]) for record in records]
+        for key in (records[0] if records else collectives.KEYS)
+    }
+    print(table.plain_csv(columns), end="")
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,118 @@
+"""How long devices take to exchange data over a link.
+
+R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective Communication
+Operations in MPICH", 2005: a message of b bytes takes a latency and b over the
+bandwidth. P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters
+of workstations", 2009: a ring sends the least that an all-reduce can.
+"""
+
+import dataclasses
+import math
+import re
+
+from cnn_arch.errors import UsageError
+
+LATENCY_MICROSECONDS = 5.0  # of a message between two devices, software included
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """What every device sends over; all can send at once.
+
+    Attributes:
+      name: in print.
+      bandwidth: bytes a second that a device can send; as many arrive meanwhile.
+      latency_seconds: of a message.
+      source: where the bandwidth stands; empty: given by the user.
+    """
+
+    name: str
+    bandwidth: float
+    latency_seconds: float
+    source: str
+
+
+_NVLINK, _PCIE = "textbookofai.com, NVLink", "hpc-notes.pages.dev, PCI Express bus"
+# Bytes a second in one direction; of NVLink the sources name the sum of both.
+NAMED = {
+    # https://www.textbookofai.com/glossary/nvlink.html
+    "nvlink2": (150e9, f"{_NVLINK}: V100, 300 GB/s in both directions"),
+    "nvlink3": (300e9, f"{_NVLINK}: A100, 600 GB/s in both directions"),
+    "nvlink4": (450e9, f"{_NVLINK}: H100, 900 GB/s in both directions"),
+    # https://hpc-notes.pages.dev/reference/pcie
+    "pcie2": (8e9, f"{_PCIE}: 2.0, 16 lanes (GTX 580)"),
+    "pcie3": (15.75e9, f"{_PCIE}: 3.0, 16 lanes"),
+    "pcie4": (31.5e9, f"{_PCIE}: 4.0, 16 lanes"),
+    "pcie5": (63e9, f"{_PCIE}: 5.0, 16 lanes"),
+}
+_UNITS = {"G": 1e9, "M": 1e6}
+
+
+def parse_link(text: str, latency_microseconds: float) -> Link:
+    """Reads ``nvlink4``, 400Gbit, 100Gb/s (bits) or 50GB/s (bytes), of one direction.
+
+    Raises:
+      UsageError: it is none, or nothing would ever arrive.
+    """
+    if latency_microseconds < 0:
+        raise UsageError(f"--latency={latency_microseconds:g}: must be at least 0")
+    seconds = latency_microseconds / 1e6
+    if text in NAMED:
+        return Link(text, NAMED[text][0], seconds, NAMED[text][1])
+    found = re.fullmatch(
+        r"(\d+(?:\.\d+)?) ?([GM])(?:(bit|b)(?:/s|ps)?|(B)(?:/s|ps)?)", text
+    )
+    bandwidth = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not found or not bandwidth:
+        raise UsageError(
+            f"--link={text}: must be a rate such as 400Gbit or 50GB/s, or one of "
+            f"{', '.join(NAMED)}"
+        )
+    return Link(text, bandwidth / (8 if found[3] else 1), seconds, "")
+
+
+def parse_devices(text: str) -> list[int]:
+    """Reads numbers of devices such as 1,2,4,8.
+
+    Raises:
+      UsageError: they are no rising numbers from 1 on.
+    """
+    words = text.split(",")
+    numbers = [int(word) if word.isdecimal() else 0 for word in words]
+    if numbers != sorted(set(numbers)) or min(numbers) < 1:
+        raise UsageError(f"--scale={text}: must be rising numbers, such as 1,2,4,8")
+    return numbers
+
+
+def sent_bytes(kind: str, size: int, devices: int) -> float:
+    """Returns what each device sends.
+
+    Args:
+      kind: of ``Collective``.
+      size: bytes of ``Collective``.
+      devices: in a group.
+    """
+    if kind == "collective-permute":
+        return float(size)
+    share = size * (devices - 1) / devices
+    return 2 * share if kind == "all-reduce" else share
+
+
+def seconds(kind: str, size: int, devices: int, link: Link) -> float:
+    """Returns how long a collective operation takes.
+
+    Around a ring in devices - 1 messages, an all-reduce in twice as many; or an
+    all-reduce of few bytes in log2 of them, each of all bytes (recursive doubling).
+    """
+    if devices == 1:
+        return 0.0
+    sending = sent_bytes(kind, size, devices) / link.bandwidth
+    if kind == "collective-permute":
+        return link.latency_seconds + sending
+    if kind != "all-reduce":
+        return (devices - 1) * link.latency_seconds + sending
+    rounds = math.ceil(math.log2(devices))
+    return min(
+        2 * (devices - 1) * link.latency_seconds + sending,
+        rounds * (link.latency_seconds + size / link.bandwidth),
+    )

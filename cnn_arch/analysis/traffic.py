@@ -1,0 +1,83 @@
+"""What a step of training sends on a mesh of any size, from its trace alone.
+
+Nothing is compiled, and the mesh is abstract: 256 devices take no longer than two.
+"""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from jax.sharding import AbstractMesh, AxisType
+from ml_collections import ConfigDict
+
+from cnn_arch.analysis.collectives import Collective, place_of, trace_step
+from cnn_arch.analysis.graph import inner_jaxpr
+from cnn_arch.models.cpu import plain_forms
+
+KINDS = {
+    "psum": "all-reduce",
+    "pmax": "all-reduce",
+    "pmin": "all-reduce",
+    "all_gather": "all-gather",
+    "reduce_scatter": "reduce-scatter",
+    "all_to_all": "all-to-all",
+    "ppermute": "collective-permute",
+}
+
+
+def traced_collectives(config: ConfigDict, data: int, model: int) -> list[Collective]:
+    """Lists what a recipe's step exchanges, from its trace, one row an array.
+
+    Args:
+      config: of the run; its mesh is not looked at.
+      data: devices that share a batch.
+      model: devices that share a network.
+
+    Raises:
+      UsageError: the network cannot be split so.
+    """
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.mesh.data, config.mesh.model = data, model
+    mesh = AbstractMesh((data, model), ("data", "model"), (AxisType.Auto,) * 2)
+    with plain_forms():
+        traced = trace_step(config, mesh, loops=False)
+    found: list[Collective] = []
+    _walk(traced.jaxpr.jaxpr, "", mesh, found)
+    return found
+
+
+def _walk(jaxpr: Any, scope: str, mesh: Any, found: list[Collective]) -> None:
+    for equation in jaxpr.eqns:
+        path = "/".join(filter(None, [scope, str(equation.source_info.name_stack)]))
+        if inner := inner_jaxpr(equation):
+            _walk(inner, path, mesh, found)
+        if not (kind := KINDS.get(equation.primitive.name)):
+            continue
+        axes = equation.params.get("axes", equation.params.get("axis_name"))
+        axes = axes if isinstance(axes, tuple) else (axes,)
+        axes = tuple(axis for axis in axes if mesh.shape[axis] > 1)
+        layer, direction = place_of(f"{path}/{equation.primitive.name}")
+        sides = equation.outvars if kind == "all-gather" else equation.invars
+        size = sum(side.aval.size * side.aval.dtype.itemsize for side in sides)
+        if axes:
+            found.append(Collective(kind, axes, layer, direction, size, "us"))
+
+
+def joined(messages: Sequence[Collective], images: int) -> list[Collective]:
+    """Returns the messages of a step: sums of one scope are joined, as XLA does.
+
+    Args:
+      messages: of one image a device.
+      images: of each device.
+    """
+    rows: list[Collective] = []
+    sums: Counter[Collective] = Counter()
+    for row in messages:
+        if row.kind == "all-reduce":
+            sums[dataclasses.replace(row, bytes=0)] += row.bytes
+        else:
+            rows.append(dataclasses.replace(row, bytes=row.bytes * images))
+    rows += [dataclasses.replace(row, bytes=size) for row, size in sums.items()]
+    return rows

@@ -1,0 +1,66 @@
+"""What the devices that share a network send each other, written out.
+
+A network is per-device code. Inside the ``jax.shard_map`` of a step, these functions
+know by the mesh how many devices share the network and which of them this one is.
+Outside (when parameters are made, shapes traced, costs counted) there is one device,
+which holds all and sends nothing: parameters have one shape whatever the mesh.
+
+Each transfer stands in the scope of the layer that needs it, so that the compiled
+program says where it comes from. Backward, each becomes its transpose.
+"""
+
+import jax
+from jax import lax
+
+MODEL = "model"  # the mesh axis of the devices that share a network
+DATA = "data"  # the mesh axis of the devices that share a batch
+ALL = (DATA, MODEL)
+Axes = str | tuple[str, ...]  # of the mesh
+
+
+def num_parts() -> int:
+    """Returns the number of devices that share the network."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.shape[MODEL] if MODEL in mesh.manual_axes else 1
+
+
+def place(*axes: str) -> jax.Array | int:
+    """Returns the number of this device on some axes of the mesh, row by row."""
+    manual = jax.sharding.get_abstract_mesh().manual_axes
+    axes = tuple(axis for axis in axes if axis in manual)
+    return lax.axis_index(axes) if axes else 0
+
+
+def all_features(x: jax.Array, layer: str) -> jax.Array:
+    """Gathers the features of all parts for a layer: [..., C / parts] -> [..., C]."""
+    return _gather(x, layer, axis=-1)
+
+
+def all_rows(x: jax.Array, layer: str) -> jax.Array:
+    """Gathers the rows of all parts for a layer: [B / parts, ...] -> [B, ...]."""
+    return _gather(x, layer, axis=0)
+
+
+def _gather(x: jax.Array, layer: str, axis: int) -> jax.Array:
+    if num_parts() == 1:
+        return x
+    with jax.named_scope(layer):
+        return lax.all_gather(x, MODEL, axis=axis % x.ndim, tiled=True)
+
+
+def own_rows(x: jax.Array) -> jax.Array:
+    """Returns this device's share of its batch: [B, ...] -> [B / parts, ...]."""
+    return _own(x, axis=0)
+
+
+def own_features(x: jax.Array) -> jax.Array:
+    """Returns this device's share of features: [..., C] -> [..., C / parts]."""
+    return _own(x, axis=-1)
+
+
+def _own(x: jax.Array, axis: int) -> jax.Array:
+    parts = num_parts()
+    if parts == 1:
+        return x
+    size = x.shape[axis] // parts
+    return lax.dynamic_slice_in_dim(x, place(MODEL) * size, size, axis)

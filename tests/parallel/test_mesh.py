@@ -1,0 +1,123 @@
+"""The mesh: which devices, who holds what, and what cannot be shared."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from cnn_arch import settings
+from cnn_arch.errors import UsageError
+from cnn_arch.parallel import mesh as meshes
+from cnn_arch.training import step
+
+
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [((0, 1), (8, 1)), ((0, 2), (4, 2)), ((2, 2), (2, 2)), ((1, 1), (1, 1))],
+)
+def test_the_shape_of_a_mesh(given, shape):
+    mesh = meshes.make_mesh(*given)
+    assert mesh.axis_names == ("data", "model")
+    assert mesh.devices.shape == shape
+    # Devices that share a network are neighbours.
+    assert [d.id for d in mesh.devices[0]] == list(range(shape[1]))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((9, 1), "--config.mesh.data=9: JAX sees 8 devices (cpu)"),
+        (
+            (4, 4),
+            "--config.mesh.data=4 --config.mesh.model=4: JAX sees 8 devices (cpu)",
+        ),
+        ((0, 16), "--config.mesh.model=16: JAX sees 8 devices (cpu)"),
+        (
+            (0, 3),
+            "--config.mesh.model=3: must divide the 8 devices; give the number of such "
+            "parts too: --config.mesh.data=2",
+        ),
+    ],
+)
+def test_devices_that_are_not_there(given, message):
+    with pytest.raises(UsageError) as caught:
+        meshes.make_mesh(*given)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("configs/resnet20.py:folder", "--config.mesh.model=2"),
+            "--config.mesh.model=2: resnet20 has nothing to split, only the AlexNets "
+            "and the VGGs have; write --config.mesh.model=1",
+        ),
+        (
+            ("configs/googlenet.py:folder", "--config.mesh.model=4"),
+            "--config.mesh.model=4: googlenet has nothing to split, only the AlexNets "
+            "and the VGGs have; write --config.mesh.model=1",
+        ),
+        (
+            ("configs/alexnet.py:folder", "--config.mesh.model=4"),
+            "--config.mesh.model=4: must divide the groups of alexnet, 2; write "
+            "--config.mesh.model=2 or --config.model.fields.groups=4",
+        ),
+        (
+            ("configs/alexnet_one_tower.py:folder", "--config.mesh.model=2"),
+            "--config.mesh.model=2: must divide the groups of alexnet_one_tower, 1; "
+            "write --config.mesh.model=1 or --config.model.fields.groups=2",
+        ),
+    ],
+)
+def test_networks_that_cannot_be_split(words, message):
+    config, _ = settings.parse([f"--config={words[0]}", *words[1:]])
+    with pytest.raises(UsageError) as caught:
+        step.build_model(config, 10)
+    assert str(caught.value) == message
+
+
+def test_more_groups_go_to_fewer_devices():
+    words = ["--config.mesh.model=4", "--config.model.fields.groups=8"]
+    config, _ = settings.parse(["--config=configs/alexnet.py:folder", *words])
+    assert step.build_model(config, 10).groups == 8
+
+
+def test_a_split_layer_lies_on_the_model_axis():
+    model = SimpleNamespace(split_layers=("fc8",))
+    tree = {
+        "conv1": {"kernel": jnp.zeros((3, 3, 3, 8))},
+        "fc8": {"kernel": jnp.zeros((4, 10)), "bias": jnp.zeros(10)},
+    }
+    whole = {"conv1": {"kernel": P()}, "fc8": {"kernel": P(), "bias": P()}}
+    split = whole | {"fc8": {"kernel": P(None, "model"), "bias": P("model")}}
+    for shape, specs in (((4, 2), split), ((8, 1), whole)):
+        mesh = meshes.make_mesh(*shape)
+        assert meshes.partition_specs(tree, model, mesh) == specs
+        assert meshes.partition_specs((tree, 0.0), model, mesh) == (specs, P())
+        nothing = jax.tree.leaves(meshes.partition_specs(tree, object(), mesh))
+        assert nothing == [P()] * 3
+    with pytest.raises(UsageError) as caught:
+        meshes.shardings(tree, model, meshes.make_mesh(2, 4))
+    assert str(caught.value) == (
+        "--config.mesh.model=4: must divide the 10 features of fc8; write "
+        "--config.mesh.model=1"
+    )
+
+
+def test_all_devices_of_the_mesh_share_the_batch():
+    meshes.check_batch_size(16, meshes.make_mesh(2, 4))
+    with pytest.raises(UsageError) as caught:
+        meshes.check_batch_size(12, meshes.make_mesh(2, 4))
+    assert str(caught.value) == (
+        "--config.batch_size=12: must be a multiple of the 8 devices; nearest are 8 "
+        "and 16"
+    )
+
+
+def test_a_mesh_in_one_line():
+    assert "as 4 devices" in meshes.describe(meshes.make_mesh(4, 1))
+    described = meshes.describe(meshes.make_mesh(2, 4))
+    assert "as 8 devices (2 x 4 that share the network)" in described
