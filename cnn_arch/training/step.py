@@ -133,10 +133,12 @@ def make_train_step(
     step.
     """
     global_statistics = config.batch_norm_statistics == "global"
-    axes = AXES if mesh.shape["model"] > 1 else ("data",)
+    # XLA would copy what is added up over a single device.
+    axes = [axis for axis in AXES if mesh.shape[axis] > 1]
 
     def add_up(grad: jax.Array, spec: P) -> jax.Array:
-        return lax.psum(grad, [axis for axis in axes if axis not in spec])
+        others = [axis for axis in axes if axis not in spec]
+        return lax.psum(grad, others) if others else grad
 
     def loss_and_outputs(params: Any, state: TrainState, batch: Batch):
         key = step_key(config.seed, state.step, AUGMENTATION)
@@ -169,7 +171,7 @@ def make_train_step(
         # The compiled program tells these scopes of what crosses devices.
         with jax.named_scope("gradients"):
             grads = jax.tree.map(add_up, grads, specs)
-        if not global_statistics:  # each device has its own; keep their mean
+        if not global_statistics and axes:  # each device has its own; keep their mean
             with jax.named_scope("statistics"):
                 batch_stats = lax.pmean(batch_stats, axes)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
