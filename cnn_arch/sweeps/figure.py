@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
 from cnn_arch.report.canvas import BLUE, ORANGE, styled, write
 from cnn_arch.report.text import printable
@@ -39,7 +39,10 @@ def errors(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     lines = -(-len(keys) // columns)
     size = (max(7, 4.6 * columns), 4.6 * lines)
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for axes in panels[:, 0]:
+        axes.set_ylabel("validation error, %")
+    panels = list(panels.flat)
     ended = [row for row in rows if row["state"] == "done"]
     others = [row for row in rows if row["state"] != "done"]
     best = min(ended, key=lambda row: row[ERROR], default=None)
@@ -60,10 +63,9 @@ def errors(path: Path, rows: Rows, keys: Sequence[str]) -> None:
             axes.plot(place(best[key]), best[ERROR], "*", label=label, **style)
         axes.set_xlabel(printable(key, 40))
         axes.grid(True)
-    for axes in list(panels)[len(keys) :]:
+    for axes in panels[len(keys) :]:
         axes.set_axis_off()
-    first = figure.axes[0]
-    first.set_ylabel("validation error, %")
+    first = panels[0]
     figure.suptitle("Error of each trial against what was varied", x=0.01, ha="left")
     if first.lines:
         lines_and_names = first.get_legend_handles_labels()
@@ -137,10 +139,11 @@ def _scale(axes: Axes, values: Sequence[Any]) -> Any:
         return lambda value: unique.index(_hashable(value))
     if _is_log(unique):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if len(unique) <= NUM_TICKS:
         axes.set_xticks(unique, [short(value) for value in unique])
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_minor_formatter(NullFormatter())
     return lambda value: value
 
 
@@ -159,7 +162,7 @@ def _positions(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, st
     else:
         inverse = np.exp if _is_log(unique) else np.asarray
         ends = np.linspace(low, high, 5)
-        ticks = [(n / 4, short(float(f"{inverse(v):.3g}"))) for n, v in enumerate(ends)]
+        ticks = [(n / 4, f"{inverse(v):.2g}") for n, v in enumerate(ends)]
     return heights, list(dict.fromkeys(ticks))
 
 
