@@ -5,6 +5,7 @@ launcher, which can be killed at any moment; and the results, as a table and a f
 """
 
 import argparse
+import shlex
 import shutil
 from pathlib import Path
 
@@ -59,22 +60,14 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         view.tell_table(sweep, screen)
 
     view.tell_failures(sweep, screen)
-    best = results.best(sweep)
-    view.tell_best(sweep, best, screen)
+    view.tell_best(sweep, screen)
     screen.say("wrote", "  ".join(results.write(sweep)))
-    again = f"python sweep.py --workdir={where}"
-    left = launch.unfinished(sweep)
     if stopped:
-        screen.row(
-            f"stopped: {view.counts(sweep)}. Continue: {again} --resume", last=True
-        )
+        again = shlex.join(view.again(sweep, "--resume"))
+        screen.row(f"stopped: {view.counts(sweep)}. Continue: {again}", last=True)
         return 128 + stopped
-    following = [f"{again} --status"] if active else []
-    following += [f"{again} --resume"] if left else []
-    if best:
-        trial = view.relative(sweep.path(best))
-        following.append(f"python eval.py --workdir={trial} --split=validation")
-    cli.say_next(screen, *(following or [f"{again} --status"]))
+    left = launch.unfinished(sweep)
+    cli.say_next(screen, *view.next_commands(sweep, bool(active), bool(left)))
     return 1 if left and not options.status else 0
 
 
@@ -120,8 +113,9 @@ def choose_executor(
       UsageError: that is not there, or an option does not go with it.
     """
     found = "slurm" if shutil.which("sbatch") else "local"
-    sweep.executor = options.executor or sweep.executor or found
-    sweep.max_parallel = options.max_parallel or sweep.max_parallel
+    sweep.move_to(options.executor or sweep.executor or found)
+    if options.max_parallel is not None:
+        sweep.max_parallel = options.max_parallel
     given = {key: getattr(options, key) for key in RESOURCES}
     given = {key: value for key, value in given.items() if value is not None}
     if given and sweep.executor != "slurm":

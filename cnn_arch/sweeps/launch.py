@@ -10,14 +10,12 @@ from cnn_arch.sweeps import progress
 from cnn_arch.sweeps.manifest import Sweep, Trial, load
 from cnn_arch.training.stopping import stop_request
 
-INTERVAL_SECONDS = 0.5  # between a launcher's two looks at its trials
-WATCH_SECONDS = 5.0  # between two looks at trials that others started
-
 
 class Executor(Protocol):
     """Where trials run."""
 
     max_parallel: int
+    interval_seconds: float  # between two looks at the trials
 
     def active(self) -> dict[str, str]:
         """Returns the names of trials that run or are queued, each with its state."""
@@ -50,7 +48,7 @@ def watch(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -> No
     with contextlib.suppress(KeyboardInterrupt):
         while look(sweep, executor):
             show(sweep)
-            time.sleep(WATCH_SECONDS)
+            time.sleep(executor.interval_seconds)
 
 
 def look(sweep: Sweep, executor: Executor) -> set[str]:
@@ -60,7 +58,6 @@ def look(sweep: Sweep, executor: Executor) -> set[str]:
     """
     try:
         with sweep.held():
-            sweep.trials = load(sweep.workdir).trials
             active = refresh(sweep, executor)
             sweep.save()
     except UsageError:  # a launcher is at work
@@ -80,7 +77,8 @@ def unfinished(sweep: Sweep) -> list[Trial]:
 def prepare(sweep: Sweep, trials: list[Trial]) -> None:
     """Removes what earlier failures left, so that it does not pass for a new one."""
     for trial in trials:
-        (sweep.path(trial) / "crash.txt").unlink(missing_ok=True)
+        for path in progress.crash_files(sweep, trial):
+            path.unlink()
         trial.state = "waiting"
 
 
@@ -125,6 +123,7 @@ def carry_out(
                 trial = queue.pop(0) if queue else search and search.next_trial()
                 if not trial:
                     break
+                sweep.save()  # before it runs, so that no launcher can miss it
                 executor.start([trial])
                 active.add(trial.name)
                 sweep.save()
@@ -138,4 +137,4 @@ def carry_out(
                 ):
                     executor.stop(trial)
                     asked.add(trial.name)
-            time.sleep(INTERVAL_SECONDS)
+            time.sleep(executor.interval_seconds)

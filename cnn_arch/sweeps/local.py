@@ -19,7 +19,10 @@ class Local:
 
     Attributes:
       max_parallel: trials at a time.
+      interval_seconds: between two looks at them.
     """
+
+    interval_seconds = 0.5
 
     def __init__(self, sweep: Sweep):
         """Shares out the GPUs: one a trial, or more where fewer trials run at a time.
@@ -46,6 +49,10 @@ class Local:
         self._children: list[subprocess.Popen[bytes]] = []
         self._processes: dict[str, psutil.Process] = {}
 
+    def gpus(self, slot: int) -> str:
+        """Returns the GPUs of a parallel place, as CUDA_VISIBLE_DEVICES takes them."""
+        return self._gpus[slot % len(self._gpus)]
+
     def active(self) -> dict[str, str]:
         """Returns the names of the trials that run, each with its state."""
         self._children = [each for each in self._children if each.poll() is None]
@@ -67,7 +74,7 @@ class Local:
             active = set(self._processes)
             taken = {each.slot for each in self._sweep.trials if each.name in active}
             trial.slot = min(set(range(len(self._gpus) + len(taken))) - taken)
-            gpus = self._gpus[trial.slot % len(self._gpus)]
+            gpus = self.gpus(trial.slot)
             trial.submission = ""
             log = self._sweep.log(trial)
             log.parent.mkdir(exist_ok=True)

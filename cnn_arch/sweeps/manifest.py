@@ -19,8 +19,9 @@ NAME = "manifest.json"
 LOCK = "launcher.lock"
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 
-# What a trial can be. The last three are over; only "done" and "pruned" stay so.
+# What a trial can be; "done" and "pruned" are for good.
 STATES = ("waiting", "queued", "running", "done", "pruned", "stopped", "failed")
+ACTIVE = ("queued", "running")
 
 
 @dataclasses.dataclass
@@ -80,6 +81,20 @@ class Sweep:
         self.trials.append(Trial(name, overrides, study_number=study_number))
         return self.trials[-1]
 
+    def move_to(self, executor: str) -> None:
+        """Sets where trials run.
+
+        Raises:
+          UsageError: one still runs elsewhere.
+        """
+        active = [trial for trial in self.trials if trial.state in ACTIVE]
+        if self.executor not in ("", executor) and active:
+            raise UsageError(
+                f"--executor={executor}: {active[0].name} is {active[0].state} on "
+                f"{self.executor}; wait until --status shows that it has ended"
+            )
+        self.executor = executor
+
     def path(self, trial: Trial) -> Path:
         """Returns a trial's run directory."""
         return self.workdir / trial.name
@@ -105,7 +120,9 @@ class Sweep:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other launchers off; a launcher that is killed lets go.
+        """Keeps other launchers off, and reads what the last one has written.
+
+        A launcher that is killed lets go.
 
         Raises:
           UsageError: another one is at work.
@@ -120,6 +137,8 @@ class Sweep:
                 "--status shows it"
             ) from None
         try:
+            if (self.workdir / NAME).exists():
+                self.trials = load(self.workdir).trials
             yield
         finally:
             lock.release()

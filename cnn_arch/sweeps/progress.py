@@ -49,9 +49,9 @@ def ended_state(sweep: Sweep, trial: Trial) -> str:
 
 def failure(sweep: Sweep, trial: Trial) -> str:
     """Returns why a trial failed, with the traceback if it left one, or nothing."""
-    crash = sweep.path(trial) / "crash.txt"
-    if crash.exists():
-        return crash.read_text(encoding="utf-8", errors="replace").strip()
+    if crashes := crash_files(sweep, trial):
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in crashes]
+        return "\n".join(text.strip() for text in texts)
     log = sweep.log(trial)
     if not log.exists():
         return ""
@@ -61,3 +61,8 @@ def failure(sweep: Sweep, trial: Trial) -> str:
     if any(line.startswith("Traceback ") for line in lines):
         return "\n".join(lines[-NUM_LINES:])
     return ""
+
+
+def crash_files(sweep: Sweep, trial: Trial) -> list[Path]:
+    """Returns the records of a crash: one of each process that left one."""
+    return sorted(sweep.path(trial).glob("crash*.txt"))

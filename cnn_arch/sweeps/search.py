@@ -42,6 +42,10 @@ class Search:
             storage=JournalStorage(JournalFileBackend(str(journal))),
             load_if_exists=True,
         )
+        known = {trial.study_number for trial in sweep.trials}
+        for asked in self._study.get_trials(states=(TrialState.RUNNING,)):
+            if asked.number not in known:  # the launcher was killed before it began
+                self._study.tell(asked.number, state=TrialState.FAIL)
         self._distributions: dict[str, BaseDistribution] = {
             key: FloatDistribution(**values)
             if isinstance(values, dict)
@@ -93,9 +97,9 @@ class Search:
             epochs = progress.num_epochs(workdir) or 0
             self._study.pruner = optuna.pruners.MedianPruner(
                 n_startup_trials=NUM_UNPRUNED,
-                n_warmup_steps=math.ceil(PATIENT_SHARE * epochs),
+                n_warmup_steps=math.ceil(PATIENT_SHARE * epochs) + 1,
             )
-            return max(errors) < epochs and reporter.should_prune()
+            return max(errors) < epochs and bool(reporter.should_prune())
         return False
 
 

@@ -35,7 +35,10 @@ class Slurm:
 
     Attributes:
       max_parallel: trials at a time.
+      interval_seconds: between two questions to Slurm.
     """
+
+    interval_seconds = 10.0
 
     def __init__(self, sweep: Sweep):
         """Checks whatever reaches Slurm.
@@ -62,18 +65,21 @@ class Slurm:
             raise UsageError(f"--max_parallel={self.max_parallel}: must be at least 1")
         self._sweep = sweep
         self._parameters = parameters(sweep.resources)
+        self._states: dict[str, str] | None = None
 
     def active(self) -> dict[str, str]:
         """Returns the names of the trials that run or are queued, with their states.
 
         Raises:
-          RunError: Slurm does not answer.
+          RunError: Slurm does not answer, and has not answered before.
         """
         # One line for each element of an array: name, index, id, state.
         words = ["squeue", "--me", "--noheader", "--array", "--format=%j|%K|%F|%T"]
         answer = subprocess.run(words, capture_output=True, text=True)
         if answer.returncode:
-            raise RunError(f"squeue: {_last_line(answer.stderr)}; try again later")
+            if self._states is None:
+                raise RunError(f"squeue: {_last_line(answer.stderr)}; try again later")
+            return self._states
         jobs = {}
         for line in answer.stdout.splitlines():
             name, index, number, state = line.split("|")
@@ -85,6 +91,7 @@ class Slurm:
             if trial.submission in jobs:
                 trial.job, state = jobs[trial.submission]
                 states[trial.name] = "queued" if state in WAITING else "running"
+        self._states = states
         return states
 
     def start(self, trials: list[Trial]) -> None:

@@ -1,5 +1,6 @@
 """A sweep on the screen: a live table on a terminal, plain lines elsewhere."""
 
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from cnn_arch.report.text import printable
 from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen
 from cnn_arch.sweeps import progress, results, space
-from cnn_arch.sweeps.manifest import STATES, Sweep, Trial
+from cnn_arch.sweeps.manifest import STATES, Sweep
 
 HEADER = "trial     state      epoch   error   least  settings"
 NUM_TRACE_LINES = 12  # of a traceback: its end says what happened
@@ -96,15 +97,33 @@ def tell_table(sweep: Sweep, screen: Screen) -> None:
     screen.say("trials", counts(sweep))
 
 
-def tell_best(sweep: Sweep, best: Trial | None, screen: Screen) -> None:
-    """Names the trial of least validation error."""
-    if best:
+def tell_best(sweep: Sweep, screen: Screen) -> None:
+    """Names the finished trial of least validation error."""
+    if best := results.best(sweep):
         row = results.row(sweep, best)
         test = row["test_top1_error"]
         tested = "" if test is None else f", test {test:.2f} %"
         error = f"{row[results.ERROR]:.2f} % validation error{tested}"
         settings = printable(space.describe(best.overrides))
         screen.say("best", f"{best.name}: {error}   {settings}", last=True)
+
+
+def again(sweep: Sweep, option: str) -> list[str]:
+    """Returns the words of a command that takes the sweep up again."""
+    return ["python", "sweep.py", f"--workdir={relative(sweep.workdir)}", option]
+
+
+def next_commands(sweep: Sweep, is_active: bool, is_unfinished: bool) -> list[str]:
+    """Returns what may follow, to be pasted."""
+    commands = []
+    if is_active:
+        commands.append(again(sweep, "--status"))
+    if is_unfinished:
+        commands.append(again(sweep, "--resume"))
+    if best := results.best(sweep):
+        workdir = f"--workdir={relative(sweep.path(best))}"
+        commands.append(["python", "eval.py", workdir, "--split=validation"])
+    return list(map(shlex.join, commands or [again(sweep, "--status")]))
 
 
 def relative(path: Path) -> Path:
