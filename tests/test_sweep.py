@@ -254,10 +254,3 @@ def test_without_slurm(tmp_path):
         "error: --executor=slurm: sbatch is not found; "
     )
     assert not (tmp_path / "sweep").exists()
-
-
-def test_help_has_examples():
-    for words in ((), ("--help",)):
-        result = run(*words)
-        assert "examples:" in result.stdout + result.stderr
-        assert "--search=tpe" in result.stdout + result.stderr
