@@ -7,8 +7,6 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -43,6 +41,8 @@ def errors(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     for axes in panels[:, 0]:
         axes.set_ylabel("validation error, %")
     panels = list(panels.flat)
+    if rows and _is_log([row[ERROR] for row in rows]):  # some diverge, others are close
+        _make_log(panels[0], "y")
     ended = [row for row in rows if row["state"] == "done"]
     others = [row for row in rows if row["state"] != "done"]
     best = min(ended, key=lambda row: row[ERROR], default=None)
@@ -94,7 +94,7 @@ def parallel(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     heights = []
     for number, name in enumerate(names):
         values = [row[name] for row in rows]
-        positions, ticks = _positions(values)
+        positions, ticks = _positions(values, 1 if name == ERROR else NUM_TICKS)
         heights.append(positions)
         main.axvline(number, 0.045, 0.955, color="black", linewidth=1)
         for height, text in ticks:
@@ -104,15 +104,13 @@ def parallel(path: Path, rows: Rows, keys: Sequence[str]) -> None:
             main.text(number + side, height, printable(text, 16), **style)
         title = "validation error, %" if name == ERROR else printable(name, 26)
         main.text(number, 1.09, title, ha="center", va="bottom")
-    found = [row[ERROR] for row in rows]
-    norm = Normalize(min(found, default=0), max(found, default=1))
-    colors = ScalarMappable(norm, matplotlib.colormaps["viridis"])
+    colors = matplotlib.colormaps["viridis"]
     for index, row in enumerate(rows):
         is_best = index == len(rows) - 1
         main.plot(
             range(len(names)),
             [height[index] for height in heights],
-            color=ORANGE if is_best else colors.to_rgba(row[ERROR]),
+            color=ORANGE if is_best else colors(0.85 * heights[-1][index]),
             linewidth=3.5 if is_best else 1.8,
             linestyle="-" if row["state"] == "done" else ":",
             zorder=3 if is_best else 1,
@@ -130,6 +128,15 @@ def _is_log(values: Sequence[Any]) -> bool:
     return min(values) > 0 and max(values) >= LOG_FACTOR * min(values)
 
 
+def _make_log(axes: Axes, name: str) -> None:
+    """Makes an axis, x or y, logarithmic, with 1 and 3 of each decade written."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
 def _scale(axes: Axes, values: Sequence[Any]) -> Any:
     """Sets the x axis for values; returns what turns a value into its place there."""
     unique = list(dict.fromkeys(map(_hashable, values)))
@@ -138,17 +145,19 @@ def _scale(axes: Axes, values: Sequence[Any]) -> Any:
         axes.set_xlim(-0.5, max(len(unique), 1) - 0.5)
         return lambda value: unique.index(_hashable(value))
     if _is_log(unique):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        _make_log(axes, "x")
     if len(unique) <= NUM_TICKS:
         axes.set_xticks(unique, [short(value) for value in unique])
     return lambda value: value
 
 
-def _positions(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Returns a height from 0 to 1 for each value, and the ticks of the axis."""
+def _positions(
+    values: Sequence[Any], num_ticks: int = NUM_TICKS
+) -> tuple[list[float], list[tuple[float, str]]]:
+    """Returns a height from 0 to 1 for each value, and the ticks of the axis.
+
+    Up to so many values are written one by one, more at even heights.
+    """
     unique = list(dict.fromkeys(map(_hashable, values)))
     if not unique or not _is_number(unique):
         step = 1 / max(len(unique) - 1, 1)
@@ -157,7 +166,7 @@ def _positions(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, st
     change = np.log if _is_log(unique) else np.asarray
     low, high = float(change(min(unique))), float(change(max(unique)))
     heights = [(float(change(v)) - low) / ((high - low) or 1) for v in values]
-    if len(unique) <= NUM_TICKS:
+    if len(unique) <= num_ticks:
         ticks = list(zip(heights, map(short, values), strict=True))
     else:
         inverse = np.exp if _is_log(unique) else np.asarray
