@@ -38,7 +38,7 @@ def refresh(sweep: Sweep, executor: Executor) -> set[str]:
             continue
         if trial.name in active:
             trial.state = active[trial.name]
-        elif trial.state not in ("waiting", "stopped", "failed"):
+        elif trial.state != "waiting":
             trial.state = progress.ended_state(sweep, trial)
     return set(active)
 

@@ -70,6 +70,12 @@ class Local:
 
     def start(self, trials: list[Trial]) -> None:
         """Starts trials; those that ran before continue."""
+        # Where the launcher itself is a job of Slurm's, its trials are none.
+        env = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("SLURM_")
+        }
         for trial in trials:
             active = set(self._processes)
             taken = {each.slot for each in self._sweep.trials if each.name in active}
@@ -83,7 +89,7 @@ class Local:
                 process = subprocess.Popen(
                     self._sweep.command(trial),
                     cwd=self._sweep.folder,
-                    env=os.environ | ({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}),
+                    env=env | ({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}),
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,

@@ -42,6 +42,7 @@ class Search:
             storage=JournalStorage(JournalFileBackend(str(journal))),
             load_if_exists=True,
         )
+        self._told: set[int] = set()  # numbers of trials that are over
         known = {trial.study_number for trial in sweep.trials}
         for asked in self._study.get_trials(states=(TrialState.RUNNING,)):
             if asked.number not in known:  # the launcher was killed before it began
@@ -74,12 +75,13 @@ class Search:
     def follow(self, trial: Trial) -> bool:
         """Tells Optuna how a trial does; says whether it should be stopped."""
         number = trial.study_number
-        if number is None:
+        if number is None or number in self._told:
             return False
         # Optuna gives the means to report to whoever asked for the trial; it may have
         # been an earlier launcher, so they are made anew.
         stored = self._study.trials[number]
         if stored.state.is_finished():
+            self._told.add(number)
             return False
         reporter = optuna.trial.Trial(self._study, stored._trial_id)
         workdir = self._sweep.path(trial)

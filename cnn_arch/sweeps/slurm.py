@@ -57,7 +57,8 @@ class Slurm:
                 f"--workdir={sweep.workdir}: a path given to Slurm is of letters, "
                 "digits and ._/+@=,-; choose another"
             )
-        default = len(sweep.trials) or 1  # a search learns most from one at a time
+        # A search learns most from one trial at a time.
+        default = 1 if sweep.space else len(sweep.trials)
         self.max_parallel = (
             default if sweep.max_parallel is None else sweep.max_parallel
         )

@@ -10,16 +10,18 @@ from pathlib import Path
 from cnn_arch.report.text import printable
 from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen
 from cnn_arch.sweeps import progress, results, space
-from cnn_arch.sweeps.manifest import STATES, Sweep
+from cnn_arch.sweeps.manifest import ACTIVE, STATES, Sweep
 
 HEADER = "trial     state      epoch   error   least  settings"
 NUM_TRACE_LINES = 12  # of a traceback: its end says what happened
 
 
-def table(sweep: Sweep) -> list[str]:
+def table(sweep: Sweep, *, active_first: bool = False) -> list[str]:
     """Returns a line for each trial: state, epoch, errors in percent, settings."""
-    lines = [HEADER]
-    for trial in sweep.trials:
+    lines, trials = [HEADER], sweep.trials
+    if active_first:
+        trials = sorted(trials, key=lambda trial: trial.state not in ACTIVE)
+    for trial in trials:
         errors = progress.read_errors(sweep.path(trial))
         length = progress.num_epochs(sweep.path(trial))
         epoch = f"{max(errors, default=0):.4g}/{length:.4g}" if length else ""
@@ -51,7 +53,8 @@ def shown(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
         with Live(console=Console(), auto_refresh=False, transient=True) as live:
 
             def draw(sweep: Sweep) -> None:
-                lines = [*table(sweep), "", counts(sweep)]
+                # A terminal may be too low for all: those at work come first.
+                lines = [counts(sweep), "", *table(sweep, active_first=True)]
                 text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
                 live.update(text, refresh=True)
 
