@@ -35,9 +35,10 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     screen = Screen(quiet=options.quiet)
     sweep = plan(options, words)
     executor = choose_executor(sweep, options)
-    where = view.relative(sweep.workdir)
-    goes_on = "" if options.status else "   (stop: Ctrl-C, continues later)"
-    screen.say("sweep", f"{where}{goes_on}")
+    is_handed_over = sweep.executor == "slurm" and not sweep.space
+    is_brief = options.status or is_handed_over
+    goes_on = "" if is_brief else "   (stop: Ctrl-C, continues later)"
+    screen.say("sweep", f"{view.relative(sweep.workdir)}{goes_on}")
     screen.say("runs", f"{' '.join(sweep.words)}, on {sweep.executor}")
 
     stopped = None
@@ -50,7 +51,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         with sweep.held():
             sweep.save()
             screen.say("trials", view.counts(sweep))
-            if sweep.executor == "slurm" and not sweep.space:
+            if is_handed_over:
                 launch.submit(sweep, executor)
             else:
                 with view.shown(screen) as show:
