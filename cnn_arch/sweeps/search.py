@@ -35,7 +35,7 @@ class Search:
         """Opens the journal, or begins it."""
         self._sweep = sweep
         journal = sweep.workdir / "optuna_journal.log"
-        _cut_unfinished_line(journal)
+        _mend(journal)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = optuna.create_study(
             study_name=sweep.name,
@@ -105,8 +105,12 @@ class Search:
         return False
 
 
-def _cut_unfinished_line(journal: Path) -> None:
-    """Removes a last line that a killed launcher did not write to its end."""
+def _mend(journal: Path) -> None:
+    """Removes what a killed launcher left: Optuna's lock, and a line cut short.
+
+    No other launcher is at work, but Optuna would wait half a minute for that lock.
+    """
+    journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
     if journal.exists():
         text = journal.read_bytes()
         whole = text[: text.rfind(b"\n") + 1]

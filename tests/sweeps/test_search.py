@@ -82,6 +82,7 @@ def test_a_search_that_is_killed_continues_as_if_it_had_not_been(tmp_path):
                 journal = sweep.workdir / "optuna_journal.log"
                 with journal.open("ab") as file:
                     file.write(b'{"op_code":4,"wor')  # cut short by the kill
+                (sweep.workdir / "optuna_journal.log.lock").symlink_to(journal)
                 search = Search(sweep)
             trial = begin(sweep, search)
             rate = trial.overrides["optim.learning_rate"]
