@@ -21,6 +21,7 @@ from cnn_arch.sweeps.manifest import Sweep, Trial
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 PATH = re.compile(r"[\w./+@=,-]+", re.ASCII)
+JOB = re.compile(r"\d+(_\d+)?")
 TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?")
 RESOURCES = "gpus_per_node", "nodes", "cpus_per_task", "partition", "time"
 WARNING_SECONDS = 90  # before the end of its time a trial is asked to save and to end
@@ -52,10 +53,16 @@ class Slurm:
                     f"--executor=slurm: {program} is not found; log in to the cluster, "
                     "or take --executor=local"
                 )
-        if not PATH.fullmatch(str(sweep.workdir)):
+        for path in (str(sweep.workdir), sweep.folder):
+            if not PATH.fullmatch(path):
+                raise UsageError(
+                    f"{path!r}: a path given to Slurm must be of letters, digits and "
+                    "._/+@=,-; choose another"
+                )
+        if not NAME.fullmatch(sweep.name):
             raise UsageError(
-                f"--workdir={sweep.workdir}: a path given to Slurm is of letters, "
-                "digits and ._/+@=,-; choose another"
+                f"{sweep.name!r}: a name given to Slurm must be of letters, digits and "
+                "._-; the sweep's record has been changed"
             )
         # A search learns most from one trial at a time.
         default = 1 if sweep.space else len(sweep.trials)
@@ -107,10 +114,10 @@ class Slurm:
         from submitit.core.utils import FailedJobError
 
         sweep = self._sweep
-        taken = {trial.submission.partition("/")[0] for trial in sweep.trials} - {""}
-        name = (
-            f"{sweep.name}.{1 + max((int(n.split('.')[1]) for n in taken), default=-1)}"
-        )
+        before = [trial.submission for trial in sweep.trials if trial.submission]
+        # NAME.0, NAME.1 and so on: each submission of the sweep has its own.
+        numbers = [int(text.partition("/")[0].split(".")[-1]) for text in before]
+        name = f"{sweep.name}.{max(numbers, default=-1) + 1}"
         for index, trial in enumerate(trials):
             trial.submission, trial.job, trial.state = f"{name}/{index}", "", "queued"
         sweep.save()
@@ -144,7 +151,7 @@ class Slurm:
 
     def stop(self, trial: Trial) -> None:
         """Cancels a trial's job; Slurm gives it the time to save."""
-        if trial.job:
+        if JOB.fullmatch(trial.job):
             subprocess.run(["scancel", trial.job], capture_output=True)
 
 

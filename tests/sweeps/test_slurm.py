@@ -71,5 +71,18 @@ def test_paths_that_are_refused(name, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ["--config=x.py"]
     sweep = manifest.open_or_make(tmp_path / name, words, [{"seed": 0}], {}, 1)
-    with pytest.raises(UsageError, match="a path given to Slurm"):
+    with pytest.raises(UsageError, match="a path given to Slurm") as caught:
+        slurm.Slurm(sweep)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_that_was_changed_is_refused(tmp_path, monkeypatch):
+    fake_programs(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sweep = manifest.open_or_make(
+        tmp_path / "a", ["--config=x.py"], [{"seed": 0}], {}, 1
+    )
+    slurm.Slurm(sweep)
+    sweep.name = "sweep\n#SBATCH --uid=0"
+    with pytest.raises(UsageError, match="a name given to Slurm"):
         slurm.Slurm(sweep)
