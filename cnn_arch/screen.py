@@ -32,11 +32,6 @@ class Screen:
         self._out = sys.stderr if json else sys.stdout
         self._num_warnings = 0
 
-    @property
-    def is_terminal(self) -> bool:
-        """Whether lines can be drawn over: a terminal, and not quiet."""
-        return not self._quiet and self._out.isatty()
-
     def log_to(self, path: Path) -> None:
         """Sends every line from now on, and what libraries log, to a file as well."""
         handler = logging.FileHandler(path)
@@ -78,6 +73,11 @@ class Screen:
             print(f"{label:<9}{text} ...", end="\r", file=self._out, flush=True)
         yield
         self.say(label, f"{text} ... {time.monotonic() - start:.1f} s")
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether lines can be drawn over: a terminal, and not quiet."""
+        return not self._quiet and self._out.isatty()
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator["Progress"]:

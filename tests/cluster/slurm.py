@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -52,7 +53,7 @@ SlurmdTimeout=5
 MessageTimeout=3
 ReturnToService=2
 InactiveLimit=0
-KillWait=5
+KillWait=2
 MinJobAge=300
 JobRequeue=1
 SelectType=select/cons_tres
@@ -133,9 +134,9 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        _kill(self._processes())
+        _kill(self.processes())
 
-    def run(self, *words: object, timeout: float = 60, **options) -> str:
+    def run(self, *words: object, timeout: float = 60, **options: Any) -> str:
         """Runs a command of Slurm; returns its output, stripped.
 
         Raises:
@@ -143,7 +144,7 @@ class Slurm:
         """
         result = subprocess.run(
             [str(word) for word in words],
-            env=self.env,
+            env=options.pop("env", self.env),
             text=True,
             capture_output=True,
             timeout=timeout,
@@ -184,12 +185,16 @@ class Slurm:
         daemon = self._daemons.pop(node)
         daemon.kill()
         daemon.wait()
-        _kill(self._processes(node))
+        _kill(self.processes(node))
 
     def start_node(self, node: str) -> None:
-        """Starts the daemon of a node that was killed, and waits for idle nodes."""
+        """Starts the daemon of a node that was killed, and waits until it is back."""
         self._start(node, "slurmd", "-D", "-N", node)
-        wait_until(self.is_idle, START_SECONDS, f"{node} to be back")
+        wait_until(lambda: self._is_up(node), START_SECONDS, f"{node} to be back")
+
+    def _is_up(self, node: str) -> bool:
+        state = self.run("sinfo", "-h", "-N", "-n", node, "-p", "main", "-o", "%T")
+        return state in ("idle", "allocated", "mixed", "completing")
 
     def _start(self, name: str, program: str, *words: str) -> None:
         with (self._folder / f"{name}.out").open("ab") as out:
@@ -202,7 +207,7 @@ class Slurm:
                 start_new_session=True,
             )
 
-    def _processes(self, node: str | None = None) -> list[psutil.Process]:
+    def processes(self, node: str | None = None) -> list[psutil.Process]:
         """Returns what runs on a node, or on all: first the keepers of the tasks.
 
         A keeper (slurmstepd) that outlived its task would report the task's end.
