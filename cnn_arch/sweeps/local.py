@@ -22,7 +22,7 @@ class Local:
       interval_seconds: between two looks at them.
     """
 
-    interval_seconds = 0.5
+    interval_seconds = 1.0
 
     def __init__(self, sweep: Sweep):
         """Shares out the GPUs: one a trial, or more where fewer trials run at a time.

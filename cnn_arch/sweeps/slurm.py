@@ -172,8 +172,8 @@ def parameters(resources: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"--partition={resources['partition']}: must be letters, digits and ._-"
         )
-    if "time" in resources:
-        made["time"] = minutes(resources["time"])
+    # None: the partition's own limit, where submitit's would be five minutes.
+    made["time"] = minutes(resources["time"]) if "time" in resources else None
     # One process a GPU, which is what JAX expects of Slurm.
     made["ntasks_per_node"] = resources.get("gpus_per_node", 1)
     made["srun_args"] = ["--kill-on-bad-exit=1"]

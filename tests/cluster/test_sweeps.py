@@ -43,7 +43,6 @@ def recipe(tmp_path, trials, epochs):
         f"--sweep={path}",
         "--executor=slurm",
         "--partition=main",
-        "--time=10",
         f"--workdir={tmp_path / 'sweep'}",
     )
 
@@ -66,7 +65,8 @@ def test_an_array_of_trials_one_crashes(slurm, tmp_path):
     rates = 0.05, 1e38, 0.02
     trials = [{"optim.learning_rate": rate} for rate in rates]
     workdir = tmp_path / "sweep"
-    shown = sweep(slurm, *recipe(tmp_path, trials, 1), "--max_parallel=2")
+    words = recipe(tmp_path, trials, 1)
+    shown = sweep(slurm, *words, "--max_parallel=2", "--time=10")
     assert f"python sweep.py --workdir={workdir} --status" in shown
     jobs = [trial["job"] for trial in status(slurm, workdir)[2]]
     array = jobs[0].partition("_")[0]
@@ -109,6 +109,7 @@ def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
     states, _, trials = status(slurm, workdir)
     assert states in (["queued"], ["running"])
     assert trials[0]["job"] == job
+    assert slurm.field(job, "TimeLimit") == "UNLIMITED"  # the partition's
 
     metrics = workdir / "trial-00" / "metrics.csv"
 

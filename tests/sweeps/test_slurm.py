@@ -1,6 +1,7 @@
 """What is checked before it reaches Slurm; tests/cluster has Slurm itself."""
 
 import pytest
+from submitit.slurm.slurm import _make_sbatch_string
 
 from cnn_arch.errors import UsageError
 from cnn_arch.sweeps import manifest, slurm
@@ -42,6 +43,15 @@ def test_times_that_are_refused(text):
 def test_resources_that_are_refused(resources, option):
     with pytest.raises(UsageError, match=option):
         slurm.parameters(resources)
+
+
+def test_the_time_limit_is_the_partitions_unless_given(tmp_path):
+    """Left to itself, submitit sets five minutes."""
+    for resources, expected in (({}, None), ({"time": "2:00:00"}, 120)):
+        made = slurm.parameters(resources)
+        script = _make_sbatch_string(command="true", folder=tmp_path, **made)
+        limits = [line for line in script.splitlines() if "--time" in line]
+        assert limits == ([f"#SBATCH --time={expected}"] if expected else [])
 
 
 def test_a_process_for_each_gpu():
