@@ -1,17 +1,20 @@
 # Needs git, make and a Python 3.11 or later; everything else goes into .venv.
 # Each target works from a fresh clone, and installs only what has changed.
 
-.PHONY: help train test lint format doctor clean setup setup-dev
+.PHONY: help train test test-cluster lint format doctor clean setup setup-dev
 unexport PYTHONPATH # another program's packages must not pass for ours
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 train: setup  ## train LeNet-5 on 5,000 real digits and test it: a minute or two
 	@.venv/bin/python train.py --config=configs/lenet5.py
 
 test: setup-dev  ## run the fast tests
 	@.venv/bin/python -m pytest -q -n auto --maxprocesses 8
+
+test-cluster: setup-dev  ## run the tests on a Slurm cluster of their own (as root)
+	@.venv/bin/python -m pytest -q -m slurm -rs tests/cluster
 
 lint: setup-dev  ## check style, formatting and types
 	@.venv/bin/python -m ruff check

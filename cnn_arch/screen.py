@@ -69,11 +69,15 @@ class Screen:
     def timed(self, label: str, text: str) -> Iterator[None]:
         """Says what is about to take long, and afterwards how long it took."""
         start = time.monotonic()
-        terminal = not self._quiet and self._out.isatty()
-        if terminal:
+        if self.is_terminal:
             print(f"{label:<9}{text} ...", end="\r", file=self._out, flush=True)
         yield
         self.say(label, f"{text} ... {time.monotonic() - start:.1f} s")
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether lines can be drawn over: a terminal, and not quiet."""
+        return not self._quiet and self._out.isatty()
 
     @contextmanager
     def progress(self, label: str, total: int) -> Iterator["Progress"]:

@@ -434,7 +434,7 @@ def test_mistakes_of_eval(finished, tmp_path):
     assert "--weights=/no/such.npz: no such file" in line
 
 
-@pytest.mark.parametrize("program", ["train.py", "eval.py"])
+@pytest.mark.parametrize("program", ["train.py", "eval.py", "sweep.py"])
 def test_help_without_importing_jax(program):
     code = (
         f"import sys, runpy; sys.argv = [{program!r}, '--help']\n"

@@ -69,6 +69,13 @@ def test_every_imported_package_is_a_requirement() -> None:
             assert names & required, f"{path.relative_to(ROOT)} imports {module}"
 
 
+def test_configs_import_nothing_of_ours_but_configs() -> None:
+    for path in ROOT.glob("configs/**/*.py"):
+        assert imported_modules(path) & {"cnn_arch", "tests"} == set(), path
+        others = imported_modules(path) - set(sys.stdlib_module_names)
+        assert others <= {"configs", "ml_collections"}, path
+
+
 def test_no_archive_of_arrays_is_unpickled() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

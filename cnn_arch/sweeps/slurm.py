@@ -1,0 +1,208 @@
+"""Trials as a job array on Slurm, submitted by submitit.
+
+submitit writes the script, checks its parameters, submits the array and returns the job
+ids. What it does beyond that is left aside: its handler of signals ends rank 0 alone,
+and its results are pickles. So each task is ``os.execv``: it becomes train.py, which
+gets Slurm's signals itself and whose exit status is the task's. The only pickle is that
+of this call, written here and read once by the job; nothing is ever unpickled here.
+Results are read from the run directories, states from squeue and from there.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+from cnn_arch.errors import RunError, UsageError
+from cnn_arch.sweeps.manifest import Sweep, Trial
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+PATH = re.compile(r"[\w./+@=,-]+", re.ASCII)
+JOB = re.compile(r"\d+(_\d+)?")
+TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?")
+RESOURCES = "gpus_per_node", "nodes", "cpus_per_task", "partition", "time"
+WARNING_SECONDS = 90  # before the end of its time a trial is asked to save and to end
+WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")
+
+
+class Slurm:
+    """Runs trials on a Slurm cluster.
+
+    A trial is found by the name of its job, which is written down before it is
+    submitted: a launcher that is killed in between loses no job.
+
+    Attributes:
+      max_parallel: trials at a time.
+      interval_seconds: between two questions to Slurm.
+    """
+
+    interval_seconds = 10.0
+
+    def __init__(self, sweep: Sweep):
+        """Checks whatever reaches Slurm.
+
+        Raises:
+          UsageError: Slurm is not there, or a name or number cannot be.
+        """
+        for program in ("sbatch", "squeue", "scancel"):
+            if not shutil.which(program):
+                raise UsageError(
+                    f"--executor=slurm: {program} is not found; log in to the cluster, "
+                    "or take --executor=local"
+                )
+        for path in (str(sweep.workdir), sweep.folder):
+            if not PATH.fullmatch(path):
+                raise UsageError(
+                    f"{path!r}: a path given to Slurm must be of letters, digits and "
+                    "._/+@=,-; choose another"
+                )
+        if not NAME.fullmatch(sweep.name):
+            raise UsageError(
+                f"{sweep.name!r}: a name given to Slurm must be of letters, digits and "
+                "._-; the sweep's record has been changed"
+            )
+        # A search learns most from one trial at a time.
+        default = 1 if sweep.space else len(sweep.trials)
+        self.max_parallel = (
+            default if sweep.max_parallel is None else sweep.max_parallel
+        )
+        if self.max_parallel < 1:
+            raise UsageError(f"--max_parallel={self.max_parallel}: must be at least 1")
+        self._sweep = sweep
+        self._parameters = parameters(sweep.resources)
+        self._states: dict[str, str] | None = None
+
+    def active(self) -> dict[str, str]:
+        """Returns the names of the trials that run or are queued, with their states.
+
+        Raises:
+          RunError: Slurm does not answer, and has not answered before.
+        """
+        # One line for each element of an array: name, index, id, state.
+        words = ["squeue", "--me", "--noheader", "--array", "--format=%j|%K|%F|%T"]
+        answer = subprocess.run(words, capture_output=True, text=True)
+        if answer.returncode:
+            if self._states is None:
+                raise RunError(f"squeue: {_last_line(answer.stderr)}; try again later")
+            return self._states
+        jobs = {}
+        for line in answer.stdout.splitlines():
+            name, index, number, state = line.split("|")
+            is_element = index.isdigit()
+            job = f"{number}_{index}" if is_element else number
+            jobs[f"{name}/{index if is_element else 0}"] = job, state
+        states = {}
+        for trial in self._sweep.trials:
+            if trial.submission in jobs:
+                trial.job, state = jobs[trial.submission]
+                states[trial.name] = "queued" if state in WAITING else "running"
+        self._states = states
+        return states
+
+    def start(self, trials: list[Trial]) -> None:
+        """Submits trials as one array; those that ran before continue.
+
+        Raises:
+          RunError: Slurm refuses them.
+        """
+        if not trials:
+            return
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+
+        sweep = self._sweep
+        before = [trial.submission for trial in sweep.trials if trial.submission]
+        # NAME.0, NAME.1 and so on: each submission of the sweep has its own.
+        numbers = [int(text.partition("/")[0].split(".")[-1]) for text in before]
+        name = f"{sweep.name}.{max(numbers, default=-1) + 1}"
+        for index, trial in enumerate(trials):
+            trial.submission, trial.job, trial.state = f"{name}/{index}", "", "queued"
+        sweep.save()
+        executor = SlurmExecutor(sweep.workdir / "slurm")
+        executor.update_parameters(
+            job_name=name,
+            array_parallelism=self.max_parallel,
+            **self._parameters,
+            additional_parameters={
+                "chdir": sweep.folder,
+                # To all tasks of the job: train.py saves and ends.
+                "signal": f"TERM@{WARNING_SECONDS}",
+                "requeue": True,  # after a preemption the same run goes on
+            },
+        )
+        try:
+            with warnings.catch_warnings(), executor.batch():
+                warnings.simplefilter("ignore")
+                jobs = [
+                    executor.submit(os.execv, sys.executable, sweep.command(trial))
+                    for trial in trials
+                ]
+        except FailedJobError as error:
+            for trial in trials:
+                trial.submission, trial.state = "", "waiting"
+            sweep.save()
+            raise RunError(f"sbatch: {_last_line(str(error))}") from None
+        for trial, job in zip(trials, jobs, strict=True):
+            trial.job = job.job_id
+        sweep.save()
+
+    def stop(self, trial: Trial) -> None:
+        """Cancels a trial's job; Slurm gives it the time to save."""
+        if JOB.fullmatch(trial.job):
+            subprocess.run(["scancel", trial.job], capture_output=True)
+
+
+def parameters(resources: dict[str, Any]) -> dict[str, Any]:
+    """Returns what submitit is given for the resources of a trial.
+
+    Args:
+      resources: any of ``RESOURCES``.
+
+    Raises:
+      UsageError: one of them cannot be.
+    """
+    for key in ("gpus_per_node", "nodes", "cpus_per_task"):
+        if resources.get(key, 1) < 1:
+            raise UsageError(f"--{key}={resources[key]}: must be at least 1")
+    made = {key: value for key, value in resources.items() if key != "time"}
+    if not NAME.fullmatch(resources.get("partition", "any")):
+        raise UsageError(
+            f"--partition={resources['partition']}: must be letters, digits and ._-"
+        )
+    # None: the partition's own limit, where submitit's would be five minutes.
+    made["time"] = minutes(resources["time"]) if "time" in resources else None
+    # One process a GPU, which is what JAX expects of Slurm.
+    made["ntasks_per_node"] = resources.get("gpus_per_node", 1)
+    made["srun_args"] = ["--kill-on-bad-exit=1"]
+    if "cpus_per_task" in resources:  # since Slurm 22.05 srun does not take it over
+        made["srun_args"].append(f"--cpus-per-task={resources['cpus_per_task']}")
+    return made
+
+
+def minutes(text: str) -> int:
+    """Reads a time as Slurm writes it: 90, 1:30:00, 2-12 or 2-12:30:00.
+
+    Raises:
+      UsageError: it is not one.
+    """
+    match = TIME.fullmatch(text)
+    if not match:
+        raise UsageError(f"--time={text}: must be MINUTES, HH:MM:SS or DAYS-HH:MM:SS")
+    days, first, second, third = (int(part or 0) for part in match.groups())
+    if match[1] is not None:  # DAYS-HH, DAYS-HH:MM, DAYS-HH:MM:SS
+        seconds = 86400 * days + 3600 * first + 60 * second + third
+    elif match[4] is not None:  # HH:MM:SS
+        seconds = 3600 * first + 60 * second + third
+    else:  # MM, MM:SS
+        seconds = 60 * first + second
+    if not seconds:
+        raise UsageError(f"--time={text}: must be more than nothing")
+    return -(-seconds // 60)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines() or ["no answer"]
+    return lines[-1].removeprefix("sbatch: ").removeprefix("error: ")

@@ -1,0 +1,151 @@
+"""From a sweep file to checked trials."""
+
+import difflib
+import runpy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn_arch import settings
+from cnn_arch.errors import UsageError
+
+
+def read(path: str, function: str) -> Any:
+    """Runs a sweep file and returns what its ``get_sweep`` or ``get_space`` returns.
+
+    Raises:
+      UsageError: there is no such file or function, or it fails.
+    """
+    if not Path(path).is_file():
+        others = [str(other) for other in sorted(Path(path).parent.glob("[a-z]*.py"))]
+        near = difflib.get_close_matches(path, others, n=1)
+        hint = f"did you mean {near[0]}?" if near else "ls configs/sweeps/ lists them"
+        raise UsageError(f"--sweep={path}: no such file; {hint}")
+    try:
+        names = runpy.run_path(path)
+    except Exception as error:  # whatever a file's own code raises
+        text = " ".join(str(error).split())
+        reason = f"{type(error).__name__}: {text}"
+        raise UsageError(f"--sweep={path}: not a sweep ({reason})") from error
+    if not callable(names.get(function)):
+        raise UsageError(
+            f"--sweep={path}: has no function {function}; see configs/sweeps/lr_wd.py"
+        )
+    try:
+        return names[function]()
+    except Exception as error:
+        text = " ".join(str(error).split())
+        reason = f"{function} raised {type(error).__name__}: {text}"
+        raise UsageError(f"--sweep={path}: {reason}") from error
+
+
+def read_trials(path: str, words: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns the settings of each trial of a sweep file.
+
+    Args:
+      path: of the file.
+      words: ``--config=FILE`` and the settings that all trials share.
+
+    Raises:
+      UsageError: a setting is wrong, is shared by all trials, or two trials are equal.
+    """
+    trials = read(path, "get_sweep")
+    if not isinstance(trials, list) or not trials:
+        raise UsageError(f"--sweep={path}: get_sweep must return a list of trials")
+    checked: list[dict[str, Any]] = []
+    for number, trial in enumerate(trials):
+        where = f"--sweep={path}: trial {number}"
+        if not isinstance(trial, Mapping) or not trial:
+            raise UsageError(f'{where}: must be a dictionary such as {{"seed": 1}}')
+        overrides = {
+            key: _plain(value, f"{where}: {key}") for key, value in trial.items()
+        }
+        if overrides in checked:
+            raise UsageError(
+                f"{where}: equal to trial {checked.index(overrides)}; runs are "
+                'repeatable bit for bit, so vary "seed"'
+            )
+        _check(where, words, overrides)
+        checked.append(overrides)
+    return checked
+
+
+def read_space(path: str, words: Sequence[str]) -> dict[str, Any]:
+    """Returns the choices and ranges of a sweep file, their ends and choices checked.
+
+    Args:
+      path: of the file.
+      words: ``--config=FILE`` and the settings that all trials share.
+
+    Raises:
+      UsageError: a setting is wrong, or is shared by all trials.
+    """
+    space = read(path, "get_space")
+    where = f"--sweep={path}"
+    if not isinstance(space, Mapping) or not space:
+        raise UsageError(f"{where}: get_space must return a dictionary of settings")
+    checked = {}
+    for key, values in space.items():
+        if isinstance(values, Mapping):
+            if set(values) != {"low", "high", "log"} or values["low"] >= values["high"]:
+                raise UsageError(f"{where}: {key}: low must be below high")
+            if values["log"] and values["low"] <= 0:
+                raise UsageError(f"{where}: {key}: low must be above 0")
+            tried = [values["low"], values["high"]]
+            checked[key] = dict(values)
+        else:
+            tried = checked[key] = [
+                _plain(value, f"{where}: {key}") for value in values
+            ]
+            if not tried or any(isinstance(value, list) for value in tried):
+                raise UsageError(f"{where}: {key}: must be numbers or words")
+        for value in tried:
+            _check(where, words, {key: value})
+    return checked
+
+
+def words_of(overrides: Mapping[str, Any]) -> list[str]:
+    """Returns settings as the command line gives them."""
+    values = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in overrides.items()
+    }
+    return [f"--config.{key}={value}" for key, value in values.items()]
+
+
+def describe(overrides: Mapping[str, Any]) -> str:
+    """Writes settings in one line, without their groups where that is clear."""
+    last = [key.rpartition(".")[2] for key in overrides]
+    names = last if len(set(last)) == len(last) else overrides
+    values = map(short, overrides.values())
+    return "  ".join(f"{key}={value}" for key, value in zip(names, values, strict=True))
+
+
+def short(value: Any) -> str:
+    """Writes a value, a number with four digits."""
+    is_float = isinstance(value, float)
+    return f"{value:.4g}" if is_float else str(value)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Returns a value as JSON keeps it: NumPy's scalars as numbers, tuples as lists."""
+    item: Callable[[], Any] | None = getattr(value, "item", None)
+    if item and not getattr(value, "shape", ()):
+        value = item()
+    if isinstance(value, tuple | list):
+        return [_plain(each, where) for each in value]
+    if not isinstance(value, bool | int | float | str):
+        raise UsageError(f"{where}={value!r}: must be a number, a word or a list")
+    return value
+
+
+def _check(where: str, words: Sequence[str], overrides: Mapping[str, Any]) -> None:
+    """Has the settings read as train.py will read them."""
+    for word in words_of(overrides):
+        name = word.partition("=")[0]
+        if any(other.startswith(f"{name}=") for other in words):
+            raise UsageError(f"{name}: {where} sets it too; give it once")
+    try:
+        settings.parse([*words, *words_of(overrides)])
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None

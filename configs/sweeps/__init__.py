@@ -1,0 +1,1 @@
+"""Sweeps, one a file: which settings are tried."""

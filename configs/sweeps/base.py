@@ -1,0 +1,55 @@
+"""What a sweep is made of: lists of settings, and ranges to draw from.
+
+A sweep file has ``get_sweep``, which returns a dictionary of settings for each trial,
+``[{"optim.learning_rate": 0.1}, ...]``. For
+``--search=tpe`` it has ``get_space``, which returns a list of choices or a range for
+each setting.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+DIGITS = 3  # of a number drawn: enough to steer by, and easy to read
+
+
+def uniform(low: float, high: float) -> dict[str, Any]:
+    """Returns the range of numbers from low to high, all equally likely."""
+    return {"low": low, "high": high, "log": False}
+
+
+def log_uniform(low: float, high: float) -> dict[str, Any]:
+    """Returns the range in which every factor is equally likely; low is above 0."""
+    return {"low": low, "high": high, "log": True}
+
+
+def grid(space: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Returns every combination of the choices; the last setting changes fastest."""
+    return [
+        dict(zip(space, values, strict=True))
+        for values in itertools.product(*space.values())
+    ]
+
+
+def random(
+    space: Mapping[str, Any], num_trials: int, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Returns so many draws from lists of choices and ranges, the same for a seed."""
+    generator = Random(seed)
+    return [
+        {key: _draw(values, generator) for key, values in space.items()}
+        for _ in range(num_trials)
+    ]
+
+
+def _draw(values: Any, generator: Random) -> Any:
+    if not isinstance(values, Mapping):
+        return generator.choice(values)
+    low, high = values["low"], values["high"]
+    if values["log"]:
+        drawn = math.exp(generator.uniform(math.log(low), math.log(high)))
+    else:
+        drawn = generator.uniform(low, high)
+    return min(max(float(f"{drawn:.{DIGITS}g}"), low), high)

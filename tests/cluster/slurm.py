@@ -1,0 +1,257 @@
+"""A real Slurm for tests: its daemons, started and stopped here.
+
+Two nodes and the controller share this machine, without systemd or cgroups. The nodes
+are named by addresses of the loopback interface: JAX connects to the name of the first,
+which therefore needs no entry in /etc/hosts.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "squeue")
+NODES = ("127.0.0.1", "127.0.0.2")
+NUM_GPUS = 4  # of each node; null devices that Slurm counts and hands out
+START_SECONDS = 20
+
+CONFIGURATION = """\
+ClusterName=tests
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+CredType=cred/munge
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
+StateSaveLocation={folder}/controller
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/controller.pid
+SlurmdPidFile={folder}/node-%n.pid
+SlurmctldLogFile={folder}/controller.log
+SlurmdLogFile={folder}/node-%n.log
+# What needs systemd, cgroups, a mail server or a data base is off.
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+MailProg=/bin/true
+MpiDefault=none
+SwitchType=switch/none
+# Tests wait for what takes a real cluster minutes.
+SchedulerType=sched/backfill
+SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1,\
+batch_sched_delay=0,requeue_delay=1
+SlurmdTimeout=5
+MessageTimeout=3
+ReturnToService=2
+InactiveLimit=0
+KillWait=2
+MinJobAge=300
+JobRequeue=1
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SlurmdParameters=config_overrides
+GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+{nodes}
+PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=30 MaxTime=INFINITE
+PartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE
+"""
+
+
+class Slurm:
+    """A cluster of two nodes with two processors each, and partitions main and urgent.
+
+    A job in main is preempted by one in urgent: SIGTERM, 30 seconds of grace, requeued.
+
+    Attributes:
+      env: the environment in which srun, sbatch and the others find this cluster.
+      nodes: the names of the nodes.
+    """
+
+    nodes = NODES
+
+    def __init__(self, folder: Path):
+        """Prepares a cluster whose files lie in an empty folder; see ``start``."""
+        self.env = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self._folder = folder
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self) -> None:
+        """Writes the configuration, starts all daemons and waits for idle nodes."""
+        folder = self._folder
+        folder.chmod(0o755)  # munged refuses a socket that others may not reach
+        (folder / "controller").mkdir()
+        for number in range(NUM_GPUS):
+            os.mknod(folder / f"gpu{number}", 0o20666, os.makedev(1, 3))
+        gpus = f"Name=gpu File={folder}/gpu[0-{NUM_GPUS - 1}]\n"
+        (folder / "gres.conf").write_text(gpus)
+        host = socket.gethostname().partition(".")[0]
+        controller_port, *ports = _free_ports(1 + len(NODES))
+        lines = [
+            f"NodeName={node} NodeHostname={host} NodeAddr={node} Port={port} "
+            f"CPUs=2 RealMemory=4000 Gres=gpu:{NUM_GPUS}"
+            for node, port in zip(NODES, ports, strict=True)
+        ]
+        text = CONFIGURATION.format(
+            host=host,
+            controller_port=controller_port,
+            folder=folder,
+            nodes="\n".join(lines),
+        )
+        (folder / "slurm.conf").write_text(text)
+        key = folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o600)
+        options = {"socket": "socket", "pid-file": "pid", "seed-file": "seed"}
+        words = [f"--{name}={folder}/munge.{end}" for name, end in options.items()]
+        words += [f"--key-file={key}", f"--log-file={folder}/munge.log"]
+        self._start("munged", "munged", "--foreground", "--force", *words)
+        wait_until((folder / "munge.socket").exists, START_SECONDS, "munged's socket")
+        self._start("slurmctld", "slurmctld", "-D", "-c")
+        for node in NODES:
+            self._start(node, "slurmd", "-D", "-N", node)
+        wait_until(self.is_idle, START_SECONDS, "idle nodes")
+
+    def stop(self) -> None:
+        """Ends all jobs and all daemons."""
+        with contextlib.suppress(Exception):
+            self.end_jobs()
+        for daemon in reversed(self._daemons.values()):
+            daemon.terminate()
+        for daemon in self._daemons.values():
+            try:
+                daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+        _kill(self.processes())
+
+    def run(self, *words: object, timeout: float = 60, **options: Any) -> str:
+        """Runs a command of Slurm; returns its output, stripped.
+
+        Raises:
+          subprocess.CalledProcessError: it failed; what it wrote is in the notes.
+        """
+        result = subprocess.run(
+            [str(word) for word in words],
+            env=options.pop("env", self.env),
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            **options,
+        )
+        if result.returncode:
+            error = subprocess.CalledProcessError(result.returncode, result.args)
+            error.add_note(f"{result.stdout}\n{result.stderr}")
+            raise error
+        return result.stdout.strip()
+
+    def state(self, job: str) -> str:
+        """Returns a job's state: PENDING, RUNNING, COMPLETED, FAILED and so on."""
+        return self.field(job, "JobState")
+
+    def field(self, job: str, name: str) -> str:
+        """Returns what ``scontrol show job`` says of a job, such as Restarts."""
+        shown = self.run("scontrol", "--oneliner", "show", "job", job)
+        prefix = f"{name}="
+        values = [word for word in shown.split() if word.startswith(prefix)]
+        return values[0].removeprefix(prefix)
+
+    def is_idle(self) -> bool:
+        """Says whether no node is at work, down or unknown."""
+        try:
+            states = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split()
+        except subprocess.CalledProcessError:  # the controller is not yet up
+            return False
+        return states == ["idle"] * len(NODES)
+
+    def end_jobs(self) -> None:
+        """Cancels every job, and waits for idle nodes."""
+        self.run("scancel", "--user=root")
+        wait_until(self.is_idle, 40, "idle nodes after all jobs were cancelled")
+
+    def kill_node(self, node: str) -> None:
+        """Kills a node's daemon and all that runs there, as a loss of power would."""
+        daemon = self._daemons.pop(node)
+        daemon.kill()
+        daemon.wait()
+        _kill(self.processes(node))
+
+    def start_node(self, node: str) -> None:
+        """Starts the daemon of a node that was killed, and waits until it is back."""
+        self._start(node, "slurmd", "-D", "-N", node)
+        wait_until(lambda: self._is_up(node), START_SECONDS, f"{node} to be back")
+
+    def _is_up(self, node: str) -> bool:
+        state = self.run("sinfo", "-h", "-N", "-n", node, "-p", "main", "-o", "%T")
+        return state in ("idle", "allocated", "mixed", "completing")
+
+    def _start(self, name: str, program: str, *words: str) -> None:
+        with (self._folder / f"{name}.out").open("ab") as out:
+            self._daemons[name] = subprocess.Popen(
+                [find(program) or program, *words],
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def processes(self, node: str | None = None) -> list[psutil.Process]:
+        """Returns what runs on a node, or on all: first the keepers of the tasks.
+
+        A keeper (slurmstepd) that outlived its task would report the task's end.
+        """
+        keepers, tasks = set(), []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                env = process.environ()
+                where = env.get("SLURMD_NODENAME")
+                ours = env.get("SLURM_CONF") == self.env["SLURM_CONF"]
+                if ours and where and node in (None, where):
+                    tasks.append(process)
+                    parent = process.parent()
+                    if parent and parent.name() == "slurmstepd":
+                        keepers.add(parent)
+        return [*keepers, *tasks]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Waits until a condition holds.
+
+    Raises:
+      AssertionError: it did not within so many seconds.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        time.sleep(0.2)
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def find(program: str) -> str | None:
+    """Finds a program; Debian's daemons lie where a user's PATH does not lead."""
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("", 0))
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,15 @@
+"""The Slurm of these tests itself: what the other tests take for granted."""
+
+import pytest
+
+pytestmark = pytest.mark.slurm
+
+
+def test_a_job_has_a_task_on_each_node(slurm):
+    shown = slurm.run("srun", "--nodes=2", "--label", "printenv", "SLURM_STEP_NODELIST")
+    assert sorted(shown.splitlines()) == ["0: 127.0.0.[1-2]", "1: 127.0.0.[1-2]"]
+
+
+def test_gpus_are_handed_out(slurm):
+    words = "--gpus-per-node=2", "printenv", "CUDA_VISIBLE_DEVICES"
+    assert slurm.run("srun", *words) == "0,1"

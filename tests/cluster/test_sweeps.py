@@ -1,0 +1,132 @@
+"""sweep.py on a real Slurm: an array, a crash, a requeue, a killed launcher."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.slurm import wait_until
+
+pytestmark = pytest.mark.slurm
+
+ROOT = Path(__file__).parents[2]
+NUM_EPOCHS = 20
+TRIAL_SECONDS = 60  # in which a trial begins and ends, on a busy machine too
+
+
+def command(*words):
+    return [sys.executable, str(ROOT / "sweep.py"), *map(str, words)]
+
+
+def sweep(slurm, *words):
+    """Runs the command on the cluster; returns what it shows."""
+    env = slurm.env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    result = subprocess.run(
+        command(*words), cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def recipe(tmp_path, trials, epochs):
+    path = tmp_path / "trials.py"
+    path.write_text(f"def get_sweep():\n    return {trials!r}\n")
+    return (
+        "--config=configs/lenet5.py",
+        f"--config.epochs={epochs}",
+        f"--sweep={path}",
+        "--executor=slurm",
+        "--partition=main",
+        f"--workdir={tmp_path / 'sweep'}",
+    )
+
+
+def status(slurm, workdir):
+    """Returns the state of each trial by --status, which also brings the record up."""
+    shown = sweep(slurm, f"--workdir={workdir}", "--status")
+    states = re.findall(r"^trial-\d\d +(\w+)", shown, re.MULTILINE)
+    trials = json.loads((workdir / "manifest.json").read_text())["trials"]
+    assert [trial["state"] for trial in trials] == states
+    return states, shown, trials
+
+
+def read_csv(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_an_array_of_trials_one_crashes(slurm, tmp_path):
+    rates = 0.05, 1e38, 0.02
+    trials = [{"optim.learning_rate": rate} for rate in rates]
+    workdir = tmp_path / "sweep"
+    words = recipe(tmp_path, trials, 1)
+    shown = sweep(slurm, *words, "--max_parallel=2", "--time=10")
+    assert f"python sweep.py --workdir={workdir} --status" in shown
+    jobs = [trial["job"] for trial in status(slurm, workdir)[2]]
+    array = jobs[0].partition("_")[0]
+    assert jobs == [f"{array}_{index}" for index in range(3)]
+    assert slurm.field(jobs[2], "ArrayTaskThrottle") == "2"
+    assert slurm.field(jobs[0], "TimeLimit") == "00:10:00"
+
+    def is_over():
+        return not slurm.run("squeue", "--noheader")
+
+    wait_until(is_over, 2 * TRIAL_SECONDS, "the array")
+    states, shown, _ = status(slurm, workdir)
+    assert states == ["done", "failed", "done"]
+    assert "must be finite" in shown  # the end of the crash's traceback
+    for row in read_csv(workdir / "results.csv"):
+        if row["state"] == "done":
+            results = workdir / row["trial"] / "eval" / "results.json"
+            tested = json.loads(results.read_text())["test"]
+            assert float(row["test_top1_error"]) == tested["top1_error"]
+    # Nothing is tried again by itself; --resume submits the one that failed alone.
+    sweep(slurm, f"--workdir={workdir}", "--resume")
+    states, _, trials = status(slurm, workdir)
+    assert states[0] == states[2] == "done"
+    assert trials[1]["submission"].endswith(".1/0")
+
+
+def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
+    """A requeue in mid-trial and a launcher killed at sbatch: neither loses a step."""
+    workdir = tmp_path / "sweep"
+    words = recipe(tmp_path, [{"seed": 3}], NUM_EPOCHS)
+    env = slurm.env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+    # Killed as soon as the job is there; it may not have been written down.
+    with subprocess.Popen(
+        command(*words), cwd=ROOT, env=env, stdout=subprocess.DEVNULL
+    ) as launcher:
+        wait_until(lambda: slurm.run("squeue", "--noheader"), 30, "the job")
+        os.kill(launcher.pid, signal.SIGKILL)
+    sweep(slurm, *words)  # finds the job, and submits nothing
+    (job,) = slurm.run("squeue", "--noheader", "--format=%A").split()
+    states, _, trials = status(slurm, workdir)
+    assert states in (["queued"], ["running"])
+    assert trials[0]["job"] == job
+    assert slurm.field(job, "TimeLimit") == "UNLIMITED"  # the partition's
+
+    metrics = workdir / "trial-00" / "metrics.csv"
+
+    def has_epochs():
+        return metrics.exists() and len(read_csv(metrics)) >= 2
+
+    wait_until(has_epochs, TRIAL_SECONDS, "two epochs")
+    slurm.run("scontrol", "requeue", job)
+    wait_until(lambda: slurm.field(job, "Restarts") == "1", 30, "the requeue")
+    states, _, _ = status(slurm, workdir)
+    assert states in (["queued"], ["running"])
+    wait_until(
+        lambda: status(slurm, workdir)[0] == ["done"], 2 * TRIAL_SECONDS, "the end"
+    )
+    assert "resume   epoch" in (workdir / "trial-00" / "log.txt").read_text()
+    assert [float(row["epoch"]) for row in read_csv(metrics)] == list(
+        range(1, NUM_EPOCHS + 1)
+    )
+    steps = [int(row["step"]) for row in read_csv(workdir / "trial-00" / "steps.csv")]
+    assert steps == list(range(1, NUM_EPOCHS * 54 + 1))  # 3,500 // 64 = 54 in an epoch

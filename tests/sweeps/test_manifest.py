@@ -1,0 +1,90 @@
+"""The record of a sweep: written, read, and kept from others."""
+
+import pytest
+
+from cnn_arch.errors import UsageError
+from cnn_arch.sweeps import manifest
+
+WORDS = ["--config=configs/lenet5.py"]
+TRIALS = [{"seed": 0}, {"seed": 1}]
+
+
+def make(workdir, trials=TRIALS, words=WORDS):
+    return manifest.open_or_make(workdir, words, trials, {}, len(trials))
+
+
+def test_what_is_written_is_read(tmp_path):
+    sweep = make(tmp_path / "sweep")
+    sweep.trials[1].state, sweep.trials[1].job = "running", "17"
+    sweep.workdir.mkdir()
+    sweep.save()
+    assert manifest.load(tmp_path / "sweep") == sweep
+    assert make(tmp_path / "sweep") == sweep
+    assert [path.name for path in sweep.workdir.iterdir()] == ["manifest.json"]
+
+
+def test_a_sweep_that_was_moved_is_read_where_it_is(tmp_path):
+    sweep = make(tmp_path / "one")
+    sweep.workdir.mkdir()
+    sweep.save()
+    moved = sweep.workdir.rename(tmp_path / "other")
+    assert manifest.load(moved).path(sweep.trials[0]) == moved / "trial-00"
+
+
+def test_another_sweep_is_refused(tmp_path):
+    make(tmp_path).save()
+    with pytest.raises(UsageError, match=r"holds another sweep \(--config=configs/le"):
+        make(tmp_path, trials=[{"seed": 0}])
+    with pytest.raises(UsageError, match="holds another sweep"):
+        make(tmp_path, words=[*WORDS, "--config.epochs=3"])
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(UsageError, match="holds files that are not of a sweep"):
+        make(tmp_path)
+    with pytest.raises(UsageError, match="no sweep there"):
+        manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"trials": [{"name": "../x"}]}'])
+def test_a_damaged_record_is_refused(text, tmp_path):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UsageError, match="not the record of a sweep"):
+        manifest.load(tmp_path)
+
+
+def test_a_trial_never_lies_outside_its_sweep(tmp_path):
+    sweep = make(tmp_path)
+    sweep.trials[0].name = "../elsewhere"
+    sweep.save()
+    with pytest.raises(UsageError, match="trials are not in order"):
+        manifest.load(tmp_path)
+
+
+def test_one_launcher_at_a_time(tmp_path):
+    sweep = make(tmp_path)
+    with sweep.held(), pytest.raises(UsageError, match="another sweep"):
+        with sweep.held():
+            pass
+    with sweep.held():  # and afterwards the next
+        pass
+
+
+def test_what_the_last_launcher_wrote_is_read(tmp_path):
+    sweep = make(tmp_path)
+    other = make(tmp_path)
+    with other.held():
+        other.trials[0].state = "done"
+        other.save()
+    with sweep.held():
+        assert sweep.trials[0].state == "done"
+
+
+def test_trials_that_run_keep_the_sweep_where_it_is(tmp_path):
+    sweep = make(tmp_path)
+    sweep.move_to("slurm")
+    sweep.trials[1].state = "queued"
+    sweep.move_to("slurm")
+    with pytest.raises(UsageError, match="trial-01 is queued on slurm; wait until"):
+        sweep.move_to("local")
