@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
@@ -15,19 +16,16 @@ from cnn_arch.training import optimizer, step
 from cnn_arch.training.checkpoint import Checkpoints
 
 BATCH, NUM_CLASSES, NUM_STEPS = 16, 16, 10
-# float32 sums of thousands, in another order; a step adds to the difference.
-TOLERANCE = 1e-4
+# Of sums of thousands in float32, in another order.
+ROUNDING = 1e-4
+# Of what ten steps have changed: a rounding may turn a ReLU off, or choose another
+# maximum, and what follows is another gradient.
+AFTER_STEPS = 0.02
 MESHES = [(1, 1), (8, 1), (4, 2), (2, 4), (1, 8)]
 IMAGE_SIZES = {  # the smallest, or nearly so
     **{"alexnet": 67, "alexnet_owt": 63, "vgg11": 32, "vgg11_bn": 32},
     **{"resnet20": 16, "googlenet": 79},
 }
-# With which ten steps change the loss and do not diverge.
-RATES = {"alexnet": 0.001, "alexnet_owt": 0.003, "vgg11": 0.001}
-# Pixels are divided by this. With weights from N(0, 0.01^2) the signal of a small image
-# all but vanishes on its way, so that the sign of a bias decides for all images at
-# once, and that of one near zero is rounding: these images are louder.
-STDS = {"alexnet_owt": 0.1, "vgg11": 5e-4}
 
 
 class Program(NamedTuple):
@@ -50,9 +48,9 @@ def make_program(name: str, data: int, model: int, *words: str) -> Program:
             f"--config.mesh.model={model}",
             f"--config.data.image_size={IMAGE_SIZES[name]}",
             f"--config.batch_size={BATCH}",
-            f"--config.optim.learning_rate={RATES.get(name, 0.01)}",
+            "--config.optim.learning_rate=0.0001",
             "--config.optim.schedule=constant",
-            f"--config.data.std={(STDS.get(name, 1.0),) * 3}",
+            "--config.data.std=(64.0, 64.0, 64.0)",
             "--config.optim.weight_decay=0",  # it would hide small gradients
             *words,
         ]
@@ -85,6 +83,23 @@ def make_batch(program: Program, number: int) -> dict[str, jax.Array]:
     return put_batch({"image": image, "label": label}, program.mesh)
 
 
+def make_louder(state: Any) -> Any:
+    """Gives kernels of two and four axes the size of He et al. 2015, Equation 10.
+
+    From N(0, 0.01^2) the signal of a small image all but vanishes on its way, so that
+    the sign of a bias decides for all images, and that of one near zero is rounding.
+    """
+
+    def louder(leaf: jax.Array) -> jax.Array:
+        fan_in = leaf.size / leaf.shape[-1]
+        factor = (2 / fan_in) ** 0.5 / jnp.maximum(leaf.std(), 1e-12)
+        return leaf * factor if leaf.ndim > 1 else leaf
+
+    where = jax.tree.map(lambda leaf: leaf.sharding, state.params)
+    change = jax.jit(lambda params: jax.tree.map(louder, params), out_shardings=where)
+    return state.replace(params=change(state.params))
+
+
 def logits(program: Program, state: Any, image: np.ndarray) -> np.ndarray:
     """Applies the network, without dropout, to normalised images."""
     variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -103,9 +118,12 @@ def train(name: str, data: int, model: int, *words: str, num_steps: int = NUM_ST
     """Returns what a run gives: initial state, logits, gradient, metrics, end."""
     program = make_program(name, data, model, *words)
     state = program.initialise()
+    initial = jax.device_get(state.params)
+    state = make_louder(state)
     size = program.config.data.image_size
     image = np.random.default_rng(0).standard_normal((BATCH, size, size, 3))
-    run = {"initial": jax.device_get(state.params)}
+    before = jax.device_get(state.params)
+    run: dict[str, Any] = {"initial": initial}
     run["logits"] = logits(program, state, image.astype(np.float32))
     metrics = []
     for number in range(num_steps):
@@ -113,28 +131,27 @@ def train(name: str, data: int, model: int, *words: str, num_steps: int = NUM_ST
         metrics.append(jax.device_get(on_device))
         if number == 0:  # momentum begins as the gradient
             run["gradient"] = jax.device_get(state.opt_state)
-    run["params"] = jax.device_get(state.params)
+    after = jax.device_get(state.params)
+    run["change"] = jax.tree.map(lambda a, b: a - b, after, before)
     run["batch_stats"] = jax.device_get(state.batch_stats)
     run["metrics"] = {key: np.array([m[key] for m in metrics]) for key in metrics[0]}
     return run
 
 
-def assert_equal_runs(run: Any, other: Any, tolerance: float) -> None:
-    """Compares arrays, each by the largest of its elements, and metrics."""
+def assert_equal_runs(run: Any, other: Any) -> None:
+    """Compares arrays, each by its norm, and the metrics of each step."""
     jax.tree.map(np.testing.assert_array_equal, run["initial"], other["initial"])
-    for key in ("logits", "gradient", "params", "batch_stats"):
+    for key in ("logits", "gradient", "change", "batch_stats"):
+        bound = ROUNDING if key in ("logits", "gradient") else AFTER_STEPS
         leaves = jax.tree_util.tree_leaves_with_path(run[key])
         others = jax.tree.leaves(other[key])
         for (path, leaf), twin in zip(leaves, others, strict=True):
-            error = np.abs(leaf - twin).max() / max(np.abs(twin).max(), 1e-12)
-            assert error < tolerance, (key, path, error)
+            error = np.linalg.norm(leaf - twin) / max(np.linalg.norm(twin), 1e-12)
+            assert error < bound, (key, path, error)
     for key in ("loss", "gradient_norm", "learning_rate"):
-        np.testing.assert_allclose(
-            run["metrics"][key], other["metrics"][key], rtol=tolerance
-        )
-    np.testing.assert_array_equal(
-        run["metrics"]["top1_error"], other["metrics"]["top1_error"]
-    )
+        values, expected = run["metrics"][key], other["metrics"][key]
+        np.testing.assert_allclose(values[0], expected[0], rtol=ROUNDING)
+        np.testing.assert_allclose(values, expected, rtol=AFTER_STEPS)
 
 
 @functools.cache
@@ -146,7 +163,7 @@ def train_on_one_device(name: str, *words: str, num_steps: int = NUM_STEPS):
 def test_a_split_network_trains_as_on_one_device(name):
     """With dropout: its masks are those of one device."""
     run = train(name, 2, 2, num_steps=2)
-    assert_equal_runs(run, train_on_one_device(name, num_steps=2), TOLERANCE)
+    assert_equal_runs(run, train_on_one_device(name, num_steps=2))
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +194,7 @@ def test_a_checkpoint_goes_on_on_another_mesh(saved, shape):
         assert kernel.addressable_shards[0].data.shape == (4096, 4096 // shape[1])
     state, _ = program.train_step(state, make_batch(program, 1))
     for leaf, twin in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
-        assert np.abs(leaf - twin).max() < TOLERANCE * np.abs(twin).max()
+        assert np.abs(leaf - twin).max() < ROUNDING * np.abs(twin).max()
 
 
 SPLIT = ["alexnet", "alexnet_owt", "vgg11", "vgg11_bn"]
@@ -195,4 +212,4 @@ def test_any_mesh_trains_as_one_device(name, mesh, dropout):
             pytest.skip("it has no dropout")
         words.append("--config.model.fields.dropout_rate=0")
     run = train(name, *mesh, *words)
-    assert_equal_runs(run, train_on_one_device(name, *words), TOLERANCE)
+    assert_equal_runs(run, train_on_one_device(name, *words))
