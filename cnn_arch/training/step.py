@@ -90,7 +90,7 @@ def check_split(config: ConfigDict, model: Any) -> None:
 def init_state(
     config: ConfigDict, model: Any, optimizer: optax.GradientTransformation
 ) -> TrainState:
-    """Returns the state before the first step; the same on any mesh.
+    """Returns the state before the first step; on any mesh the same, but for rounding.
 
     Args:
       config: ``seed`` and ``data`` are read.

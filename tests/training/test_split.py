@@ -140,7 +140,9 @@ def train(name: str, data: int, model: int, *words: str, num_steps: int = NUM_ST
 
 def assert_equal_runs(run: Any, other: Any) -> None:
     """Compares arrays, each by its norm, and the metrics of each step."""
-    jax.tree.map(np.testing.assert_array_equal, run["initial"], other["initial"])
+    # Of odd lengths, each share's last numbers are computed by scalars, not vectors.
+    equal = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-8)
+    jax.tree.map(equal, run["initial"], other["initial"])
     for key in ("logits", "gradient", "change", "batch_stats"):
         bound = ROUNDING if key in ("logits", "gradient") else AFTER_STEPS
         leaves = jax.tree_util.tree_leaves_with_path(run[key])
