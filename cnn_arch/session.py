@@ -24,6 +24,7 @@ from cnn_arch.data.sources import Dataset, load_dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.models import check_image_size
 from cnn_arch.parallel import mesh as meshes
+from cnn_arch.parallel import processes
 from cnn_arch.report import plots
 from cnn_arch.report.text import printable
 from cnn_arch.screen import Screen
@@ -73,6 +74,7 @@ def open_devices(
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
     if fit_batch:
         config.batch_size += -config.batch_size % mesh.size
+    processes.check_mesh(mesh)
     meshes.check_batch_size(config.batch_size, mesh)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     note = "   (no GPU used)" if on_cpu else ""
