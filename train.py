@@ -39,8 +39,6 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import jax
 
-    processes.start(process)
-    workdir = Path(processes.from_first(str(workdir)))
     from cnn_arch import finish, session
     from cnn_arch.data.loading import TrainBatches
     from cnn_arch.evaluation.one_crop import make_eval_step
@@ -51,7 +49,8 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.training import loop, optimizer, profile, step
     from cnn_arch.training.checkpoint import Checkpoints
 
-    mesh = session.open_devices(config, screen)
+    mesh = session.open_devices(config, screen, process)
+    workdir = Path(processes.from_first(str(workdir)))
     dataset = session.open_data(config, screen)
     model = session.open_network(config, len(dataset.class_names), screen)
     skipped = set(dataset.skipped)

@@ -44,18 +44,24 @@ UNBALANCED = 20  # largest class to smallest, from which on a warning is due
 
 
 def open_devices(
-    config: ConfigDict, screen: Screen, *, fit_batch: bool = False
+    config: ConfigDict,
+    screen: Screen,
+    process: processes.Process = processes.ALONE,
+    *,
+    fit_batch: bool = False,
 ) -> Mesh:
-    """Makes the mesh and keeps compiled programs for the next time.
+    """Meets the other processes, makes the mesh and keeps compiled programs.
 
     Args:
       config: of the run.
       screen: where it is told.
+      process: this one.
       fit_batch: raise ``batch_size`` to what the devices can share: for evaluation,
         whose results do not depend on it.
 
     Raises:
-      UsageError: the devices are not there, or cannot share the network or the batch.
+      UsageError: devices or processes are not there, or cannot share the network or
+        the batch.
     """
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         # Read when devices are opened.
@@ -71,6 +77,7 @@ def open_devices(
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
     if config.mesh.model > 1:
         build_model(config, 1000)  # says what it cannot be split into
+    processes.start(process)
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
     if fit_batch:
         config.batch_size += -config.batch_size % mesh.size

@@ -52,6 +52,9 @@ class Process:
         return self.index == 0
 
 
+ALONE = Process()
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the three options of the plain launcher."""
     parser.add_argument(
@@ -85,10 +88,10 @@ def find(options: argparse.Namespace, environment: Mapping[str, str]) -> Process
             f"{' and '.join(missing)}"
         )
     if "SLURM_STEP_NODELIST" not in environment:  # set by srun alone
-        return Process()
+        return ALONE
     count = int(environment["SLURM_STEP_NUM_TASKS"])
     if count == 1:
-        return Process()
+        return ALONE
     local_index = int(environment["SLURM_LOCALID"])
     local_count = _tasks_on_node(environment)
     return Process(
@@ -135,10 +138,10 @@ def _gpus_of_task(
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
     num_gpus = len(visible.split(",")) if visible else 0
-    own = "SLURM_GPUS_PER_TASK" in environment or num_gpus == 1 or local_count == 1
     if not num_gpus:
         return None
-    if own:
+    is_bound = num_gpus < int(environment.get("SLURM_GPUS_ON_NODE", num_gpus))
+    if is_bound or local_count == 1:
         return tuple(range(num_gpus))
     if num_gpus % local_count:
         raise UsageError(

@@ -53,21 +53,21 @@ def test_a_process_by_its_options():
 
 
 @pytest.mark.parametrize(
-    ("tasks_per_node", "visible", "own", "gpus"),
+    ("tasks_per_node", "visible", "on_node", "gpus"),
     [
-        ("2(x2)", "0,1,2,3", False, (2, 3)),  # all tasks see the node's four
-        ("2(x2)", "2,3", True, (0, 1)),  # --gpus-per-task=2
-        ("2(x2)", "1", False, (0,)),  # --gpu-bind
-        ("3,1", "0,1,2,3", False, (0, 1, 2, 3)),  # one task, four GPUs
-        ("2(x2)", "", False, None),
+        ("2(x2)", "0,1,2,3", "4", (2, 3)),  # all tasks see the node's four
+        ("2(x2)", "2,3", "4", (0, 1)),  # --gpus-per-task=2
+        ("2(x2)", "1", "2", (0,)),  # --gpu-bind
+        ("3,1", "0,1,2,3", "4", (0, 1, 2, 3)),  # one task, four GPUs
+        ("2(x2)", "", "0", None),
     ],
 )
-def test_the_gpus_of_a_task(tasks_per_node, visible, own, gpus):
+def test_the_gpus_of_a_task(tasks_per_node, visible, on_node, gpus):
     environment = slurm(
-        SLURM_STEP_TASKS_PER_NODE=tasks_per_node, CUDA_VISIBLE_DEVICES=visible
+        SLURM_STEP_TASKS_PER_NODE=tasks_per_node,
+        SLURM_GPUS_ON_NODE=on_node,
+        CUDA_VISIBLE_DEVICES=visible,
     )
-    if own:
-        environment["SLURM_GPUS_PER_TASK"] = "2"
     process = find(environment)
     assert (process.index, process.count, process.gpus) == (3, 4, gpus)
 
