@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import cli, run_directory, settings
 from cnn_arch.errors import UsageError
-from cnn_arch.parallel import processes
+from cnn_arch.parallel import launcher, processes
 from cnn_arch.screen import Screen
 
 EXAMPLES = """\
@@ -30,7 +30,7 @@ EXAMPLES = """\
 
 def main(options: argparse.Namespace, words: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    options.process = process = processes.find(options, os.environ)
+    options.process = process = launcher.find(options, os.environ)
     screen = Screen(quiet=options.quiet, json=options.json, muted=not process.writes)
     config, workdir = find_network(options, words)
     source = options.weights or f"checkpoint {options.checkpoint}"
@@ -145,5 +145,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
-    processes.add_options(parser)
+    launcher.add_options(parser)
     cli.run(main, parser)

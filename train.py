@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from cnn_arch import cli, run_directory, settings
-from cnn_arch.parallel import processes
+from cnn_arch.parallel import launcher, processes
 from cnn_arch.screen import Screen
 from cnn_arch.training import stopping
 
@@ -26,7 +26,7 @@ is Python code: run only those that you trust."""
 
 def main(options: argparse.Namespace, words: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    options.process = process = processes.find(options, os.environ)
+    options.process = process = launcher.find(options, os.environ)
     screen = Screen(quiet=options.quiet, muted=not process.writes)
     config, changed = settings.parse(words)
     workdir = run_directory.choose(options.workdir, config)
@@ -183,5 +183,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--profile", help="a folder: trace a few steps, name what is costly, and end"
     )
-    processes.add_options(parser)
+    launcher.add_options(parser)
     cli.run(main, parser)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 MAX_WARNINGS = 3  # on the screen in one run; log.txt holds all
 PLAIN_INTERVAL_SECONDS = 30.0  # between progress lines where there is no terminal
@@ -31,8 +31,13 @@ class Screen:
         """
         self._quiet = quiet or muted
         self._muted = muted
-        self._out = sys.stderr if json else sys.stdout
+        self._json = json
         self._num_warnings = 0
+
+    @property
+    def _out(self) -> TextIO:
+        """Where lines go; asked for each time, as processes.start moves stdout."""
+        return sys.stderr if self._json else sys.stdout
 
     def log_to(self, path: Path) -> None:
         """Sends every line from now on, and what libraries log, to a file as well."""

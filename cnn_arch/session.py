@@ -25,6 +25,7 @@ from cnn_arch.errors import UsageError
 from cnn_arch.models import check_image_size
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel import processes
+from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.report import plots
 from cnn_arch.report.text import printable
 from cnn_arch.screen import Screen
@@ -46,7 +47,7 @@ UNBALANCED = 20  # largest class to smallest, from which on a warning is due
 def open_devices(
     config: ConfigDict,
     screen: Screen,
-    process: processes.Process = processes.ALONE,
+    process: Process = ALONE,
     *,
     fit_batch: bool = False,
 ) -> Mesh:

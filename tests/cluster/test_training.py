@@ -68,7 +68,7 @@ class Job:
 def test_the_processes_of_a_step(slurm):
     """Each task finds its place and its GPUs in the variables of a real Slurm."""
     code = (
-        "import os, argparse; from cnn_arch.parallel import processes as p; "
+        "import os, argparse; from cnn_arch.parallel import launcher as p; "
         "given = dict.fromkeys(('coordinator', 'num_processes', 'process_id')); "
         "found = p.find(argparse.Namespace(**given), os.environ); "
         "print(found.index, found.count, found.gpus)"
