@@ -60,8 +60,8 @@ def test_two_processes_stop_together_and_end_as_one_does(finished, tmp_path):
 
     (_, shown, _), (_, other_shown, other_errors) = run_two("train.py", *words)
     assert "resume   epoch" in shown and "2 processes" in shown
-    assert not [line for line in other_shown.splitlines() if "[Gloo]" not in line]
-    assert not other_errors
+    assert not other_shown
+    assert not [line for line in other_errors.splitlines() if "[Gloo]" not in line]
     assert_same_run(finished, tmp_path / "two")
     results = json.loads((tmp_path / "two" / "eval" / "results.json").read_text())
     assert results["test"]["num_examples"] == 1000
@@ -92,3 +92,60 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path):
     params, _, step = checkpoints.restore_variables(shapes["params"], {}, "last")
     assert step >= STEPS_PER_EPOCH
     assert np.isfinite(params["C1"]["kernel"]).all()
+
+
+@pytest.mark.slow
+def test_checkpoints_go_on_with_any_processes_and_devices(finished, tmp_path):
+    """Two processes of two devices, one of four, and one device."""
+    words = *RECIPE, "--config.checkpoint.every_minutes=0.01"
+    words = *words, f"--workdir={tmp_path / 'run'}"
+    for epoch, (num_processes, num_devices) in enumerate(((2, 2), (1, 4))):
+        how = {"num_processes": num_processes, "num_devices": num_devices}
+        started = launch.start("train.py", *words, **how)
+        launch.wait_for_steps(tmp_path / "run", epoch * STEPS_PER_EPOCH + 20)
+        started[-1].send_signal(signal.SIGTERM)
+        results = launch.finish(started)
+        assert [status for status, _, _ in results] == [0] * num_processes, results
+    ((_, shown, _),) = launch.run("train.py", *words)
+    assert "resume   epoch" in shown
+    one, other = (
+        launch.rows(path / "steps.csv") for path in (finished, tmp_path / "run")
+    )
+    assert [row["step"] for row in one] == [row["step"] for row in other]
+    first, other_first = (float(rows[0]["loss"]) for rows in (one, other))
+    assert other_first == pytest.approx(first, rel=1e-5)  # before they drift apart
+    results = json.loads((tmp_path / "run" / "eval" / "results.json").read_text())
+    assert results["test"]["top1_error"] < 20
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_does(finished):
+    predictions = (finished / "eval" / "predictions_test.csv").read_bytes()
+    before = json.loads((finished / "eval" / "results.json").read_text())
+    (_, shown, _), (_, other_shown, _) = run_two(
+        "eval.py", f"--workdir={finished}", "--json"
+    )
+    assert json.loads(shown) == before
+    assert other_shown == ""
+    assert (finished / "eval" / "predictions_test.csv").read_bytes() == predictions
+
+
+@pytest.mark.slow
+def test_the_first_process_may_be_the_one_that_is_killed(tmp_path):
+    words = *RECIPE, "--config.epochs=100", f"--workdir={tmp_path / 'run'}"
+    started = start_two("train.py", *words)
+    launch.wait_for_steps(tmp_path / "run", STEPS_PER_EPOCH + 1)
+    started[0].kill()
+    begin = time.monotonic()
+    status, _, errors = launch.finish(started)[1]
+    assert time.monotonic() - begin < 30
+    assert status != 0
+    assert "process" in errors
+
+
+@pytest.mark.slow
+def test_a_mesh_that_leaves_a_process_without_work(tmp_path):
+    words = *RECIPE, "--config.mesh.data=1", f"--workdir={tmp_path / 'run'}"
+    for status, _, errors in launch.finish(start_two("train.py", *words)):
+        assert status == 2
+        assert "--config.mesh.data=1: 2 processes have 2 devices, and all" in errors
