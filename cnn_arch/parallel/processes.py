@@ -142,6 +142,7 @@ def batch_share(mesh: Any) -> tuple[int, int]:
         for place, devices in enumerate(mesh.devices)
         if any(device.process_index == index for device in devices.flat)
     ]
+    assert places == list(range(places[0], places[0] + len(places))), places
     return places[0] // len(places), len(mesh.devices) // len(places)
 
 

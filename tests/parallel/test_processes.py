@@ -11,6 +11,7 @@ import pytest
 
 from cnn_arch.models import create_model
 from cnn_arch.parallel import processes
+from cnn_arch.session import abstract
 from cnn_arch.training.checkpoint import Checkpoints
 from tests.models.conftest import abstract_variables
 from tests.parallel import launch
@@ -86,8 +87,8 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path):
     assert cause[7:] in (tmp_path / "run" / "log.txt").read_text()
 
     shapes = abstract_variables(create_model("lenet5", 10), 32, 1)
-    placed = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    shapes = jax.tree.map(lambda x: x.update(sharding=placed), shapes)
+    alone = jax.make_mesh((1, 1), ("data", "model"), devices=jax.devices()[:1])
+    shapes = abstract(shapes, None, alone)
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", warn=pytest.fail)
     params, _, step = checkpoints.restore_variables(shapes["params"], {}, "last")
     assert step >= STEPS_PER_EPOCH
