@@ -17,7 +17,7 @@ import numpy as np
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel.launcher import Process
 
-HEARTBEAT_SECONDS = 15  # without one of a process, all others end
+HEARTBEAT_SECONDS = 20  # without one of a process, all others end
 CONNECT_SECONDS = 120  # for which a process waits until all others have started
 START_ALL = "start all of them at once, with the same free port on the first's host"
 _PAD_BYTES = 1024  # messages are multiples of it: one compiled program for most
@@ -47,6 +47,7 @@ def start(process: Process) -> None:
     timer = threading.Timer(CONNECT_SECONDS, _end, [missed])
     timer.start()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # handles SIGTERM alone
     given: dict[str, Any] = {}
     if process.coordinator:
         given = {
@@ -152,7 +153,11 @@ def from_first(value: Any) -> Any:
 
 
 def gather(value: Any) -> list[Any]:
-    """Returns the values of all processes, which JSON can hold, on every process."""
+    """Returns the values of all processes, which JSON can hold, on every process.
+
+    Called first when all processes have just started: on CPUs, devices that exchange
+    something for the first time wait for each other no longer than 30 seconds.
+    """
     import jax
     from jax.experimental import multihost_utils
 
