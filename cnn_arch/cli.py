@@ -1,7 +1,7 @@
 """What the commands share: their options, and how they end.
 
-Exit status: 0 done, 1 a run that failed, 2 a mistake of the user, 130 stopped by
-Ctrl-C.
+Exit status: 0 done, or stopped by the scheduler with all saved; 1 a run that failed;
+2 a mistake of the user; 130 stopped by Ctrl-C.
 """
 
 import argparse

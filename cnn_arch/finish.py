@@ -124,7 +124,8 @@ def is_tested(workdir: Path, step: int) -> bool:
 
 def write_pages(workdir: Path, facts: Mapping[str, Any], screen: Screen) -> None:
     """Writes the report and the README of the run and says what lies there."""
-    (workdir / "crash.txt").unlink(missing_ok=True)
+    for path in workdir.glob("crash*.txt"):  # of any process
+        path.unlink()
     page.write_report(workdir, facts)
     page.write_readme(workdir, facts)
     num_pictures = len(list((workdir / "plots").iterdir()))
