@@ -92,6 +92,8 @@ def requeue() -> bool:
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return False
+    if "SLURM_ARRAY_JOB_ID" in os.environ:  # of one element, the number is all others'
+        job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format_map(os.environ)
     try:
         shown = _scontrol("--oneliner", "show", "job", job).split()
         if "JobState=RUNNING" not in shown or "Requeue=1" not in shown:

@@ -1,6 +1,7 @@
 """Training under Slurm: two nodes, preemption, requeueing, crashes, lost nodes."""
 
 import json
+import sys
 import time
 
 import pytest
@@ -88,6 +89,26 @@ def test_the_processes_of_a_step(slurm):
     options = "--nodes=1", "--ntasks=2", "--gpus-per-task=2"
     assert find(*options) == ["0 2 (0, 1)", "1 2 (0, 1)"]
     assert find("--ntasks=1", "--gpus=4") == ["0 1 None"]
+
+
+def test_an_element_of_an_array_requeues_itself_alone(slurm, tmp_path):
+    code = "from cnn_arch.training import stopping; stopping.requeue()"
+    script = f"""#!/bin/sh
+    [ -z "$SLURM_RESTART_COUNT" ] || exit 0
+    sleep $((1 - SLURM_ARRAY_TASK_ID))  # the second asks, whose number is the array's
+    [ $SLURM_ARRAY_TASK_ID = 0 ] || {sys.executable} -c '{code}'
+    sleep 3
+    """
+    (tmp_path / "array.sh").write_text(script)
+    words = "--array=0-1", "--output=/dev/null", tmp_path / "array.sh"
+    array = slurm.run("sbatch", "--parsable", "--requeue", *words, cwd=ROOT)
+    elements = f"{array}_0", f"{array}_1"
+    wait_until(
+        lambda: all(slurm.state(each) == "COMPLETED" for each in elements),
+        40,
+        "the array",
+    )
+    assert [slurm.field(each, "Restarts") for each in elements] == ["0", "1"]
 
 
 def test_requeued_and_preempted_ends_as_if_it_had_not_been(
