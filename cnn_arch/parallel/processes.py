@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 import threading
+from collections import Counter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -27,7 +28,7 @@ def start(process: Process) -> None:
     """Connects this process with the others, before JAX opens its devices.
 
     Raises:
-      UsageError: they cannot be reached.
+      UsageError: they cannot be reached, or have other numbers of devices.
     """
     if process.count == 1:
         return
@@ -70,6 +71,17 @@ def start(process: Process) -> None:
         timer.cancel()
     if process.gpus is None and process.local_count == 1:
         jax.config.update("jax_cuda_visible_devices", "all")
+    try:
+        owners = Counter(device.process_index for device in jax.devices())
+    except (RuntimeError, AssertionError):  # make_mesh tells what is missing
+        return
+    fewest, most = min(owners.values()), max(owners.values())
+    if fewest < most:
+        raise UsageError(
+            f"{process.count} processes: have {fewest} to {most} devices; give all of "
+            "them equally many"
+        )
+    gather(None)  # none ends, whatever it may find wrong, before all have come so far
 
 
 def _end(missed: str) -> NoReturn:
@@ -155,8 +167,8 @@ def from_first(value: Any) -> Any:
 def gather(value: Any) -> list[Any]:
     """Returns the values of all processes, which JSON can hold, on every process.
 
-    Called first when all processes have just started: on CPUs, devices that exchange
-    something for the first time wait for each other no longer than 30 seconds.
+    First called by `start`: on CPUs, devices that exchange something for the first time
+    wait for each other no longer than 30 seconds.
     """
     import jax
     from jax.experimental import multihost_utils

@@ -33,8 +33,11 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def start(program: str, *words: object, num_processes=1, num_devices=1):
-    """Starts the processes of a command; their output comes through pipes."""
+def start(program: str, *words: object, num_processes=1, num_devices=1, more=0):
+    """Starts the processes of a command; their output comes through pipes.
+
+    Each has ``num_devices``, and ``more`` of them than the one before.
+    """
     port, processes = free_port(), []
     for index in range(num_processes):
         command = [sys.executable, str(ROOT / program), *map(str, words)]
@@ -44,7 +47,7 @@ def start(program: str, *words: object, num_processes=1, num_devices=1):
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment(num_devices),
+            env=environment(num_devices + index * more),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

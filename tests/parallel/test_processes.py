@@ -149,3 +149,11 @@ def test_a_mesh_that_leaves_a_process_without_work(tmp_path):
     for status, _, errors in launch.finish(start_two("train.py", *words)):
         assert status == 2
         assert "--config.mesh.data=1: 2 processes have 2 devices, and all" in errors
+
+
+@pytest.mark.slow
+def test_processes_with_other_numbers_of_devices(tmp_path):
+    words = *RECIPE, f"--workdir={tmp_path / 'run'}"
+    for status, _, errors in launch.finish(start_two("train.py", *words, more=1)):
+        assert status == 2
+        assert "2 processes: have 1 to 2 devices; give all of them equally" in errors
