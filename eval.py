@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import cli, run_directory, settings
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel import launcher, processes
 from cnn_arch.screen import Screen
 
 EXAMPLES = """\
@@ -29,7 +30,8 @@ EXAMPLES = """\
 
 def main(options: argparse.Namespace, words: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    screen = Screen(quiet=options.quiet, json=options.json)
+    options.process = process = launcher.find(options, os.environ)
+    screen = Screen(quiet=options.quiet, json=options.json, muted=not process.writes)
     config, workdir = find_network(options, words)
     source = options.weights or f"checkpoint {options.checkpoint}"
     screen.say("run", f"{workdir}, {source}")
@@ -43,7 +45,10 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.trained import restore
     from cnn_arch.weights.export import export
 
-    mesh = session.open_devices(config, screen, fit_batch=True)
+    mesh = session.open_devices(config, screen, process, fit_batch=True)
+    for name in ("export", "images", "features", "weights"):
+        if getattr(options, name):
+            processes.check_alone(f"--{name}={getattr(options, name)}")
     if options.export:
         network = restore(options, config, workdir, None, mesh, screen)
         answer = export(options.export, network, config, screen)
@@ -67,7 +72,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
             answer = {split: finish.evaluate_split(split, network, eval_step, *where)}
             screen.say("wrote", f"{workdir}/eval/results.json  predictions_{split}.csv")
     tell_next(options, words, workdir, screen)
-    if options.json:
+    if options.json and process.writes:
         print(json.dumps(answer, indent=2))
     return 0
 
@@ -140,4 +145,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object and nothing else"
     )
+    launcher.add_options(parser)
     cli.run(main, parser)

@@ -7,9 +7,12 @@ or from a checkpoint; the epochs; the test of the best checkpoint; the report.
 import argparse
 import os
 import shlex
+from pathlib import Path
 
 from cnn_arch import cli, run_directory, settings
+from cnn_arch.parallel import launcher, processes
 from cnn_arch.screen import Screen
+from cnn_arch.training import stopping
 
 EXAMPLES = """\
   python train.py --config=configs/lenet5.py
@@ -23,11 +26,14 @@ is Python code: run only those that you trust."""
 
 def main(options: argparse.Namespace, words: list[str]) -> int:
     """Runs the command; returns its exit status."""
-    screen = Screen(quiet=options.quiet)
+    options.process = process = launcher.find(options, os.environ)
+    screen = Screen(quiet=options.quiet, muted=not process.writes)
     config, changed = settings.parse(words)
     workdir = run_directory.choose(options.workdir, config)
     run_directory.check_same_run(workdir, config)
     screen.say("run", f"{workdir}   (stop: Ctrl-C, continues later)")
+    if warning := stopping.prepare(options.workdir):
+        screen.warn(warning)
 
     # What takes seconds to import comes after the first line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -42,17 +48,20 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.trained import Trained
     from cnn_arch.training import loop, optimizer, profile, step
     from cnn_arch.training.checkpoint import Checkpoints
-    from cnn_arch.training.stopping import StoppedError
 
-    mesh = session.open_devices(config, screen)
+    mesh = session.open_devices(config, screen, process)
+    workdir = Path(processes.from_first(str(workdir)))
     dataset = session.open_data(config, screen)
     model = session.open_network(config, len(dataset.class_names), screen)
     skipped = set(dataset.skipped)
+    share, num_shares = processes.batch_share(mesh)
     batches = TrainBatches(
         dataset.splits["train"],
         config.data,
         seed=config.seed,
         batch_size=config.batch_size,
+        process_index=share,
+        process_count=num_shares,
         skipped=skipped,
     )
     schedule = optimizer.make_schedule(config, batches.steps_per_epoch)
@@ -79,17 +88,21 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         eval_step = make_eval_step(config, model, mesh)
         eval_step = eval_step.lower(*variables, batch_shapes).compile()
     if options.profile:
+        processes.check_alone(f"--profile={options.profile}")
         where = batches, mesh, screen
         profile.profile(options.profile, train_step, initialise(), *where)
         cli.say_next(screen, shlex.join(["python", "train.py", *words]))
         return 0
 
     # Nothing is written before all of the above has been found to fit together.
-    run_directory.check_same_data(workdir, dataset.fingerprint)
-    run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
+    processes.check_same("the data", dataset.fingerprint)
+    if process.writes:
+        run_directory.check_same_data(workdir, dataset.fingerprint)
+        run_directory.create(workdir, config, dataset.class_names, dataset.split_rows)
     options.crash_folder = workdir
     screen.log_to(workdir / "log.txt")
-    session.show_batch(workdir, batches, dataset.class_names, config, screen)
+    if process.writes:
+        session.show_batch(workdir, batches, dataset.class_names, config, screen)
 
     checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
     saved = checkpoints.restore(unrolled(shapes))
@@ -122,17 +135,22 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
             loop.fit(job, state)
         else:
             screen.say("done", "this run was finished before")
-    except StoppedError as stopped:
+    except stopping.StoppedError as stopped:
         reached = f"{stopped.step / batches.steps_per_epoch:.4g}"
-        screen.row(f"stopped at epoch {reached}, saved. Continue: {again}", last=True)
+        requeued = process.writes and stopped.by_scheduler and stopping.requeue()
+        goes_on = "Slurm will start it again" if requeued else f"Continue: {again}"
+        screen.row(f"stopped at epoch {reached}, saved. {goes_on}", last=True)
         return stopped.exit_status
 
+    skipped = set().union(*processes.gather(sorted(skipped)))
     finish.tell_skipped(skipped, screen)
     # Whole on every device, so that any process can write them down.
     whole = session.abstract(unrolled(variables), None, mesh)
     params, batch_stats, best_step = checkpoints.restore_variables(*whole)
-    finish.keep_best(workdir, params, batch_stats, screen)
-    if "test" in dataset.splits and not finish.is_tested(workdir, best_step):
+    if process.writes:
+        finish.keep_best(workdir, params, batch_stats, screen)
+    is_tested = processes.from_first(finish.is_tested(workdir, best_step))
+    if "test" in dataset.splits and not is_tested:
         origin = {"checkpoint_step": best_step}
         names = list(dataset.class_names)
         params, batch_stats = jax.device_put(
@@ -149,7 +167,8 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         "model": session.describe_network(config, len(dataset.class_names)),
         "overrides": [f"--config.{key}={value}" for key, value in changed.items()],
     }
-    finish.write_pages(workdir, facts, screen)
+    if process.writes:
+        finish.write_pages(workdir, facts, screen)
     other = run_directory.eval_command(workdir, "--split=validation")
     own = run_directory.eval_command(workdir, "--images=my_picture.jpg")
     cli.say_next(screen, other, own)
@@ -164,4 +183,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--profile", help="a folder: trace a few steps, name what is costly, and end"
     )
+    launcher.add_options(parser)
     cli.run(main, parser)

@@ -1,11 +1,12 @@
 """What the commands share: their options, and how they end.
 
-Exit status: 0 done, 1 a run that failed, 2 a mistake of the user, 130 stopped by
-Ctrl-C.
+Exit status: 0 done, or stopped by the scheduler with all saved; 1 a run that failed;
+2 a mistake of the user; 130 stopped by Ctrl-C.
 """
 
 import argparse
 import errno
+import logging
 import os
 import sys
 import traceback
@@ -64,7 +65,7 @@ def run(
         raise SystemExit(main(options, words))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        raise SystemExit(130) from None
+        _end(130, options)
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
@@ -94,6 +95,11 @@ def _in_one_line(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
         return f"out of memory: try a smaller --config.batch_size ({text[:200]})"
+    if "Gloo" in text or "NCCL" in text or "coordination service" in text:
+        return (
+            "another process of the run has ended, or cannot be reached; the same "
+            f"command goes on from the last checkpoint ({text[:200]})"
+        )
     return f"{type(error).__name__}: {text[:300]}"
 
 
@@ -103,13 +109,32 @@ def _fail(
     """Prints the one line; keeps the traceback of a run that failed in its folder."""
     trace = traceback.format_exc()
     folder = getattr(options, "crash_folder", None)
+    process = getattr(options, "process", None)
+    index = process.index if process else 0
     if options.traceback:
         print(trace, file=sys.stderr)
     elif keep and folder:
         try:
-            Path(folder, "crash.txt").write_text(trace)
-            message += f" (details: {Path(folder, 'crash.txt')})"
+            path = Path(folder, f"crash-{index}.txt" if index else "crash.txt")
+            path.write_text(trace)
+            message += f" (details: {path})"
         except OSError:  # a full disk, most likely; the line below still tells
             pass
+    if process and process.count > 1:
+        message = f"process {process.index}: {message}"
+    if folder:  # and with it log.txt
+        logging.getLogger("cnn_arch").error("%s", message)
     print(f"error: {message}", file=sys.stderr, flush=True)
+    _end(status, options)
+
+
+def _end(status: int, options: argparse.Namespace) -> NoReturn:
+    """Ends the process; where there are others, without waiting for them.
+
+    JAX would wait at exit until all have come to the same point.
+    """
+    process = getattr(options, "process", None)
+    if process and process.count > 1:
+        sys.stdout.flush()
+        os._exit(status)
     raise SystemExit(status)

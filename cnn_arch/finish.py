@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -63,6 +64,8 @@ def evaluate_split(
         )
     names = list(dataset.class_names)
     origin = network.origin
+    if jax.process_index():  # every process has the results; the first writes them
+        return {}
     summary = record(workdir, split, results, source, names, config, origin)
     tell_results(split, summary, results, dataset, screen)
     tell_skipped(skipped, screen)
@@ -121,7 +124,8 @@ def is_tested(workdir: Path, step: int) -> bool:
 
 def write_pages(workdir: Path, facts: Mapping[str, Any], screen: Screen) -> None:
     """Writes the report and the README of the run and says what lies there."""
-    (workdir / "crash.txt").unlink(missing_ok=True)
+    for path in workdir.glob("crash*.txt"):  # of any process
+        path.unlink()
     page.write_report(workdir, facts)
     page.write_readme(workdir, facts)
     num_pictures = len(list((workdir / "plots").iterdir()))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 MAX_WARNINGS = 3  # on the screen in one run; log.txt holds all
 PLAIN_INTERVAL_SECONDS = 30.0  # between progress lines where there is no terminal
@@ -21,20 +21,27 @@ log = logging.getLogger("cnn_arch")
 class Screen:
     """Prints a command's lines and keeps them, with timestamps, in its log file."""
 
-    def __init__(self, *, quiet: bool = False, json: bool = False):
+    def __init__(self, *, quiet: bool = False, json: bool = False, muted: bool = False):
         """Makes a screen.
 
         Args:
           quiet: show the last line only.
           json: stdout is kept for one JSON object; lines go to stderr.
+          muted: show nothing: another process of the run does.
         """
-        self._quiet = quiet
-        self._out = sys.stderr if json else sys.stdout
+        self._quiet = quiet or muted
+        self._muted = muted
+        self._json = json
         self._num_warnings = 0
+
+    @property
+    def _out(self) -> TextIO:
+        """Where lines go; asked for each time, as processes.start moves stdout."""
+        return sys.stderr if self._json else sys.stdout
 
     def log_to(self, path: Path) -> None:
         """Sends every line from now on, and what libraries log, to a file as well."""
-        handler = logging.FileHandler(path)
+        handler = logging.NullHandler() if self._muted else logging.FileHandler(path)
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
         )
@@ -53,12 +60,14 @@ class Screen:
     def row(self, text: str = "", *, last: bool = False) -> None:
         """Prints a line as it is."""
         log.info("%s", text)
-        if last or not self._quiet:
+        if not self._quiet or (last and not self._muted):
             print(text, file=self._out, flush=True)
 
     def warn(self, text: str) -> None:
         """Prints a warning, if there were not too many already."""
         log.warning("%s", text)
+        if self._muted:
+            return
         self._num_warnings += 1
         if self._num_warnings <= MAX_WARNINGS:
             print(f"warning: {text}", file=sys.stderr, flush=True)

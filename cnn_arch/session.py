@@ -24,6 +24,8 @@ from cnn_arch.data.sources import Dataset, load_dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.models import check_image_size
 from cnn_arch.parallel import mesh as meshes
+from cnn_arch.parallel import processes
+from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.report import plots
 from cnn_arch.report.text import printable
 from cnn_arch.screen import Screen
@@ -43,18 +45,24 @@ UNBALANCED = 20  # largest class to smallest, from which on a warning is due
 
 
 def open_devices(
-    config: ConfigDict, screen: Screen, *, fit_batch: bool = False
+    config: ConfigDict,
+    screen: Screen,
+    process: Process = ALONE,
+    *,
+    fit_batch: bool = False,
 ) -> Mesh:
-    """Makes the mesh and keeps compiled programs for the next time.
+    """Meets the other processes, makes the mesh and keeps compiled programs.
 
     Args:
       config: of the run.
       screen: where it is told.
+      process: this one.
       fit_batch: raise ``batch_size`` to what the devices can share: for evaluation,
         whose results do not depend on it.
 
     Raises:
-      UsageError: the devices are not there, or cannot share the network or the batch.
+      UsageError: devices or processes are not there, or cannot share the network or
+        the batch.
     """
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         # Read when devices are opened.
@@ -70,9 +78,11 @@ def open_devices(
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
     if config.mesh.model > 1:
         build_model(config, 1000)  # says what it cannot be split into
+    processes.start(process)
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
     if fit_batch:
         config.batch_size += -config.batch_size % mesh.size
+    processes.check_mesh(mesh)
     meshes.check_batch_size(config.batch_size, mesh)
     on_cpu = mesh.devices.flat[0].platform == "cpu"
     note = "   (no GPU used)" if on_cpu else ""

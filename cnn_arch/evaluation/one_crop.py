@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
@@ -16,6 +17,7 @@ from cnn_arch.data.loading import evaluation_batches
 from cnn_arch.data.sources import Source
 from cnn_arch.errors import RunError
 from cnn_arch.parallel.mesh import partition_specs, put_batch
+from cnn_arch.parallel.processes import batch_share
 from cnn_arch.training.losses import cross_entropy
 
 # eval_step(params, batch_stats, batch) -> per-example arrays
@@ -164,34 +166,44 @@ def judge_split(
 
     Returns:
       Those arrays for all examples, [N, ...], and ``index``, their places in the
-      split; skipped images are missing.
+      split; skipped images are missing. Every process loads its part of each batch
+      and returns all examples.
 
     Raises:
       RunError: no image could be read.
     """
-    num_skipped_before = len(skipped)
-    size = config.batch_size
+    size, num_unread = config.batch_size, 0
     judged: list[dict[str, np.ndarray]] = []
 
-    def fetch(mask: np.ndarray, number: int, outputs: dict[str, jax.Array]) -> None:
-        index = number * size + np.flatnonzero(mask)
-        arrays = {key: np.asarray(array)[mask] for key, array in outputs.items()}
-        judged.append({"index": index, **arrays})
+    def fetch(number: int, outputs: dict[str, jax.Array]) -> None:
+        nonlocal num_unread
+        if jax.process_count() > 1:
+            arrays = multihost_utils.process_allgather(outputs, tiled=True)
+        else:
+            arrays = jax.device_get(outputs)
+        mask = arrays.pop("mask")
+        judged.append({"index": number * size + np.flatnonzero(mask)})
+        judged[-1] |= {key: array[mask] for key, array in arrays.items()}
+        unread = number * size + np.flatnonzero(~mask)
+        unread = unread[unread < len(source)]
+        skipped.update(map(source.name, unread))
+        num_unread += len(unread)
         advance()
 
     running = None  # the device works on a batch while the one before is fetched
-    batches = evaluation_batches(source, config.data, size, skipped=skipped)
-    for number, batch in enumerate(batches):
+    batches = evaluation_batches(source, config.data, size, *batch_share(mesh))
+    for number, arrays in enumerate(batches):
+        batch = put_batch(arrays, mesh)
         mask = batch.pop("mask")
-        outputs = step(params, batch_stats, put_batch(batch, mesh))
+        outputs = step(params, batch_stats, batch) | {"mask": mask}
         if running:
             fetch(*running)
-        running = mask, number, outputs
+        running = number, outputs
     if running:
         fetch(*running)
     if not any(len(batch["index"]) for batch in judged):
         raise RunError("evaluation: no image of the split could be read")
     merged = {key: np.concatenate([j[key] for j in judged]) for key in judged[0]}
-    num_seen = len(merged["index"]) + len(skipped) - num_skipped_before
+    num_seen = len(merged["index"]) + num_unread
     assert num_seen == len(source), (num_seen, len(source))
     return merged

@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_arch.doctor import nvidia_driver_found
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel import processes
 
 
 def make_mesh(data: int, model: int) -> Mesh:
@@ -124,9 +125,10 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 def describe(mesh: Mesh) -> str:
     """Writes the devices in one line: ``cpu, 2 cores, 24 GiB``."""
-    device = mesh.devices.flat[0]
+    device, count = mesh.devices.flat[0], jax.process_count()
     data, model = mesh.shape["data"], mesh.shape["model"]
     each = f" ({data} x {model} that share the network)" if model > 1 else ""
+    each += f", {count} processes" if count > 1 else ""
     if device.platform != "cpu":
         return f"{mesh.size} x {device.device_kind}{each}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
@@ -150,7 +152,8 @@ def unused_gpu(mesh: Mesh) -> str | None:
 
 def available_bytes(mesh: Mesh) -> int | None:
     """Returns the memory that one device has for a program, or None if unknown."""
-    device = mesh.devices.flat[0]
-    if device.platform == "cpu":
-        return psutil.virtual_memory().available // mesh.size
-    return (device.memory_stats() or {}).get("bytes_limit")
+    devices = mesh.local_devices
+    if devices[0].platform == "cpu":
+        num_sharing = len(devices) * processes.num_on_this_host()
+        return psutil.virtual_memory().available // num_sharing
+    return (devices[0].memory_stats() or {}).get("bytes_limit")

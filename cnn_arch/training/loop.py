@@ -21,10 +21,11 @@ from cnn_arch.data.sources import Source
 from cnn_arch.errors import RunError
 from cnn_arch.evaluation.one_crop import EvalStep, evaluate
 from cnn_arch.models.loops import unrolled
+from cnn_arch.parallel import processes
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Progress, Screen, clock
 from cnn_arch.training.checkpoint import Checkpoints
-from cnn_arch.training.metrics import Metrics
+from cnn_arch.training.metrics import Metrics, Unwritten
 from cnn_arch.training.state import TrainState
 from cnn_arch.training.step import TrainStep
 from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
@@ -32,6 +33,7 @@ from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
 MAX_WAIT_SHARE = 0.2  # of an epoch: more waiting for images is worth a warning
 NUM_EPOCHS_TO_LEARN = 5  # after which a loss of guessing is worth one
 STEPS_AHEAD = 2  # steps that the device has waiting while a metric is read
+SAVE_IS_DUE = 1  # what a process says besides signals' numbers, which begin at 2
 
 
 @dataclasses.dataclass
@@ -78,8 +80,9 @@ def fit(job: Job, state: TrainState) -> None:
       StoppedError: a signal asked to stop; the state is saved.
     """
     step, steps_per_epoch = int(state.step), job.batches.steps_per_epoch
+    kind = Metrics if jax.process_index() == 0 else Unwritten
     with (
-        closing(Metrics(job.workdir, step, steps_per_epoch)) as metrics,
+        closing(kind(job.workdir, step, steps_per_epoch)) as metrics,
         closing(job.batches.iterate(step, job.num_steps)) as batches,
         stop_request() as stop,
     ):
@@ -102,12 +105,14 @@ def fit(job: Job, state: TrainState) -> None:
                 input_wait_seconds=round(wait_seconds, 3),
             )
             _save(job, state, validation["top1_error"])
-            _tell(job, rows)
-            _advise(job, rows, wait_seconds)
+            if rows:
+                _tell(job, rows)
+                _advise(job, rows, wait_seconds)
             metrics.draw(last=step == job.num_steps)
-            if stop.number and step < job.num_steps:
+            asked = int(processes.largest(stop.number))
+            if asked and step < job.num_steps:
                 job.checkpoints.close()
-                raise StoppedError(stop.number, step)
+                raise StoppedError(asked, step)
     job.checkpoints.close()
 
 
@@ -116,23 +121,30 @@ def _train(
     state: TrainState,
     end: int,
     batches: Iterator[dict[str, np.ndarray]],
-    metrics: Metrics,
+    metrics: Metrics | Unwritten,
     stop: StopRequest,
 ) -> tuple[TrainState, float]:
-    """Makes the steps up to ``end``; returns the state and the wait for input."""
-    step = int(state.step)
-    running: collections.deque[tuple[int, Any]] = collections.deque()
+    """Makes the steps up to ``end``; returns the state and the wait for input.
+
+    Processes agree on the step to save or to stop after: with each step they compare
+    what they ask for, and each reads the result as late as the step's metrics.
+    """
+    step, alone = int(state.step), jax.process_count() == 1
+    running: collections.deque[tuple[int, Any, Any]] = collections.deque()
     wait_seconds, last_saved = 0.0, time.monotonic()
 
-    def read(num_left: int, progress: Progress) -> None:
-        """Reads the metrics of the oldest steps, all but so many."""
+    def read(num_left: int, progress: Progress) -> int:
+        """Reads all but so many of the steps; returns what was asked for with them."""
+        asked = 0
         while len(running) > num_left:
-            number, on_device = running.popleft()
+            number, on_device, asked_then = running.popleft()
+            asked = max(asked, int(asked_then))
             values = {key: float(x) for key, x in jax.device_get(on_device).items()}
             if not all(map(math.isfinite, values.values())):
                 raise _not_finite(job, metrics, number, values)
             metrics.add_step(number, values)
             progress.advance(f"loss {values['loss']:.3f}")
+        return asked
 
     label = f"epoch {(end - 1) // job.batches.steps_per_epoch + 1}"
     with job.screen.progress(label, end - step) as progress:
@@ -142,18 +154,20 @@ def _train(
             wait_seconds += time.monotonic() - start
             state, on_device = job.train_step(state, put_batch(batch, job.mesh))
             step += 1
-            running.append((step, on_device))
-            read(STEPS_AHEAD if step < end else 0, progress)
             minutes = (time.monotonic() - last_saved) / 60
             is_due = minutes > job.config.checkpoint.every_minutes
-            if step < end and (stop.number or is_due):
-                read(0, progress)
+            own = stop.number or SAVE_IS_DUE * is_due
+            running.append((step, on_device, processes.largest(own)))
+            asked = read(STEPS_AHEAD if step < end else 0, progress)
+            asked = own if alone else asked  # at once, where none need be waited for
+            if step < end and asked:
+                read(0, progress)  # who asks for more will do so again
                 metrics.sync()
                 _save(job, state, None)
                 last_saved = time.monotonic()
-                if stop.number:
+                if asked != SAVE_IS_DUE:
                     job.checkpoints.close()
-                    raise StoppedError(stop.number, step)
+                    raise StoppedError(asked, step)
     return state, wait_seconds
 
 
@@ -215,7 +229,7 @@ def _advise(job: Job, rows: list[dict[str, Any]], wait_seconds: float) -> None:
 
 
 def _not_finite(
-    job: Job, metrics: Metrics, step: int, values: dict[str, float]
+    job: Job, metrics: Metrics | Unwritten, step: int, values: dict[str, float]
 ) -> RunError:
     name = "gradient_norm" if math.isfinite(values["loss"]) else "loss"
     before = metrics.last_loss

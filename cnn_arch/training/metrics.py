@@ -118,5 +118,32 @@ class Metrics:
         self._board.close()
 
 
+class Unwritten:
+    """Stands in for `Metrics` in a process that does not write."""
+
+    def __init__(self, workdir: Path, step: int, steps_per_epoch: int):
+        """Takes what `Metrics` takes."""
+        self.last_loss: float | None = None
+
+    def add_step(self, step: int, values: dict[str, float]) -> None:
+        """Remembers the loss."""
+        self.last_loss = values["loss"]
+
+    def add_epoch(
+        self, step: int, validation: dict[str, float], **measured: float
+    ) -> list[dict[str, Any]]:
+        """Returns no rows."""
+        return []
+
+    def draw(self, *, last: bool) -> None:
+        """Draws nothing."""
+
+    def sync(self) -> None:
+        """Has nothing to write."""
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+
 def _mean(rows: list[dict[str, Any]], column: str) -> float:
     return float(np.mean([float(row[column]) for row in rows]))

@@ -1,8 +1,18 @@
 """Stopping between two steps, when Ctrl-C or the scheduler asks for it."""
 
+import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+# What a scheduler sends before it ends a job: SIGTERM at preemption, either of the
+# others as a warning of the time limit, as ``sbatch --signal=USR1@120`` asks for.
+SCHEDULER_SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
 
 
 class StoppedError(Exception):
@@ -10,37 +20,92 @@ class StoppedError(Exception):
 
     Attributes:
       step: the state that was saved.
-      exit_status: 128 + the signal: 130 after Ctrl-C.
+      by_scheduler: whether it was not Ctrl-C.
+      exit_status: 130 after Ctrl-C; 0 where the scheduler asked, as it starts again
+        what ended well.
     """
 
     def __init__(self, number: int, step: int):
         """Remembers the signal's number and the step saved."""
         super().__init__(signal.Signals(number).name)
         self.step = step
-        self.exit_status = 128 + number
+        self.by_scheduler = number in SCHEDULER_SIGNALS
+        self.exit_status = 0 if self.by_scheduler else 128 + number
 
 
 class StopRequest:
-    """Whether a signal has arrived: its number, or None."""
+    """Whether a signal has arrived: its number, or 0."""
 
-    number: int | None = None
+    number: int = 0
+
+
+_early = StopRequest()  # of a signal before there is a step to stop after
+
+
+def prepare(workdir: str | None) -> str | None:
+    """Has Slurm's signals wait for the first step; returns a warning where one is due.
+
+    Slurm starts a preempted job again only if it is still there when its time of grace
+    ends, or if it asks for that: it must not die of a signal while it compiles.
+
+    Args:
+      workdir: that the user has given.
+    """
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    for each in SCHEDULER_SIGNALS:
+        signal.signal(each, lambda number, _: setattr(_early, "number", number))
+    if not workdir:
+        return "no --workdir: if Slurm starts the job again, it will not continue"
+    num_tasks = os.environ.get("SLURM_NTASKS", "1")
+    if "SLURM_STEP_NODELIST" not in os.environ and num_tasks != "1":
+        return f"this process works alone; srun starts all {num_tasks} tasks"
+    return None
 
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Turns the first SIGINT or SIGTERM into a request; a second one ends at once."""
+    """Turns signals into a request; a second SIGINT ends at once."""
     request = StopRequest()
+    request.number = _early.number
 
     def note(number, _):
         request.number = number
-        for each, handler in previous.items():
-            signal.signal(each, handler)
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
 
     previous = {
-        each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)
+        each: signal.signal(each, note) for each in (signal.SIGINT, *SCHEDULER_SIGNALS)
     }
     try:
         yield request
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
+
+
+def requeue() -> bool:
+    """Asks Slurm to start this job again; returns whether it will.
+
+    Slurm counts a preempted job that ends within its time of grace as completed, and
+    the same holds before the time limit. A job that was cancelled stays so.
+    """
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return False
+    if "SLURM_ARRAY_JOB_ID" in os.environ:  # of one element, the number is all others'
+        job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format_map(os.environ)
+    try:
+        shown = _scontrol("--oneliner", "show", "job", job).split()
+        if "JobState=RUNNING" not in shown or "Requeue=1" not in shown:
+            return False
+        _scontrol("requeue", job)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _scontrol(*words: str) -> str:
+    result = subprocess.run(
+        ["scontrol", *words], check=True, capture_output=True, text=True, timeout=60
+    )
+    return result.stdout

@@ -1,0 +1,139 @@
+"""Which process of a run this is, by its options or by Slurm's variables.
+
+A run has one process, or one for each task that ``srun`` starts, or those that are
+started by hand with ``--coordinator``, ``--num_processes`` and ``--process_id``.
+"""
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Mapping
+
+from cnn_arch.errors import UsageError
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """One process of a run.
+
+    Attributes:
+      index: from 0.
+      count: of all processes.
+      coordinator: HOST:PORT at which process 0 listens; None: JAX asks Slurm.
+      local_index: among the processes of this node, where Slurm tells.
+      local_count: of the processes on this node.
+      gpus: those of ``CUDA_VISIBLE_DEVICES``, by place, that are this process's; None:
+        JAX decides.
+    """
+
+    index: int = 0
+    count: int = 1
+    coordinator: str | None = None
+    local_index: int = 0
+    local_count: int = 1
+    gpus: tuple[int, ...] | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this is the one process that writes files and lines."""
+        return self.index == 0
+
+
+ALONE = Process()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the three options of the plain launcher."""
+    parser.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="where process 0 listens, for several processes that srun does not start",
+    )
+    parser.add_argument("--num_processes", metavar="N", help="how many there are")
+    parser.add_argument("--process_id", metavar="I", help="which this is, from 0")
+
+
+def find(options: argparse.Namespace, environment: Mapping[str, str]) -> Process:
+    """Returns this process, by its options or else by Slurm's variables.
+
+    Args:
+      options: of `add_options`.
+      environment: of the process.
+
+    Raises:
+      UsageError: options are missing or contradict each other, or the tasks of a node
+        cannot share its GPUs evenly.
+    """
+    names = "coordinator", "num_processes", "process_id"
+    missing = [f"--{name}" for name in names if getattr(options, name) is None]
+    if not missing:
+        return _by_options(*(getattr(options, name) for name in names))
+    if len(missing) < len(names):
+        given = next(name for name in names if f"--{name}" not in missing)
+        raise UsageError(
+            f"--{given}={getattr(options, given)}: the three go together; add "
+            f"{' and '.join(missing)}"
+        )
+    if "SLURM_STEP_NODELIST" not in environment:  # set by srun alone
+        return ALONE
+    count = int(environment["SLURM_STEP_NUM_TASKS"])
+    if count == 1:
+        return ALONE
+    local_index = int(environment["SLURM_LOCALID"])
+    local_count = _tasks_on_node(environment)
+    return Process(
+        index=int(environment["SLURM_PROCID"]),
+        count=count,
+        local_index=local_index,
+        local_count=local_count,
+        gpus=_gpus_of_task(environment, local_index, local_count),
+    )
+
+
+def _by_options(coordinator: str, num_processes: str, process_id: str) -> Process:
+    if not re.fullmatch(r".+:\d{1,5}", coordinator):
+        raise UsageError(
+            f"--coordinator={coordinator}: must be HOST:PORT, such as node1:29400"
+        )
+    if not num_processes.isdigit() or not int(num_processes):
+        raise UsageError(f"--num_processes={num_processes}: must be 1 or more")
+    count = int(num_processes)
+    if not process_id.isdigit() or int(process_id) >= count:
+        raise UsageError(
+            f"--process_id={process_id}: must be one of 0 to {count - 1}, another for "
+            "each process"
+        )
+    return Process(int(process_id), count, coordinator)
+
+
+def _tasks_on_node(environment: Mapping[str, str]) -> int:
+    """Reads ``2(x3),1``: three nodes with two tasks, one with one."""
+    counts = []
+    for part in environment["SLURM_STEP_TASKS_PER_NODE"].split(","):
+        tasks, _, times = part.rstrip(")").partition("(x")
+        counts += [int(tasks)] * int(times or 1)
+    return counts[int(environment["SLURM_NODEID"])]
+
+
+def _gpus_of_task(
+    environment: Mapping[str, str], local_index: int, local_count: int
+) -> tuple[int, ...] | None:
+    """Returns all GPUs that the task sees, or its share of the node's.
+
+    JAX by itself takes the one GPU whose number is that of the task on its node: one of
+    four where one task has four, and none where each task sees its own as number 0.
+    """
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    num_gpus = len(visible.split(",")) if visible else 0
+    if not num_gpus:
+        return None
+    is_bound = num_gpus < int(environment.get("SLURM_GPUS_ON_NODE", num_gpus))
+    if is_bound or local_count == 1:
+        return tuple(range(num_gpus))
+    if num_gpus % local_count:
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES={visible}: the {local_count} tasks of a node cannot "
+            f"share {num_gpus} GPUs evenly; give --ntasks-per-node={num_gpus} or 1"
+        )
+    share = num_gpus // local_count
+    return tuple(range(local_index * share, (local_index + 1) * share))

@@ -1,0 +1,169 @@
+"""Training under Slurm: two nodes, preemption, requeueing, crashes, lost nodes."""
+
+import json
+import sys
+import time
+
+import pytest
+
+from tests.cluster.slurm import NODES, wait_until
+from tests.parallel import launch
+from tests.parallel.launch import RECIPE, ROOT, STEPS_PER_EPOCH, assert_same_run
+
+pytestmark = pytest.mark.slurm
+
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Keeps compiled programs for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cache, tmp_path_factory):
+    """A run of one process with two devices, without Slurm."""
+    workdir = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    launch.run("train.py", *RECIPE, f"--workdir={workdir}", num_devices=2)
+    return workdir
+
+
+class Job:
+    """A run that train.sbatch makes, with a device on each of two nodes."""
+
+    def __init__(self, slurm, workdir):
+        self.slurm, self.workdir = slurm, workdir
+        self.log = workdir.parent / "job.log"
+        self.submit()
+
+    def submit(self):
+        words = "--config.checkpoint.every_minutes=0.01", f"--workdir={self.workdir}"
+        words = f"--output={self.log}", ROOT / "train.sbatch", *RECIPE, *words
+        variables = self.slurm.env | launch.environment(num_devices=1)
+        variables |= {"SLURM_CONF": self.slurm.env["SLURM_CONF"]}
+        self.number = self.slurm.run("sbatch", "--parsable", *words, env=variables)
+
+    def text(self):
+        return self.log.read_text() if self.log.exists() else ""
+
+    def state(self):
+        return self.slurm.state(self.number)
+
+    def wait_until_ended(self, state, seconds=90):
+        wait_until(lambda: self.state() in ENDED, seconds, f"the end:\n{self.text()}")
+        assert self.state() == state, self.text()
+
+    def tasks(self, node):
+        """Returns the processes of train.py on a node."""
+        return [
+            process
+            for process in self.slurm.processes(node)
+            if str(self.workdir) in " ".join(process.cmdline())
+            and process.name() not in ("srun", "slurm_script")
+        ]
+
+
+def test_the_processes_of_a_step(slurm):
+    """Each task finds its place and its GPUs in the variables of a real Slurm."""
+    code = (
+        "import os, argparse; from cnn_arch.parallel import launcher as p; "
+        "given = dict.fromkeys(('coordinator', 'num_processes', 'process_id')); "
+        "found = p.find(argparse.Namespace(**given), os.environ); "
+        "print(found.index, found.count, found.gpus)"
+    )
+    python = ROOT / ".venv" / "bin" / "python", "-c", code
+
+    def find(*options):
+        return sorted(slurm.run("srun", *options, *python, cwd=ROOT).splitlines())
+
+    options = "--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=4"
+    assert find(*options) == ["0 2 (0, 1, 2, 3)", "1 2 (0, 1, 2, 3)"]
+    options = "--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=4"
+    assert find(*options) == [
+        *("0 4 (0, 1)", "1 4 (2, 3)"),
+        *("2 4 (0, 1)", "3 4 (2, 3)"),
+    ]
+    options = "--nodes=1", "--ntasks=2", "--gpus-per-task=2"
+    assert find(*options) == ["0 2 (0, 1)", "1 2 (0, 1)"]
+    assert find("--ntasks=1", "--gpus=4") == ["0 1 None"]
+
+
+def test_an_element_of_an_array_requeues_itself_alone(slurm, tmp_path):
+    code = "from cnn_arch.training import stopping; stopping.requeue()"
+    script = f"""#!/bin/sh
+    [ -z "$SLURM_RESTART_COUNT" ] || exit 0
+    sleep $((1 - SLURM_ARRAY_TASK_ID))  # the second asks, whose number is the array's
+    [ $SLURM_ARRAY_TASK_ID = 0 ] || {sys.executable} -c '{code}'
+    sleep 3
+    """
+    (tmp_path / "array.sh").write_text(script)
+    words = "--array=0-1", "--output=/dev/null", tmp_path / "array.sh"
+    array = slurm.run("sbatch", "--parsable", "--requeue", *words, cwd=ROOT)
+    elements = f"{array}_0", f"{array}_1"
+    wait_until(
+        lambda: all(slurm.state(each) == "COMPLETED" for each in elements),
+        40,
+        "the array",
+    )
+    assert [slurm.field(each, "Restarts") for each in elements] == ["0", "1"]
+
+
+def test_requeued_and_preempted_ends_as_if_it_had_not_been(
+    slurm, uninterrupted, tmp_path
+):
+    job = Job(slurm, tmp_path / "run")
+    launch.wait_for_steps(job.workdir, 50)
+    slurm.run("scontrol", "requeue", job.number)
+    wait_until(lambda: "resume   epoch" in job.text(), 60, "the run to go on")
+    launch.wait_for_steps(job.workdir, STEPS_PER_EPOCH + 50)
+    words = "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"
+    urgent = slurm.run("sbatch", "--parsable", *words, "--wrap=sleep 1")
+    wait_until(lambda: slurm.state(urgent) == "COMPLETED", 40, "the urgent job")
+    assert "saved. Slurm will start it again" in job.text()
+    job.wait_until_ended("COMPLETED")
+    assert slurm.field(job.number, "Restarts") == "2"
+    assert_same_run(uninterrupted, job.workdir)
+    results = json.loads((job.workdir / "eval" / "results.json").read_text())
+    assert results["test"]["num_examples"] == 1000
+
+
+def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, cache, tmp_path):
+    """USR1, as ``--signal`` sends it, starts the job again; scancel does not."""
+    job = Job(slurm, tmp_path / "run")
+    launch.wait_for_steps(job.workdir, 5)
+    slurm.run("scancel", "--signal=USR1", job.number)
+    wait_until(lambda: "resume   epoch" in job.text(), 60, "the run to go on")
+    assert "saved. Slurm will start it again" in job.text()
+    slurm.run("scancel", job.number)
+    job.wait_until_ended("CANCELLED")
+    time.sleep(2)
+    assert job.state() == "CANCELLED"
+
+
+def test_a_rank_that_crashes_ends_the_job(slurm, cache, tmp_path):
+    job = Job(slurm, tmp_path / "run")
+    launch.wait_for_steps(job.workdir, 20)
+    (task,) = job.tasks(NODES[1])
+    task.kill()
+    job.wait_until_ended("FAILED", seconds=30)
+    assert "error: process 0: another process of the run has ended" in job.text()
+
+
+def test_a_lost_node_ends_the_job_which_goes_on_from_there(
+    slurm, uninterrupted, tmp_path
+):
+    job = Job(slurm, tmp_path / "run")
+    launch.wait_for_steps(job.workdir, 50)
+    slurm.kill_node(NODES[1])
+    try:
+        wait_until(lambda: job.state() in (*ENDED, "PENDING"), 30, "the job's end")
+        assert "error: process 0: another process of the run has ended" in job.text()
+    finally:
+        slurm.start_node(NODES[1])
+    if job.state() in ENDED:  # before Slurm knew of the node: else it starts it again
+        job.submit()
+    job.wait_until_ended("COMPLETED")
+    assert_same_run(uninterrupted, job.workdir)

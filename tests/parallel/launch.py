@@ -1,0 +1,106 @@
+"""A small run of LeNet-5, to be made by any number of processes."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+RECIPE = (  # learns: two epochs leave an error of about 15 %
+    "--config=configs/lenet5.py",
+    "--config.batch_size=20",
+    "--config.epochs=2",
+    "--config.data.train_crop=none",
+    "--config.optim.learning_rate=0.1",
+)
+STEPS_PER_EPOCH = 175
+MEASURED = ("images_per_second", "seconds", "input_wait_seconds")  # not repeatable
+
+
+def environment(num_devices: int) -> dict[str, str]:
+    flags = f"--xla_force_host_platform_device_count={num_devices}"
+    return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
+
+
+def start(program: str, *words: object, num_processes=1, num_devices=1, more=0):
+    """Starts the processes of a command; their output comes through pipes.
+
+    Each has ``num_devices``, and ``more`` of them than the one before.
+    """
+    port, processes = free_port(), []
+    for index in range(num_processes):
+        command = [sys.executable, str(ROOT / program), *map(str, words)]
+        if num_processes > 1:
+            command += [f"--coordinator=localhost:{port}", f"--process_id={index}"]
+            command += [f"--num_processes={num_processes}"]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment(num_devices + index * more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+    return processes
+
+
+def finish(processes, timeout=120) -> list[tuple[int, str, str]]:
+    """Waits for all processes; returns status, stdout and stderr of each."""
+    try:
+        ended = [process.communicate(timeout=timeout) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [
+        (process.returncode, *texts)
+        for process, texts in zip(processes, ended, strict=True)
+    ]
+
+
+def run(program: str, *words: object, **how) -> list[tuple[int, str, str]]:
+    """Runs a command to its end; asserts that all of its processes end well."""
+    results = finish(start(program, *words, **how))
+    assert all(status == 0 for status, _, _ in results), results
+    return results
+
+
+def wait_for_steps(workdir: Path, num_steps: int, seconds: float = 100) -> None:
+    """Waits until steps.csv has so many rows, which it is given in large pieces."""
+    deadline = time.monotonic() + seconds
+    path = workdir / "steps.csv"
+    while not path.exists() or path.read_bytes().count(b"\n") <= num_steps:
+        assert time.monotonic() < deadline, f"no {num_steps} steps in {seconds} s"
+        time.sleep(0.02)
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return [
+            {key: value for key, value in row.items() if key not in MEASURED}
+            for row in csv.DictReader(file)
+        ]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Asserts that two runs made the same steps and weights, bit for bit."""
+    for name in ("steps.csv", "metrics.csv", "eval/predictions_test.csv"):
+        assert rows(one / name) == rows(other / name), name
+    with (
+        np.load(one / "weights_best.npz") as weights,
+        np.load(other / "weights_best.npz") as others,
+    ):
+        assert set(weights) == set(others)
+        for name in weights:
+            assert weights[name].tobytes() == others[name].tobytes(), name

@@ -1,0 +1,159 @@
+"""Several processes: that together they are one run."""
+
+import json
+import signal
+import time
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from cnn_arch.models import create_model
+from cnn_arch.parallel import processes
+from cnn_arch.session import abstract
+from cnn_arch.training.checkpoint import Checkpoints
+from tests.models.conftest import abstract_variables
+from tests.parallel import launch
+from tests.parallel.launch import RECIPE, STEPS_PER_EPOCH, assert_same_run
+
+EARLY = "--config.checkpoint.every_minutes=0.01"
+run_two = partial(launch.run, num_processes=2)
+start_two = partial(launch.start, num_processes=2)
+
+
+def test_one_process_has_the_whole_batch_on_any_mesh():
+    for shape in ((8, 1), (4, 2), (1, 8)):
+        mesh = jax.make_mesh(shape, ("data", "model"))
+        assert processes.batch_share(mesh) == (0, 1)
+    assert processes.gather({"a": [1]}) == [{"a": [1]}]
+    assert processes.largest(15) == 15
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Keeps compiled programs for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The run of one process with two devices."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    launch.run("train.py", *RECIPE, f"--workdir={workdir}", num_devices=2)
+    return workdir
+
+
+def test_two_processes_stop_together_and_end_as_one_does(finished, tmp_path):
+    """SIGTERM to one stops both after the same step; they go on bit for bit."""
+    words = *RECIPE, EARLY, f"--workdir={tmp_path / 'two'}"
+    started = start_two("train.py", *words)
+    launch.wait_for_steps(tmp_path / "two", STEPS_PER_EPOCH + 1)
+    started[1].send_signal(signal.SIGTERM)
+    (status, shown, errors), *others = launch.finish(started)
+    assert status == 0, errors
+    assert "saved. Continue: python" in shown
+    assert [status for status, _, _ in others] == [0], others
+    steps = launch.rows(tmp_path / "two" / "steps.csv")
+    assert STEPS_PER_EPOCH < len(steps) < 2 * STEPS_PER_EPOCH
+
+    (_, shown, _), (_, other_shown, other_errors) = run_two("train.py", *words)
+    assert "resume   epoch" in shown and "2 processes" in shown
+    assert not other_shown
+    assert not [line for line in other_errors.splitlines() if "[Gloo]" not in line]
+    assert_same_run(finished, tmp_path / "two")
+    results = json.loads((tmp_path / "two" / "eval" / "results.json").read_text())
+    assert results["test"]["num_examples"] == 1000
+    assert results["test"]["top1_error"] < 30
+    names = {path.name for path in (tmp_path / "two").iterdir()}
+    assert names - {path.name for path in finished.iterdir()} == {
+        path.name for path in (tmp_path / "two").glob("events.*")
+    }
+
+
+def test_a_process_that_is_killed_ends_the_others(tmp_path):
+    words = *RECIPE, "--config.epochs=100", EARLY, f"--workdir={tmp_path / 'run'}"
+    started = start_two("train.py", *words)
+    launch.wait_for_steps(tmp_path / "run", 100)
+    started[1].kill()
+    begin = time.monotonic()
+    status, _, errors = launch.finish(started)[0]
+    assert time.monotonic() - begin < 30
+    assert status == 1, errors
+    cause = "error: process 0: another process of the run has ended"
+    assert [line for line in errors.splitlines() if line.startswith(cause)], errors
+    assert cause[7:] in (tmp_path / "run" / "log.txt").read_text()
+
+    shapes = abstract_variables(create_model("lenet5", 10), 32, 1)
+    alone = jax.make_mesh((1, 1), ("data", "model"), devices=jax.devices()[:1])
+    shapes = abstract(shapes, None, alone)
+    checkpoints = Checkpoints(tmp_path / "run" / "checkpoints", warn=pytest.fail)
+    params, _, step = checkpoints.restore_variables(shapes["params"], {}, "last")
+    assert step > 0
+    assert np.isfinite(params["C1"]["kernel"]).all()
+
+
+@pytest.mark.slow
+def test_checkpoints_go_on_with_any_processes_and_devices(finished, tmp_path):
+    """Two processes of two devices, one of four, and one device."""
+    words = *RECIPE, EARLY, f"--workdir={tmp_path / 'run'}"
+    for epoch, (num_processes, num_devices) in enumerate(((2, 2), (1, 4))):
+        how = {"num_processes": num_processes, "num_devices": num_devices}
+        started = launch.start("train.py", *words, **how)
+        launch.wait_for_steps(tmp_path / "run", epoch * STEPS_PER_EPOCH + 20)
+        started[-1].send_signal(signal.SIGTERM)
+        results = launch.finish(started)
+        assert [status for status, _, _ in results] == [0] * num_processes, results
+    ((_, shown, _),) = launch.run("train.py", *words)
+    assert "resume   epoch" in shown
+    one, other = (
+        launch.rows(path / "steps.csv") for path in (finished, tmp_path / "run")
+    )
+    assert [row["step"] for row in one] == [row["step"] for row in other]
+    first, other_first = (float(rows[0]["loss"]) for rows in (one, other))
+    assert other_first == pytest.approx(first, rel=1e-5)  # before they drift apart
+    results = json.loads((tmp_path / "run" / "eval" / "results.json").read_text())
+    assert results["test"]["top1_error"] < 30
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_does(finished):
+    predictions = (finished / "eval" / "predictions_test.csv").read_bytes()
+    before = json.loads((finished / "eval" / "results.json").read_text())
+    (_, shown, _), (_, other_shown, _) = run_two(
+        "eval.py", f"--workdir={finished}", "--json"
+    )
+    assert json.loads(shown) == before
+    assert other_shown == ""
+    assert (finished / "eval" / "predictions_test.csv").read_bytes() == predictions
+
+
+@pytest.mark.slow
+def test_the_first_process_may_be_the_one_that_is_killed(tmp_path):
+    words = *RECIPE, "--config.epochs=100", EARLY, f"--workdir={tmp_path / 'run'}"
+    started = start_two("train.py", *words)
+    launch.wait_for_steps(tmp_path / "run", 20)
+    started[0].kill()
+    begin = time.monotonic()
+    status, _, errors = launch.finish(started)[1]
+    assert time.monotonic() - begin < 30
+    assert status != 0
+    assert "process" in errors
+
+
+@pytest.mark.slow
+def test_a_mesh_that_leaves_a_process_without_work(tmp_path):
+    words = *RECIPE, "--config.mesh.data=1", f"--workdir={tmp_path / 'run'}"
+    for status, _, errors in launch.finish(start_two("train.py", *words)):
+        assert status == 2
+        assert "--config.mesh.data=1: 2 processes have 2 devices, and all" in errors
+
+
+@pytest.mark.slow
+def test_processes_with_other_numbers_of_devices(tmp_path):
+    words = *RECIPE, f"--workdir={tmp_path / 'run'}"
+    for status, _, errors in launch.finish(start_two("train.py", *words, more=1)):
+        assert status == 2
+        assert "2 processes: have 1 to 2 devices; give all of them equally" in errors
