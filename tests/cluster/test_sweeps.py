@@ -130,3 +130,18 @@ def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
     )
     steps = [int(row["step"]) for row in read_csv(workdir / "trial-00" / "steps.csv")]
     assert steps == list(range(1, NUM_EPOCHS * 54 + 1))  # 3,500 // 64 = 54 in an epoch
+
+
+def test_a_trial_on_two_nodes(slurm, tmp_path):
+    """Two processes, each with a GPU of its own, are one run."""
+    workdir = tmp_path / "sweep"
+    words = recipe(tmp_path, [{"seed": 4}], 2)
+    resources = "--nodes=2", "--gpus_per_node=1", "--cpus_per_task=1"
+    sweep(slurm, *words, *resources)
+    wait_until(
+        lambda: status(slurm, workdir)[0] == ["done"], 2 * TRIAL_SECONDS, "the end"
+    )
+    page = (workdir / "trial-00" / "README.md").read_text()
+    assert "as 2 devices, 2 processes" in page
+    steps = [int(row["step"]) for row in read_csv(workdir / "trial-00" / "steps.csv")]
+    assert steps == list(range(1, 2 * 54 + 1))
