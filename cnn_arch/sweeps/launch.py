@@ -93,7 +93,7 @@ def submit(sweep: Sweep, executor: Executor) -> None:
 
 def carry_out(
     sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]
-) -> int | None:
+) -> int:
     """Runs all trials that are unfinished, and those that a search adds.
 
     Args:
@@ -102,7 +102,7 @@ def carry_out(
       show: is called whenever something may have changed.
 
     Returns:
-      The number of the signal that asked to stop, or None.
+      The number of the signal that asked to stop, or 0.
     """
     search = None
     if sweep.space:
