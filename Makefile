@@ -7,7 +7,7 @@ unexport PYTHONPATH # another program's packages must not pass for ours
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-train: setup  ## train LeNet-5 on 5,000 real digits and test it: a minute or two
+train: setup  ## train LeNet-5 on 5,000 real digits and test it: 2 minutes
 	@.venv/bin/python train.py --config=configs/lenet5.py
 
 test: setup-dev  ## run the fast tests

@@ -125,7 +125,7 @@ def test_scaling(tmp_path):
     result = run(*words, f"--figures={tmp_path}")
     assert result.returncode == 0 and not result.stderr
     lines = result.stdout.splitlines()
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
     rows = [line for line in lines if line.startswith("weak") and " x " in line]
     meshes = [line[18:25].strip() for line in rows]
     assert meshes == ["1 x 1", "2 x 1", "1 x 2", "8 x 1", "4 x 2"]

@@ -292,7 +292,7 @@ def _in_memory(*arrays: jax.Array) -> tuple[jax.Array, ...]:
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
     """Takes the maximum of 0 and each element."""
-    return _in_memory(jnp.maximum(x, 0))[0]
+    return _in_memory(jnp.maximum(x, jnp.zeros((), x.dtype)))[0]
 
 
 def _relu_forward(x):

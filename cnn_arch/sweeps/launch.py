@@ -91,9 +91,7 @@ def submit(sweep: Sweep, executor: Executor) -> None:
     sweep.save()
 
 
-def carry_out(
-    sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]
-) -> int:
+def carry_out(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -> int:
     """Runs all trials that are unfinished, and those that a search adds.
 
     Args:

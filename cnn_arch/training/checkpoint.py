@@ -268,10 +268,13 @@ class Checkpoints:
         free = shutil.disk_usage(next(filter(Path.exists, folders))).free
         last = self.last_step()
         going_on = "starts again" if last is None else f"goes on from step {last}"
+        space = f"it needs {needed / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are free"
+        # Of several processes, another may have been lost.
+        is_short = jax.process_count() == 1 or free < 2 * needed
         return RunError(
             f"checkpoint at step {step}: not saved to {self.directory}, "
-            f"{_reason(error)}; it needs {needed / 2**20:.1f} MiB and "
-            f"{free / 2**20:.1f} MiB are free; the same command {going_on}"
+            f"{_reason(error)}; {space + '; ' if is_short else ''}"
+            f"the same command {going_on}"
         )
 
 

@@ -16,6 +16,7 @@ from cnn_arch.training.state import TrainState
 from tests.models.conftest import abstract_variables, fresh_variables
 
 IMAGE = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
+OTHERS = "plain20", "resnet18"
 
 
 def outputs(model: Any, variables: Any) -> tuple[Any, Any, Any]:
@@ -32,7 +33,10 @@ def outputs(model: Any, variables: Any) -> tuple[Any, Any, Any]:
 
 
 @pytest.mark.parametrize("remat", [False, True])
-@pytest.mark.parametrize("name", ["resnet32", "plain20", "resnet18"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet32", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)],
+)
 def test_a_loop_computes_what_its_blocks_compute(name, remat):
     plain: Any = create_model(name, 10)
     loops = plain.clone(scan=True, remat=remat)

@@ -46,6 +46,7 @@ def finished(tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_two_processes_stop_together_and_end_as_one_does(finished, tmp_path):
     """SIGTERM to one stops both after the same step; they go on bit for bit."""
     words = *RECIPE, EARLY, f"--workdir={tmp_path / 'two'}"

@@ -161,7 +161,9 @@ def train_on_one_device(name: str, *words: str, num_steps: int = NUM_STEPS):
     return train(name, 1, 1, *words, num_steps=num_steps)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "alexnet_owt"])
+@pytest.mark.parametrize(
+    "name", ["alexnet", pytest.param("alexnet_owt", marks=pytest.mark.slow)]
+)
 def test_a_split_network_trains_as_on_one_device(name):
     """With dropout: its masks are those of one device."""
     run = train(name, 2, 2, num_steps=2)

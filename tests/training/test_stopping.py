@@ -23,11 +23,16 @@ def test_a_scheduler_asks_and_may_repeat_itself(name):
 
 
 def test_ctrl_c_asks_and_the_second_ends_at_once():
-    with pytest.raises(KeyboardInterrupt), stop_request() as request:
-        signal.raise_signal(signal.SIGINT)
-        stopped = StoppedError(request.number, step=7)
-        assert (stopped.exit_status, stopped.by_scheduler) == (130, False)
-        signal.raise_signal(signal.SIGINT)
+    # A shell has what it starts in the background ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), stop_request() as request:
+            signal.raise_signal(signal.SIGINT)
+            stopped = StoppedError(request.number, step=7)
+            assert (stopped.exit_status, stopped.by_scheduler) == (130, False)
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_nothing_is_said_or_requeued_outside_slurm(monkeypatch):

@@ -21,7 +21,7 @@ from tests.models.conftest import abstract_variables
 from tests.weights.formula import NUM_CLASSES, images, weight
 
 GOLDENS = json.loads(Path(__file__).with_name("goldens.json").read_text())
-QUICK = {"alexnet_owt", "vgg11_bn", "googlenet_bn", "resnet18", "resnet50_v1_5"}
+QUICK = {"alexnet_owt", "googlenet_bn", "resnet18", "resnet50_v1_5"}
 ALL = [
     name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
     for name in TORCHVISION
