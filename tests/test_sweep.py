@@ -64,12 +64,13 @@ def read_csv(path):
 
 def processes(workdir):
     """Returns the pid of every process that trains in a trial of the sweep."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
+    found = {}
+    for process in psutil.process_iter(["cmdline", "ppid"]):
         words = process.info["cmdline"] or []
         if any(word.startswith(f"--workdir={workdir}/trial-") for word in words):
-            found.append(process.pid)
-    return found
+            found[process.pid] = process.info["ppid"]
+    # What a trial starts has the trial's own words until it becomes another program.
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def error_line(result):

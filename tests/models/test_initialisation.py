@@ -73,6 +73,7 @@ def all_weights(params):
     )
 
 
+@pytest.mark.slow
 def test_googlenet_bn_is_torchvisions():
     """Truncated at +-2, which is 200 deviations."""
     weights = all_weights(drawn("googlenet_bn", 15))

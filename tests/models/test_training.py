@@ -131,6 +131,7 @@ def test_auxiliary_logits_come_out_of_training_alone(name, heads):
     assert not jax.eval_shape(evaluate, variables, image)[1]
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_stand_after_4a_and_4d():
     """A change in 4b reaches the second head but not the first."""
     model, variables, image = make("googlenet")
