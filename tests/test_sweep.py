@@ -138,6 +138,7 @@ def test_three_trials_two_at_a_time_one_fails(tmp_path):
     assert "must be finite" in result.stdout
 
 
+@pytest.mark.slow
 def test_killed_stopped_and_resumed(tmp_path):
     """The launcher is killed; the next one finds the trial; Ctrl-C; the third ends."""
     num_epochs = {"trial-00": 12, "trial-01": 1}

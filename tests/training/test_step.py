@@ -71,6 +71,7 @@ def test_statistics_per_device_are_another_network(on_one_device):
     assert greatest_difference(state.params, on_one_device[0].params) > 1e-4
 
 
+@pytest.mark.slow
 def test_the_same_steps_give_the_same_bits():
     one, _ = train(make_config(), 1, num_steps=2)
     other, _ = train(make_config(), 1, num_steps=2)
