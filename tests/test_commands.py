@@ -1,6 +1,5 @@
 """train.py and eval.py as a user runs them: real processes, real files, real kills."""
 
-import csv
 import json
 import os
 import shlex
@@ -15,16 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.runs import assert_same_run, rows
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 ROOT = Path(__file__).parents[1]
-METRICS = (  # the columns of metrics.csv that a resumed run repeats bit for bit
-    "epoch",
-    "step",
-    "train_loss",
-    "train_top1_error",
-    "validation_loss",
-    "validation_top1_error",
-    "learning_rate",
-)
 
 
 def command(program, *words):
@@ -55,14 +49,6 @@ def error_line(result, status):
     assert len(lines) == 1, result.stderr
     assert "Traceback" not in result.stderr
     return lines[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Keeps compiled programs for these tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -101,25 +87,6 @@ def finished(photos, tmp_path_factory):
     return workdir, result.stdout
 
 
-def rows(workdir, name, columns=None):
-    with (workdir / name).open() as file:
-        read = list(csv.DictReader(file))
-    return [{key: row[key] for key in columns or row} for row in read]
-
-
-def assert_same_run(one, other):
-    """Asserts that two runs made the same steps and the same weights, bit for bit."""
-    assert rows(one, "steps.csv") == rows(other, "steps.csv")
-    assert rows(one, "metrics.csv", METRICS) == rows(other, "metrics.csv", METRICS)
-    with (
-        np.load(one / "weights_best.npz") as weights,
-        np.load(other / "weights_best.npz") as others,
-    ):
-        assert set(weights) == set(others)
-        for name in weights:
-            assert weights[name].tobytes() == others[name].tobytes(), name
-
-
 def test_what_a_run_leaves(finished, photos):
     workdir, shown = finished
     for name in (
@@ -133,9 +100,9 @@ def test_what_a_run_leaves(finished, photos):
     assert list(workdir.glob("events.out.tfevents*"))
     assert (workdir / "classes.txt").read_text().split() == ["blue", "green", "red"]
     # 120 training images, of which 12 validate: 13 batches of 8 in an epoch.
-    assert [row["step"] for row in rows(workdir, "metrics.csv")] == ["13", "26", "39"]
-    assert len(rows(workdir, "steps.csv")) == 39
-    assert len(rows(workdir, "split.csv")) == 147
+    assert [row["step"] for row in rows(workdir / "metrics.csv")] == ["13", "26", "39"]
+    assert len(rows(workdir / "steps.csv")) == 39
+    assert len(rows(workdir / "split.csv")) == 147
     results = json.loads((workdir / "eval" / "results.json").read_text())
     assert set(results) == {"test"}
     assert results["test"]["num_examples"] == 27
@@ -209,7 +176,7 @@ def test_eval_of_the_last_checkpoint_and_of_pictures(finished, photos):
     workdir, _ = finished
     words = (f"--workdir={workdir}", "--checkpoint=last", "--split=validation")
     result = run("eval.py", *words, "--json")
-    last = rows(workdir, "metrics.csv")[-1]
+    last = rows(workdir / "metrics.csv")[-1]
     answer = json.loads(result.stdout)["validation"]
     assert answer["checkpoint_step"] == 39
     assert answer["loss"] == pytest.approx(float(last["validation_loss"]), rel=1e-5)
@@ -316,12 +283,11 @@ def test_a_profile_names_the_layers_and_ends(photos, tmp_path):
     words = *recipe(photos), f"--workdir={tmp_path / 'run'}"
     result = run("train.py", *words, f"--profile={tmp_path / 'profile'}")
     assert result.returncode == 0, result.stderr
-    with (tmp_path / "profile" / "operations.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert {row["pass"] for row in rows} == {"forward", "backward", ""}
-    costliest = rows[0]
+    operations = rows(tmp_path / "profile" / "operations.csv")
+    assert {row["pass"] for row in operations} == {"forward", "backward", ""}
+    costliest = operations[0]
     assert costliest["layer"][:24] in result.stdout
-    spent = [float(row["milliseconds_a_step"]) for row in rows]
+    spent = [float(row["milliseconds_a_step"]) for row in operations]
     assert spent == sorted(spent, reverse=True)
     assert not (tmp_path / "run").exists()
 

@@ -1,19 +1,10 @@
-"""Convolution, pooling and BatchNorm in the forms that XLA's CPU compiler runs fast.
+"""Pooling, ReLU, bias and BatchNorm in the forms that XLA's CPU compiler runs fast.
 
 Each has the plain form beside it, chosen by ``jax.lax.platform_dependent`` when the
-program is lowered: a GPU or TPU gets XLA's own operation and its own gradient. The
-reasons, seen on two cores with XLA's oneDNN calls (jax 0.12; benchmarks/README.md has
-whole training steps):
+program is lowered: a GPU or TPU gets XLA's own operation and its own gradient. So has
+convolution, in ``cpu_conv.py``. The reasons, seen on two cores with XLA's oneDNN calls
+(jax 0.12; benchmarks/README.md has whole training steps):
 
-- The gradient of a kernel is a convolution whose window is as large as the map, which
-  XLA runs at a hundredth of its speed. Here it is a matrix product for each tap of the
-  kernel, in the precision of the activations (float32 sums of bfloat16 factors fall
-  back to slow code).
-- XLA fuses the cast of a bfloat16 cotangent into the convolution that reads it and
-  computes in float32. A barrier keeps the cast apart.
-- A strided convolution's input gradient is dilated; oneDNN wants the zeros written out.
-- A strided 1x1 convolution reads one pixel in four: they are sliced out first.
-- Grouped convolutions run at 8 GFLOP/s, one for each group at 100 to 2,500.
 - ``reduce_window`` and its gradient took 430 ms of ResNet-50's step, the maximum over
   shifted maps 60 ms; in float32, 16 times less than in bfloat16, which is rounded after
   each maximum, one element at a time.
@@ -39,16 +30,6 @@ from jax import lax
 
 from cnn_arch.models.split import Axes
 
-Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
-
-# oneDNN's matrix products slow down on operands of very many rows and few columns:
-# those are cut into parts of about so many rows.
-ROWS_OF_A_PRODUCT = 1500
-SMALL_PRODUCT = 256 * 256  # elements of the result, up to which that pays
-NARROW = 32  # input maps, up to which the taps of a row are multiplied at once
-VERY_NARROW = 16  # below which XLA's own gradient of the kernel is the fastest
-
-
 _PLAIN_ONLY = ContextVar("_PLAIN_ONLY", default=False)
 
 
@@ -62,156 +43,14 @@ def plain_forms() -> Iterator[None]:
         _PLAIN_ONLY.reset(token)
 
 
-def _choose(cpu: Any, plain: Any, *arrays: jax.Array) -> Any:
+def choose(cpu: Any, plain: Any, *arrays: jax.Array) -> Any:
     """Applies the form for the platform that the program will be lowered for."""
     if _PLAIN_ONLY.get():
         return plain(*arrays)
     return lax.platform_dependent(*arrays, cpu=cpu, default=plain)
 
 
-def _plain_conv(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int
-) -> jax.Array:
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=groups,
-    )
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def conv(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int
-) -> jax.Array:
-    """Convolves maps [B, H, W, C] with a kernel [h, w, C / groups, features].
-
-    Args:
-      x: the maps.
-      kernel: of the same dtype.
-      stride: of rows and columns.
-      padding: zeros above and below, left and right.
-      groups: of maps and features that see each other only.
-    """
-
-    def cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        convolve = partial(_cpu_conv, stride=stride, padding=padding)
-        return _by_group(convolve, groups, x, kernel)
-
-    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _plain_conv(x, kernel, stride, padding, groups)
-
-    return _choose(cpu, plain, x, kernel)
-
-
-def _conv_forward(x, kernel, stride, padding, groups):
-    return conv(x, kernel, stride, padding, groups), (x, kernel)
-
-
-def _conv_backward(stride, padding, groups, saved, gradient):
-    x, kernel = saved
-
-    def cpu(x, kernel, gradient):
-        gradient = lax.optimization_barrier(gradient)
-        by_input = partial(_input_gradient, stride=stride, padding=padding)
-        by_kernel = partial(_kernel_gradient, stride=stride, padding=padding)
-        return (
-            _by_group(by_input, groups, gradient, kernel, x),
-            _by_group(by_kernel, groups, gradient, kernel, x),
-        )
-
-    def plain(x, kernel, gradient):
-        convolve = partial(_plain_conv, stride=stride, padding=padding, groups=groups)
-        return jax.vjp(convolve, x, kernel)[1](gradient)
-
-    return _choose(cpu, plain, x, kernel, gradient)
-
-
-conv.defvjp(_conv_forward, _conv_backward)
-
-
-def _by_group(function: Any, groups: int, *arrays: jax.Array) -> jax.Array:
-    """Applies a function to the maps of each group and puts the results together."""
-    if groups == 1:
-        return function(*arrays)
-    split = [jnp.split(array, groups, axis=-1) for array in arrays]
-    results = [function(*parts) for parts in zip(*split, strict=True)]
-    return jnp.concatenate(results, axis=-1)
-
-
-def _is_pointwise(kernel: jax.Array, padding: Padding) -> bool:
-    return kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0))
-
-
-def _cpu_conv(
-    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
-) -> jax.Array:
-    if _is_pointwise(kernel, padding):
-        x, stride = x[:, ::stride, ::stride], 1
-    return _plain_conv(x, kernel, stride, padding, groups=1)
-
-
-def _input_gradient(
-    gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
-) -> jax.Array:
-    """The transposed convolution, as one of stride 1 over the dilated gradient."""
-    margins = []
-    for axis, (low, _) in enumerate(padding):
-        before = kernel.shape[axis] - 1 - low
-        dilated = (gradient.shape[axis + 1] - 1) * stride + 1
-        after = x.shape[axis + 1] - 1 + low - (dilated - 1)
-        margins.append((before, after))
-    if stride > 1 or min(min(pair) for pair in margins) < 0:
-        dilation = [(0, 0, 0), *((*pair, stride - 1) for pair in margins), (0, 0, 0)]
-        gradient = lax.pad(gradient, jnp.zeros((), gradient.dtype), dilation)
-        gradient = lax.optimization_barrier(gradient)
-        margins = [(0, 0), (0, 0)]
-    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    return _plain_conv(gradient, turned, 1, tuple(margins), groups=1)
-
-
-def _kernel_gradient(
-    gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
-) -> jax.Array:
-    """For each tap of the kernel, the outer products of what it connects, summed."""
-    height, width, inputs, features = kernel.shape
-    if inputs < VERY_NARROW:
-        convolve = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
-        return jax.vjp(convolve, kernel)[1](gradient)[0]
-    if _is_pointwise(kernel, padding):
-        return _outer(x[:, ::stride, ::stride], gradient).reshape(kernel.shape)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    if inputs <= NARROW and stride == 1:
-        # Columns shift the maps, rows the gradient: one product for all taps.
-        columns = gradient.shape[2]
-        maps = [x[:, :, j : j + columns] for j in range(width)]
-        rows = ((i, height - 1 - i) for i in range(height))
-        shifted = [jnp.pad(gradient, ((0, 0), row, (0, 0), (0, 0))) for row in rows]
-        stacked = [jnp.concatenate(parts, axis=-1) for parts in (maps, shifted)]
-        product = _outer(*lax.optimization_barrier(stacked))
-        product = product.reshape(width, inputs, height, features)
-        return product.transpose(2, 0, 1, 3)
-    views = _views(x, (height, width), stride)
-    return jnp.stack([_outer(view, gradient) for view in views]).reshape(kernel.shape)
-
-
-def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Sums outer products over all pixels: [..., C], [..., D] -> [C, D]."""
-    inputs, features = x.shape[-1], y.shape[-1]
-    num_pixels, parts = x.size // inputs, 1
-    if inputs * features <= SMALL_PRODUCT:
-        most = num_pixels // ROWS_OF_A_PRODUCT
-        parts = next((n for n in range(most, 1, -1) if num_pixels % n == 0), 1)
-    x, y = x.reshape(parts, -1, inputs), y.reshape(parts, -1, features)
-    if parts == 1:
-        return lax.dot_general(x[0], y[0], (((0,), (0,)), ((), ())))
-    products = lax.dot_general(x, y, (((1,), (1,)), ((0,), (0,))))
-    return products.astype(jnp.float32).sum(axis=0).astype(x.dtype)
-
-
-def _views(x: jax.Array, window: tuple[int, int], stride: int) -> list[jax.Array]:
+def views(x: jax.Array, window: tuple[int, int], stride: int) -> list[jax.Array]:
     """Returns, for each position in a window, what it sees of maps [B, H, W, C]."""
     height, width = window
     bottom, right = x.shape[1] - height + 1, x.shape[2] - width + 1
@@ -227,7 +66,7 @@ def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     """Takes the maximum over windows of maps [B, H, W, C], which are padded already."""
     plain = partial(_plain_max_pool, window=window, stride=stride)
     cpu = partial(_cpu_max_pool, window=window, stride=stride)
-    return _choose(cpu, plain, x)
+    return choose(cpu, plain, x)
 
 
 def _plain_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
@@ -236,7 +75,7 @@ def _plain_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
 
 def _cpu_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
     # XLA rounds to bfloat16 after each maximum, one element at a time.
-    first, *others = _views(x.astype(jnp.float32), (window, window), stride)
+    first, *others = views(x.astype(jnp.float32), (window, window), stride)
     for view in others:
         first = jnp.maximum(first, view)
     return first.astype(x.dtype)
@@ -252,15 +91,15 @@ def _pool_backward(window, stride, saved, gradient):
 
     def cpu(x, y, gradient):
         # As XLA does, the first of equal elements of a window gets the gradient.
-        views = _views(x, (window, window), stride)
-        nowhere = jnp.uint8(len(views))
+        seen = views(x, (window, window), stride)
+        nowhere = jnp.uint8(len(seen))
         first = jnp.full(y.shape, nowhere)
-        for index in reversed(range(len(views))):
-            first = jnp.where(views[index] == y, jnp.uint8(index), first)
+        for index in reversed(range(len(seen))):
+            first = jnp.where(seen[index] == y, jnp.uint8(index), first)
         first = lax.optimization_barrier(first)
         rest = [(size - window) % stride for size in x.shape[1:3]]
         total = jnp.zeros(x.shape, jnp.float32)
-        for index in range(len(views)):
+        for index in range(len(seen)):
             i, j = divmod(index, window)
             rows = (i, window - 1 - i + rest[0], stride - 1)
             columns = (j, window - 1 - j + rest[1], stride - 1)
@@ -274,7 +113,7 @@ def _pool_backward(window, stride, saved, gradient):
         pool = partial(_plain_max_pool, window=window, stride=stride)
         return jax.vjp(pool, x)[1](gradient)[0]
 
-    return (_choose(cpu, plain, x, y, gradient),)
+    return (choose(cpu, plain, x, y, gradient),)
 
 
 max_pool.defvjp(_pool_forward, _pool_backward)
@@ -286,7 +125,7 @@ def _in_memory(*arrays: jax.Array) -> tuple[jax.Array, ...]:
     def cpu(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         return lax.optimization_barrier(arrays)
 
-    return _choose(cpu, lambda *arrays: arrays, *arrays)
+    return choose(cpu, lambda *arrays: arrays, *arrays)
 
 
 @jax.custom_vjp
@@ -308,7 +147,7 @@ def _relu_backward(y, gradient):
     def plain(y, gradient):
         return jnp.where(y > 0, gradient, jnp.zeros_like(gradient))
 
-    return (_choose(cpu, plain, y, gradient),)
+    return (choose(cpu, plain, y, gradient),)
 
 
 relu.defvjp(_relu_forward, _relu_backward)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.models import cpu, split
+from cnn_arch.models import cpu, cpu_conv, split
 
 Activation = Callable[[jax.Array], jax.Array]
 Initializer = Callable[..., jax.Array]
@@ -58,7 +58,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         padding = ((vertical, vertical), (horizontal, horizontal))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        x = cpu.conv(x, kernel, self.stride, padding, self.groups)
+        x = cpu_conv.conv(x, kernel, self.stride, padding, self.groups)
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
             x = cpu.add_bias(x, bias)

@@ -9,7 +9,8 @@ import pytest
 
 from tests.cluster.slurm import NODES, wait_until
 from tests.parallel import launch
-from tests.parallel.launch import RECIPE, ROOT, STEPS_PER_EPOCH, assert_same_run
+from tests.parallel.launch import RECIPE, ROOT, STEPS_PER_EPOCH
+from tests.runs import assert_same_run
 
 pytestmark = pytest.mark.slurm
 
@@ -17,15 +18,7 @@ ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Keeps compiled programs for these tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(cache, tmp_path_factory):
+def uninterrupted(own_cache, tmp_path_factory):
     """A run of one process with two devices, without Slurm."""
     workdir = tmp_path_factory.mktemp("runs") / "uninterrupted"
     launch.run("train.py", *RECIPE, f"--workdir={workdir}", num_devices=2)
@@ -131,7 +124,7 @@ def test_requeued_and_preempted_ends_as_if_it_had_not_been(
     assert results["test"]["num_examples"] == 1000
 
 
-def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, cache, tmp_path):
+def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, own_cache, tmp_path):
     """USR1, as ``--signal`` sends it, starts the job again; scancel does not."""
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 5)
@@ -144,7 +137,7 @@ def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, cache, tmp_path)
     assert job.state() == "CANCELLED"
 
 
-def test_a_rank_that_crashes_ends_the_job(slurm, cache, tmp_path):
+def test_a_rank_that_crashes_ends_the_job(slurm, own_cache, tmp_path):
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 20)
     (task,) = job.tasks(NODES[1])

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from cnn_arch.models import MODELS, cpu, layers
+from cnn_arch.models import MODELS, cpu, cpu_conv, layers
 from tests.models.conftest import abstract_variables
 from tests.paper_tables import TOTALS
 
@@ -100,13 +100,13 @@ def check_convolution(shape, precision):
         return y, *backward(gradient.astype(y.dtype))
 
     def convolve(x, kernel, stride, padding, groups):
-        return cpu.conv(x, kernel, stride, padding, groups)
+        return cpu_conv.conv(x, kernel, stride, padding, groups)
 
     y = jax.eval_shape(partial(convolve, **options), x, kernel)
     gradient = draw(rng, *y.shape)
-    *expected, plain = run(cpu._plain_conv, x, kernel, gradient)
+    *expected, plain = run(cpu_conv._plain_conv, x, kernel, gradient)
     # Below VERY_NARROW input maps the kernel's gradient is the plain form itself.
-    is_plain = inputs // groups < cpu.VERY_NARROW
+    is_plain = inputs // groups < cpu_conv.VERY_NARROW
     exact = kernel_gradient(x, kernel, gradient, **options)
     expected.append(plain if is_plain else exact)
     given = [array.astype(precision) for array in (x, kernel, gradient)]

@@ -1,14 +1,11 @@
 """A small run of LeNet-5, to be made by any number of processes."""
 
-import csv
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
-
-import numpy as np
 
 ROOT = Path(__file__).parents[2]
 RECIPE = (  # learns: two epochs leave an error of about 15 %
@@ -19,7 +16,6 @@ RECIPE = (  # learns: two epochs leave an error of about 15 %
     "--config.optim.learning_rate=0.1",
 )
 STEPS_PER_EPOCH = 175
-MEASURED = ("images_per_second", "seconds", "input_wait_seconds")  # not repeatable
 
 
 def environment(num_devices: int) -> dict[str, str]:
@@ -83,24 +79,3 @@ def wait_for_steps(workdir: Path, num_steps: int, seconds: float = 100) -> None:
     while not path.exists() or path.read_bytes().count(b"\n") <= num_steps:
         assert time.monotonic() < deadline, f"no {num_steps} steps in {seconds} s"
         time.sleep(0.02)
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return [
-            {key: value for key, value in row.items() if key not in MEASURED}
-            for row in csv.DictReader(file)
-        ]
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """Asserts that two runs made the same steps and weights, bit for bit."""
-    for name in ("steps.csv", "metrics.csv", "eval/predictions_test.csv"):
-        assert rows(one / name) == rows(other / name), name
-    with (
-        np.load(one / "weights_best.npz") as weights,
-        np.load(other / "weights_best.npz") as others,
-    ):
-        assert set(weights) == set(others)
-        for name in weights:
-            assert weights[name].tobytes() == others[name].tobytes(), name

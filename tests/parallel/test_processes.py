@@ -15,11 +15,13 @@ from cnn_arch.session import abstract
 from cnn_arch.training.checkpoint import Checkpoints
 from tests.models.conftest import abstract_variables
 from tests.parallel import launch
-from tests.parallel.launch import RECIPE, STEPS_PER_EPOCH, assert_same_run
+from tests.parallel.launch import RECIPE, STEPS_PER_EPOCH
+from tests.runs import assert_same_run, rows
 
 EARLY = "--config.checkpoint.every_minutes=0.01"
 run_two = partial(launch.run, num_processes=2)
 start_two = partial(launch.start, num_processes=2)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_one_process_has_the_whole_batch_on_any_mesh():
@@ -28,14 +30,6 @@ def test_one_process_has_the_whole_batch_on_any_mesh():
         assert processes.batch_share(mesh) == (0, 1)
     assert processes.gather({"a": [1]}) == [{"a": [1]}]
     assert processes.largest(15) == 15
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Keeps compiled programs for these tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +51,7 @@ def test_two_processes_stop_together_and_end_as_one_does(finished, tmp_path):
     assert status == 0, errors
     assert "saved. Continue: python" in shown
     assert [status for status, _, _ in others] == [0], others
-    steps = launch.rows(tmp_path / "two" / "steps.csv")
+    steps = rows(tmp_path / "two" / "steps.csv")
     assert STEPS_PER_EPOCH < len(steps) < 2 * STEPS_PER_EPOCH
 
     (_, shown, _), (_, other_shown, other_errors) = run_two("train.py", *words)
@@ -74,14 +68,20 @@ def test_two_processes_stop_together_and_end_as_one_does(finished, tmp_path):
     }
 
 
-def test_a_process_that_is_killed_ends_the_others(tmp_path):
-    words = *RECIPE, "--config.epochs=100", EARLY, f"--workdir={tmp_path / 'run'}"
+def kill_one_of_two(workdir, killed, num_steps):
+    """Kills a process after so many steps; returns the other's status and stderr."""
+    words = *RECIPE, "--config.epochs=100", EARLY, f"--workdir={workdir}"
     started = start_two("train.py", *words)
-    launch.wait_for_steps(tmp_path / "run", 100)
-    started[1].kill()
+    launch.wait_for_steps(workdir, num_steps)
+    started[killed].kill()
     begin = time.monotonic()
-    status, _, errors = launch.finish(started)[0]
+    status, _, errors = launch.finish(started)[1 - killed]
     assert time.monotonic() - begin < 30
+    return status, errors
+
+
+def test_a_process_that_is_killed_ends_the_others(tmp_path):
+    status, errors = kill_one_of_two(tmp_path / "run", killed=1, num_steps=100)
     assert status == 1, errors
     cause = "error: process 0: another process of the run has ended"
     assert [line for line in errors.splitlines() if line.startswith(cause)], errors
@@ -109,9 +109,7 @@ def test_checkpoints_go_on_with_any_processes_and_devices(finished, tmp_path):
         assert [status for status, _, _ in results] == [0] * num_processes, results
     ((_, shown, _),) = launch.run("train.py", *words)
     assert "resume   epoch" in shown
-    one, other = (
-        launch.rows(path / "steps.csv") for path in (finished, tmp_path / "run")
-    )
+    one, other = (rows(path / "steps.csv") for path in (finished, tmp_path / "run"))
     assert [row["step"] for row in one] == [row["step"] for row in other]
     first, other_first = (float(rows[0]["loss"]) for rows in (one, other))
     assert other_first == pytest.approx(first, rel=1e-5)  # before they drift apart
@@ -133,13 +131,7 @@ def test_two_processes_evaluate_as_one_does(finished):
 
 @pytest.mark.slow
 def test_the_first_process_may_be_the_one_that_is_killed(tmp_path):
-    words = *RECIPE, "--config.epochs=100", EARLY, f"--workdir={tmp_path / 'run'}"
-    started = start_two("train.py", *words)
-    launch.wait_for_steps(tmp_path / "run", 20)
-    started[0].kill()
-    begin = time.monotonic()
-    status, _, errors = launch.finish(started)[1]
-    assert time.monotonic() - begin < 30
+    status, errors = kill_one_of_two(tmp_path / "run", killed=0, num_steps=20)
     assert status != 0
     assert "process" in errors
 

@@ -1,0 +1,175 @@
+"""Convolution in the form that XLA's CPU compiler runs fast, beside the plain one.
+
+The choice is ``cpu.choose``'s. The reasons, seen on two cores with XLA's oneDNN calls
+(jax 0.12; benchmarks/README.md has whole training steps):
+
+- The gradient of a kernel is a convolution whose window is as large as the map, which
+  XLA runs at a hundredth of its speed. Here it is a matrix product for each tap of the
+  kernel, in the precision of the activations (float32 sums of bfloat16 factors fall
+  back to slow code).
+- XLA fuses the cast of a bfloat16 cotangent into the convolution that reads it and
+  computes in float32. A barrier keeps the cast apart.
+- A strided convolution's input gradient is dilated; oneDNN wants the zeros written out.
+- A strided 1x1 convolution reads one pixel in four: they are sliced out first.
+- Grouped convolutions run at 8 GFLOP/s, one for each group at 100 to 2,500.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from cnn_arch.models.cpu import choose, views
+
+Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
+
+# oneDNN's matrix products slow down on operands of very many rows and few columns:
+# those are cut into parts of about so many rows.
+ROWS_OF_A_PRODUCT = 1500
+SMALL_PRODUCT = 256 * 256  # elements of the result, up to which that pays
+NARROW = 32  # input maps, up to which the taps of a row are multiplied at once
+VERY_NARROW = 16  # below which XLA's own gradient of the kernel is the fastest
+
+
+def _plain_conv(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int
+) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def conv(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int
+) -> jax.Array:
+    """Convolves maps [B, H, W, C] with a kernel [h, w, C / groups, features].
+
+    Args:
+      x: the maps.
+      kernel: of the same dtype.
+      stride: of rows and columns.
+      padding: zeros above and below, left and right.
+      groups: of maps and features that see each other only.
+    """
+
+    def cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        convolve = partial(_cpu_conv, stride=stride, padding=padding)
+        return _by_group(convolve, groups, x, kernel)
+
+    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _plain_conv(x, kernel, stride, padding, groups)
+
+    return choose(cpu, plain, x, kernel)
+
+
+def _conv_forward(x, kernel, stride, padding, groups):
+    return conv(x, kernel, stride, padding, groups), (x, kernel)
+
+
+def _conv_backward(stride, padding, groups, saved, gradient):
+    x, kernel = saved
+
+    def cpu(x, kernel, gradient):
+        gradient = lax.optimization_barrier(gradient)
+        by_input = partial(_input_gradient, stride=stride, padding=padding)
+        by_kernel = partial(_kernel_gradient, stride=stride, padding=padding)
+        return (
+            _by_group(by_input, groups, gradient, kernel, x),
+            _by_group(by_kernel, groups, gradient, kernel, x),
+        )
+
+    def plain(x, kernel, gradient):
+        convolve = partial(_plain_conv, stride=stride, padding=padding, groups=groups)
+        return jax.vjp(convolve, x, kernel)[1](gradient)
+
+    return choose(cpu, plain, x, kernel, gradient)
+
+
+conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _by_group(function: Any, groups: int, *arrays: jax.Array) -> jax.Array:
+    """Applies a function to the maps of each group and puts the results together."""
+    if groups == 1:
+        return function(*arrays)
+    split = [jnp.split(array, groups, axis=-1) for array in arrays]
+    results = [function(*parts) for parts in zip(*split, strict=True)]
+    return jnp.concatenate(results, axis=-1)
+
+
+def _is_pointwise(kernel: jax.Array, padding: Padding) -> bool:
+    return kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0))
+
+
+def _cpu_conv(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    if _is_pointwise(kernel, padding):
+        x, stride = x[:, ::stride, ::stride], 1
+    return _plain_conv(x, kernel, stride, padding, groups=1)
+
+
+def _input_gradient(
+    gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    """The transposed convolution, as one of stride 1 over the dilated gradient."""
+    margins = []
+    for axis, (low, _) in enumerate(padding):
+        before = kernel.shape[axis] - 1 - low
+        dilated = (gradient.shape[axis + 1] - 1) * stride + 1
+        after = x.shape[axis + 1] - 1 + low - (dilated - 1)
+        margins.append((before, after))
+    if stride > 1 or min(min(pair) for pair in margins) < 0:
+        dilation = [(0, 0, 0), *((*pair, stride - 1) for pair in margins), (0, 0, 0)]
+        gradient = lax.pad(gradient, jnp.zeros((), gradient.dtype), dilation)
+        gradient = lax.optimization_barrier(gradient)
+        margins = [(0, 0), (0, 0)]
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return _plain_conv(gradient, turned, 1, tuple(margins), groups=1)
+
+
+def _kernel_gradient(
+    gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
+    """For each tap of the kernel, the outer products of what it connects, summed."""
+    height, width, inputs, features = kernel.shape
+    if inputs < VERY_NARROW:
+        convolve = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
+        return jax.vjp(convolve, kernel)[1](gradient)[0]
+    if _is_pointwise(kernel, padding):
+        return _outer(x[:, ::stride, ::stride], gradient).reshape(kernel.shape)
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    if inputs <= NARROW and stride == 1:
+        # Columns shift the maps, rows the gradient: one product for all taps.
+        columns = gradient.shape[2]
+        maps = [x[:, :, j : j + columns] for j in range(width)]
+        rows = ((i, height - 1 - i) for i in range(height))
+        shifted = [jnp.pad(gradient, ((0, 0), row, (0, 0), (0, 0))) for row in rows]
+        stacked = [jnp.concatenate(parts, axis=-1) for parts in (maps, shifted)]
+        product = _outer(*lax.optimization_barrier(stacked))
+        product = product.reshape(width, inputs, height, features)
+        return product.transpose(2, 0, 1, 3)
+    taps = views(x, (height, width), stride)
+    return jnp.stack([_outer(tap, gradient) for tap in taps]).reshape(kernel.shape)
+
+
+def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Sums outer products over all pixels: [..., C], [..., D] -> [C, D]."""
+    inputs, features = x.shape[-1], y.shape[-1]
+    num_pixels, parts = x.size // inputs, 1
+    if inputs * features <= SMALL_PRODUCT:
+        most = num_pixels // ROWS_OF_A_PRODUCT
+        parts = next((n for n in range(most, 1, -1) if num_pixels % n == 0), 1)
+    x, y = x.reshape(parts, -1, inputs), y.reshape(parts, -1, features)
+    if parts == 1:
+        return lax.dot_general(x[0], y[0], (((0,), (0,)), ((), ())))
+    products = lax.dot_general(x, y, (((1,), (1,)), ((0,), (0,))))
+    return products.astype(jnp.float32).sum(axis=0).astype(x.dtype)
