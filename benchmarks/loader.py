@@ -18,7 +18,7 @@ import rounds
 
 WARMUP_BATCHES = 8  # empty the queue that filled while nobody took from it
 LOADERS = {
-    "cnn_arch": "threads, OpenCV",
+    "cnn_arch": "threads, simplejpeg and OpenCV",
     "tfdata": "threads, decodes the box alone",
     "pytorch_pil": "processes, Pillow",
     "pytorch_io": "processes, torchvision.io",

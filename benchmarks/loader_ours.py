@@ -1,10 +1,11 @@
 """This project's side of loader.py."""
 
-import cv2
 import grain
 import numpy as np
+import simplejpeg
 from worker import serve
 
+from cnn_arch import session
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import load_dataset
 from configs import base
@@ -14,6 +15,7 @@ ENDLESS = 10**9  # steps
 
 def prepare(case: dict):
     """Opens the folder; returns the versions, and what takes a batch."""
+    session.keep_freed_memory()  # as train.py
     data = base.get_config().data
     size = case["image_size"]
     data.update({"dir": case["data_dir"], "num_threads": case["workers"]})
@@ -27,7 +29,7 @@ def prepare(case: dict):
         assert image.shape == (case["batch_size"], size, size, 3)
         assert image.dtype == np.uint8
 
-    versions = {"opencv": cv2.__version__, "grain": grain.__version__}
+    versions = {"simplejpeg": simplejpeg.__version__, "grain": grain.__version__}
     return {"versions": versions}, {"batch": take}
 
 

@@ -71,7 +71,7 @@ def open_devices(
         # Read when devices are opened.
         os.environ.setdefault("XLA_FLAGS", " ".join(CPU_FLAGS))
     if platform.libc_ver()[0] == "glibc" and not config.remat:
-        _keep_freed_memory()
+        keep_freed_memory()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(cache / "cnn_arch" / "xla"))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
@@ -258,7 +258,7 @@ def compile_step(step: Any, arguments: Any, config: ConfigDict, mesh: Mesh) -> A
     return compiled
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Has glibc keep what is freed; works only before JAX starts its threads.
 
     XLA's CPU client allocates a step's scratch memory anew each time. Left to itself

@@ -106,8 +106,6 @@ class TrainBatches:
         images, labels = self._views(indices, uniforms)
         if data.train_crop == "affine":
             images = transforms.affine(images, uniforms[:, :6])
-        if data.flip and data.train_crop not in WHOLE_CROPS:
-            images = transforms.flip(images, uniforms[:, -1])
         return {"image": images, "label": labels}
 
     def iterate(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
@@ -133,7 +131,10 @@ class TrainBatches:
         labels = np.empty(len(indices), np.int32)
         for row, index in enumerate(indices):
             image, labels[row] = self._read(index)
-            images[row] = _training_view(image, uniforms[row], data)
+            view = _training_view(image, uniforms[row], data)
+            is_mirrored = data.train_crop not in WHOLE_CROPS and data.flip
+            is_mirrored = is_mirrored and uniforms[row, -1] < 0.5
+            images[row] = transforms.flip(view) if is_mirrored else view
         return images, labels
 
     def _read(self, index: int) -> tuple[np.ndarray, int]:

@@ -6,13 +6,18 @@ process makes it.
 """
 
 import math
+import os
+from contextlib import suppress
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 MAX_FILE_BYTES = 100 * 2**20
-MAGIC_BYTES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")  # JPEG, PNG, BMP
+MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
+JPEG_MAGIC = b"\xff\xd8\xff"
+MAGIC_BYTES = (JPEG_MAGIC, b"\x89PNG\r\n\x1a\n", b"BM")  # the others: PNG, BMP
 ASPECT_RANGE = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 NUM_CROP_UNIFORMS = 2 * CROP_TRIES + 2  # the most that any function here takes
@@ -45,6 +50,14 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
     """
     if not is_image(encoded[:12]) or len(encoded) > MAX_FILE_BYTES:
         raise UnreadableImageError(f"{len(encoded):,} bytes")
+    if encoded.startswith(JPEG_MAGIC):
+        # The same pixels as OpenCV's, in four fifths of the time. A ValueError is for
+        # rare kinds, and for damage that OpenCV may forgive.
+        with suppress(ValueError):
+            height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
+            if height * width > MAX_PIXELS:
+                raise UnreadableImageError(f"{height} x {width} px")
+            return simplejpeg.decode_jpeg(encoded, "RGB" if channels == 3 else "GRAY")
     color = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
     flags = color | cv2.IMREAD_IGNORE_ORIENTATION
     try:
@@ -176,6 +189,11 @@ def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     return resized.reshape(height, width, image.shape[2])
 
 
+def flip(image: np.ndarray) -> np.ndarray:
+    """Mirrors an image, left for right."""
+    return cv2.flip(image, 1).reshape(image.shape)
+
+
 # Training, a batch of equal images [B, height, width, channels] at a time.
 
 
@@ -211,11 +229,3 @@ def affine(images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         ).reshape(height, width, channels)
     return distorted
-
-
-def flip(images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """Mirrors those images [B, height, width, channels] whose uniform is below 1/2."""
-    flipped = images.copy()
-    for i in np.flatnonzero(uniforms < 0.5):
-        flipped[i] = cv2.flip(images[i], 1).reshape(images[i].shape)
-    return flipped
