@@ -24,7 +24,7 @@ EPOCH_COLUMNS = (
     "seconds",
     "input_wait_seconds",
 )
-CURVES_INTERVAL_SECONDS = 10.0  # between two drawings of the curves
+DRAWING_SHARE = 1 / 200  # of the time, at most, goes to drawing the curves anew
 
 
 class Metrics:
@@ -57,7 +57,7 @@ class Metrics:
         self._board = SummaryWriter(
             str(workdir), purge_step=begun + 1 if step else None
         )
-        self._last_drawn = 0.0
+        self._next_drawing = 0.0
         rows = self._steps.rows
         self.last_loss = float(rows[-1]["loss"]) if rows else None
 
@@ -100,10 +100,12 @@ class Metrics:
         return self._epochs.rows
 
     def draw(self, *, last: bool) -> None:
-        """Draws the curves, unless that was just done and this is not the last time."""
-        if last or time.monotonic() - self._last_drawn > CURVES_INTERVAL_SECONDS:
+        """Draws the curves, unless that would be too often and is not the last time."""
+        start = time.monotonic()
+        if last or start >= self._next_drawing:
             plots.curves(self._workdir / "plots" / "curves.png", self._epochs.rows)
-            self._last_drawn = time.monotonic()
+            end = time.monotonic()
+            self._next_drawing = end + (end - start) / DRAWING_SHARE
 
     def sync(self) -> None:
         """Has all on disk, before a checkpoint that follows it."""
