@@ -24,7 +24,7 @@ EPOCH_COLUMNS = (
     "seconds",
     "input_wait_seconds",
 )
-DRAWING_SHARE = 1 / 200  # of the time, at most, goes to drawing the curves anew
+DRAWING_SHARE = 1 / 500  # of the time, at most, goes to drawing the curves anew
 
 
 class Metrics:
