@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.parallel import processes
 from cnn_arch.screen import Screen
 
 
@@ -95,11 +96,9 @@ def _in_one_line(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}"
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
         return f"out of memory: try a smaller --config.batch_size ({text[:200]})"
-    if "Gloo" in text or "NCCL" in text or "coordination service" in text:
-        return (
-            "another process of the run has ended, or cannot be reached; the same "
-            f"command goes on from the last checkpoint ({text[:200]})"
-        )
+    lost = processes.explain_loss(error)
+    if lost:
+        return f"{lost}; the same command goes on from the last checkpoint"
     return f"{type(error).__name__}: {text[:300]}"
 
 

@@ -21,6 +21,8 @@ from cnn_arch.parallel.launcher import Process
 HEARTBEAT_SECONDS = 20  # without one of a process, all others end
 CONNECT_SECONDS = 120  # for which a process waits until all others have started
 START_ALL = "start all of them at once, with the same free port on the first's host"
+# What the libraries of collectives and of barriers name in their errors.
+_OF_OTHERS = "Gloo", "NCCL", "coordination service", "CoordinationService"
 _PAD_BYTES = 1024  # messages are multiples of it: one compiled program for most
 
 
@@ -140,6 +142,14 @@ def check_alone(given: str) -> None:
 
     if jax.process_count() > 1:
         raise UsageError(f"{given}: is for one process; start no others")
+
+
+def explain_loss(error: BaseException) -> str | None:
+    """Returns in words that another process is gone, if that is what an error is of."""
+    text = " ".join(str(error).split())
+    if not any(name in text for name in _OF_OTHERS):
+        return None
+    return f"another process of the run has ended, or cannot be reached ({text[:200]})"
 
 
 def batch_share(mesh: Any) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.parallel import processes
 from cnn_arch.training import step_folders
 from cnn_arch.training.fingerprint import (
     DamageError,
@@ -255,26 +256,33 @@ class Checkpoints:
             f"there: {steps}"
         )
 
-    def _save_error(self, error: Exception) -> RunError:
+    def _save_error(self, error: BaseException) -> RunError:
         """Tells why the newest save failed, once what it left behind is gone."""
         assert self._newest is not None
         (step, abstract_items), self._newest = self._newest, None
         if jax.process_index() == 0:
             step_folders.remove_leftovers(self.directory)
+        last = self.last_step()
+        whence = "starts again" if last is None else f"goes on from step {last}"
+        going_on = f"the same command {whence}"
+        while error.__cause__ is not None:
+            error = error.__cause__
+        lost = processes.explain_loss(error)
+        if lost:
+            return RunError(
+                f"{lost}; checkpoint at step {step} was not saved, {going_on}"
+            )
         needed = sum(
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract_items)
         )
         folders = (self.directory, *self.directory.parents)
         free = shutil.disk_usage(next(filter(Path.exists, folders))).free
-        last = self.last_step()
-        going_on = "starts again" if last is None else f"goes on from step {last}"
         space = f"it needs {needed / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are free"
-        # Of several processes, another may have been lost.
+        # Of several processes, another may have been short of it.
         is_short = jax.process_count() == 1 or free < 2 * needed
         return RunError(
             f"checkpoint at step {step}: not saved to {self.directory}, "
-            f"{_reason(error)}; {space + '; ' if is_short else ''}"
-            f"the same command {going_on}"
+            f"{_reason(error)}; {space + '; ' if is_short else ''}{going_on}"
         )
 
 
@@ -292,8 +300,6 @@ def _agreed(numbers: list[int]) -> list[int]:
 
 
 def _reason(error: BaseException) -> str:
-    """Returns what the innermost cause says, without the paths before it."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    """Returns what an error says, without the paths before it."""
     told = str(error).partition(" [")[0].rpartition(": ")[2]
     return getattr(error, "strerror", None) or told

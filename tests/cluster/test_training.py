@@ -1,7 +1,6 @@
 """Training under Slurm: two nodes, preemption, requeueing, crashes, lost nodes."""
 
 import json
-import re
 import sys
 import time
 
@@ -142,9 +141,8 @@ def test_a_rank_that_crashes_ends_the_job(slurm, own_cache, tmp_path):
     launch.wait_for_steps(job.workdir, 20)
     (task,) = job.tasks(NODES[1])
     task.kill()
-    job.wait_until_ended("FAILED", seconds=30)
-    # Process 0 says it too, unless srun ends it while it waits with a checkpoint.
-    assert "task 1: Killed" in job.text()
+    job.wait_until_ended("FAILED", seconds=60)
+    assert "error: process 0: another process of the run has ended" in job.text()
 
 
 def test_a_lost_node_ends_the_job_which_goes_on_from_there(
@@ -155,9 +153,7 @@ def test_a_lost_node_ends_the_job_which_goes_on_from_there(
     slurm.kill_node(NODES[1])
     try:
         wait_until(lambda: job.state() in (*ENDED, "PENDING"), 30, "the job's end")
-        # It was found out in a step, or in a save.
-        lost = "another process of the run has ended|not saved to .* heartbeat timeout"
-        assert re.search(f"error: process 0: .*({lost})", job.text())
+        assert "error: process 0: another process of the run has ended" in job.text()
     finally:
         slurm.start_node(NODES[1])
     if job.state() in ENDED:  # before Slurm knew of the node: else it starts it again
