@@ -262,15 +262,17 @@ class LocalResponseNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        num_maps, k, alpha, beta = 5, 2.0, 1e-4, 0.75
+        num_maps, k, alpha = 5, 2.0, 1e-4
         grouped = x.reshape(*x.shape[:-1], self.groups, -1).astype(jnp.float32)
         radius = num_maps // 2
         margins = [(0, 0)] * (grouped.ndim - 1) + [(radius, radius)]
         squares = jnp.pad(jnp.square(grouped), margins)
         size = grouped.shape[-1]
         total = sum(squares[..., i : i + size] for i in range(num_maps))
-        normed = grouped * (k + alpha * total) ** -beta
-        return normed.reshape(x.shape).astype(x.dtype)
+        scale = k + alpha * cpu.keep_gradient(total)
+        # The same as scale ** -0.75, by roots, of which there are instructions.
+        normed = grouped * lax.rsqrt(scale * jnp.sqrt(scale))
+        return cpu.keep_gradient(normed.reshape(x.shape).astype(x.dtype))
 
 
 def concatenate(*branches: jax.Array) -> jax.Array:
