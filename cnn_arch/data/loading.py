@@ -129,11 +129,11 @@ class TrainBatches:
                 return images, source.labels[indices]
         images = np.empty((len(indices), size, size, data.channels), np.uint8)
         labels = np.empty(len(indices), np.int32)
+        mirrors = data.flip and data.train_crop not in WHOLE_CROPS
         for row, index in enumerate(indices):
             image, labels[row] = self._read(index)
             view = _training_view(image, uniforms[row], data)
-            is_mirrored = data.train_crop not in WHOLE_CROPS and data.flip
-            is_mirrored = is_mirrored and uniforms[row, -1] < 0.5
+            is_mirrored = mirrors and uniforms[row, -1] < 0.5
             images[row] = transforms.flip(view) if is_mirrored else view
         return images, labels
 

@@ -51,7 +51,7 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
     if not is_image(encoded[:12]) or len(encoded) > MAX_FILE_BYTES:
         raise UnreadableImageError(f"{len(encoded):,} bytes")
     if encoded.startswith(JPEG_MAGIC):
-        # The same pixels as OpenCV's, in four fifths of the time. A ValueError is for
+        # The same pixels as OpenCV's, in nine tenths of the time. A ValueError is for
         # rare kinds, and for damage that OpenCV may forgive.
         with suppress(ValueError):
             height, width, *_ = simplejpeg.decode_jpeg_header(encoded)

@@ -19,7 +19,7 @@ BATCH, NUM_CLASSES, NUM_STEPS = 16, 16, 10
 # Of sums of thousands in float32, in another order.
 ROUNDING = 1e-4
 # Of ten steps' change and momentum: a rounding may turn a ReLU off, or choose another
-# maximum, which moves a gradient by a hundredth at most.
+# maximum, which moves a gradient by about a hundredth.
 AFTER_STEPS = 0.02
 MESHES = [(1, 1), (8, 1), (4, 2), (2, 4), (1, 8)]
 IMAGE_SIZES = {  # the smallest, or nearly so; BatchNorm wants more pixels
