@@ -11,6 +11,9 @@ convolution, in ``cpu_conv.py``. The reasons, seen on two cores with XLA's oneDN
 - A reduction is vectorised only if it reads its operand from memory (2.4 ms instead
   of 14 for 32 maps of 64 x 112 x 112): hence the barriers in BatchNorm. The gradient of
   a bias becomes a ``reduce_window``, a third of VGG-16's step, if XLA may choose.
+- A reduction of bfloat16 is bound by its conversion, not by memory. Sixteen parts of
+  the maps, added to one another in a loop before they are reduced, take a quarter of
+  the time (1.6 ms instead of 6 for BatchNorm's two sums over 16 of those maps).
 - What follows a ReLU computes it anew in each of its loops, unless a barrier keeps the
   result; and a selection of bfloat16 is not vectorised (4 ms instead of 1 for 16 maps
   of 128 images of 32 x 32). Both took half of ResNet-20's step.
@@ -32,6 +35,8 @@ from flax import linen as nn
 from jax import lax
 
 from cnn_arch.models.split import Axes
+
+TERMS_OF_A_SUM = 16  # of bfloat16, added in a loop before what is left is reduced
 
 _PLAIN_ONLY = ContextVar("_PLAIN_ONLY", default=False)
 
@@ -62,6 +67,11 @@ def views(x: jax.Array, window: tuple[int, int], stride: int) -> list[jax.Array]
         for i in range(height)
         for j in range(width)
     ]
+
+
+def largest_divisor(number: int, most: int) -> int:
+    """Returns the largest divisor of a number that is at most another."""
+    return next((n for n in range(most, 1, -1) if number % n == 0), 1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -184,8 +194,25 @@ add_bias.defvjp(_bias_forward, _bias_backward)
 
 def _mean_product(*arrays: jax.Array) -> jax.Array:
     """Returns the mean of the product of maps [..., C], for each channel, float32."""
-    wide = [array.astype(jnp.float32) for array in _in_memory(*arrays)]
-    return math.prod(wide[1:], start=wide[0]).mean(axis=range(wide[0].ndim - 1))
+
+    def product(arrays: tuple[jax.Array, ...]) -> jax.Array:
+        first, *others = (array.astype(jnp.float32) for array in arrays)
+        return math.prod(others, start=first)
+
+    def plain(*arrays: jax.Array) -> jax.Array:
+        return product(arrays).mean(axis=range(arrays[0].ndim - 1))
+
+    def cpu(*arrays: jax.Array) -> jax.Array:
+        arrays = lax.optimization_barrier(arrays)
+        if arrays[0].dtype != jnp.bfloat16:
+            return plain(*arrays)
+        *pixels, num_channels = arrays[0].shape
+        terms = largest_divisor(math.prod(pixels), TERMS_OF_A_SUM)
+        parts = [array.reshape(terms, -1, num_channels) for array in arrays]
+        sums = sum(product(part) for part in zip(*parts, strict=True))
+        return lax.optimization_barrier(sums).mean(axis=0) / terms
+
+    return choose(cpu, plain, *arrays)
 
 
 def _share(values: tuple[jax.Array, ...], axis: Axes | None) -> tuple[jax.Array, ...]:
