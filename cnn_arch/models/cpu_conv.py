@@ -4,16 +4,21 @@ The choice is ``cpu.choose``'s. The reasons, seen on two cores with XLA's oneDNN
 (jax 0.12; benchmarks/README.md has whole training steps):
 
 - The gradient of a kernel is a convolution whose window is as large as the map, which
-  XLA runs at a hundredth of its speed. Here it is a matrix product for each tap of the
-  kernel, in the precision of the activations (float32 sums of bfloat16 factors fall
-  back to slow code).
+  is slow but for few maps (19 ms for 16 images of 64 x 56 x 56 in bfloat16). Otherwise
+  it is a matrix product for each tap of the kernel (11 ms), in the precision of the
+  activations: float32 sums of bfloat16 factors fall back to slow code. A product for a
+  column of taps is faster, and its operands are slower to lay out (5.6 ms instead of
+  7.1 for 16 images of 128 x 28 x 28).
 - XLA fuses the cast of a bfloat16 cotangent into the convolution that reads it and
   computes in float32. A barrier keeps the cast apart.
 - A strided convolution's input gradient is dilated; oneDNN wants the zeros written out.
+  It takes the kernel turned and transposed, which XLA does in half the time if the one
+  is done before the other begins.
 - A strided 1x1 convolution reads one pixel in four: they are sliced out first.
 - Grouped convolutions run at 8 GFLOP/s, one for each group at 100 to 2,500.
 """
 
+import math
 from functools import partial
 from typing import Any
 
@@ -21,16 +26,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnn_arch.models.cpu import choose, views
+from cnn_arch.models.cpu import choose, largest_divisor, views
 
 Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
 
+# XLA's own gradient of a kernel is the fastest below so many input maps; in bfloat16 up
+# to more of them, if an image's maps have so few elements at the gradient's size.
+OWN_BELOW, OWN_UP_TO, OWN_ELEMENTS = 16, 64, 2**15
+# Up to so many input maps, a product has a column of taps, if the maps have so few
+# elements in all that their copies stay in caches.
+NARROW, NARROW_BFLOAT16, SMALL_MAPS = 32, 256, 2_500_000
 # oneDNN's matrix products slow down on operands of very many rows and few columns:
 # those are cut into parts of about so many rows.
 ROWS_OF_A_PRODUCT = 1500
 SMALL_PRODUCT = 256 * 256  # elements of the result, up to which that pays
-NARROW = 32  # input maps, up to which the taps of a row are multiplied at once
-VERY_NARROW = 16  # below which XLA's own gradient of the kernel is the fastest
 
 
 def _plain_conv(
@@ -132,7 +141,7 @@ def _input_gradient(
         gradient = lax.pad(gradient, jnp.zeros((), gradient.dtype), dilation)
         gradient = lax.optimization_barrier(gradient)
         margins = [(0, 0), (0, 0)]
-    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    turned = lax.optimization_barrier(jnp.flip(kernel, (0, 1))).swapaxes(2, 3)
     return _plain_conv(gradient, turned, 1, tuple(margins), groups=1)
 
 
@@ -141,21 +150,22 @@ def _kernel_gradient(
 ) -> jax.Array:
     """For each tap of the kernel, the outer products of what it connects, summed."""
     height, width, inputs, features = kernel.shape
-    if inputs < VERY_NARROW:
-        convolve = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
-        return jax.vjp(convolve, kernel)[1](gradient)[0]
+    is_bfloat16 = x.dtype == jnp.bfloat16
     if _is_pointwise(kernel, padding):
         return _outer(x[:, ::stride, ::stride], gradient).reshape(kernel.shape)
+    is_small = inputs * math.prod(gradient.shape[1:3]) <= OWN_ELEMENTS
+    if inputs < OWN_BELOW or (is_bfloat16 and is_small and inputs <= OWN_UP_TO):
+        convolve = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
+        return jax.vjp(convolve, kernel)[1](gradient)[0]
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    if inputs <= NARROW and stride == 1:
-        # Columns shift the maps, rows the gradient: one product for all taps.
-        columns = gradient.shape[2]
-        maps = [x[:, :, j : j + columns] for j in range(width)]
+    narrow = NARROW_BFLOAT16 if is_bfloat16 else NARROW
+    if inputs <= narrow and stride == 1 and x.size <= SMALL_MAPS:
+        # The gradient's shifted rows side by side: one product for a column of taps.
         rows = ((i, height - 1 - i) for i in range(height))
         shifted = [jnp.pad(gradient, ((0, 0), row, (0, 0), (0, 0))) for row in rows]
-        stacked = [jnp.concatenate(parts, axis=-1) for parts in (maps, shifted)]
-        product = _outer(*lax.optimization_barrier(stacked))
-        product = product.reshape(width, inputs, height, features)
+        gradient = lax.optimization_barrier(jnp.concatenate(shifted, axis=-1))
+        products = [_outer(tap, gradient) for tap in views(x, (1, width), 1)]
+        product = jnp.stack(products).reshape(width, inputs, height, features)
         return product.transpose(2, 0, 1, 3)
     taps = views(x, (height, width), stride)
     return jnp.stack([_outer(tap, gradient) for tap in taps]).reshape(kernel.shape)
@@ -166,8 +176,7 @@ def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
     inputs, features = x.shape[-1], y.shape[-1]
     num_pixels, parts = x.size // inputs, 1
     if inputs * features <= SMALL_PRODUCT:
-        most = num_pixels // ROWS_OF_A_PRODUCT
-        parts = next((n for n in range(most, 1, -1) if num_pixels % n == 0), 1)
+        parts = largest_divisor(num_pixels, num_pixels // ROWS_OF_A_PRODUCT)
     x, y = x.reshape(parts, -1, inputs), y.reshape(parts, -1, features)
     if parts == 1:
         return lax.dot_general(x[0], y[0], (((0,), (0,)), ((), ())))

@@ -105,8 +105,8 @@ def check_convolution(shape, precision):
     y = jax.eval_shape(partial(convolve, **options), x, kernel)
     gradient = draw(rng, *y.shape)
     *expected, plain = run(cpu_conv._plain_conv, x, kernel, gradient)
-    # Below VERY_NARROW input maps the kernel's gradient is the plain form itself.
-    is_plain = inputs // groups < cpu_conv.VERY_NARROW
+    # Below OWN_BELOW input maps the kernel's gradient is the plain form itself.
+    is_plain = inputs // groups < cpu_conv.OWN_BELOW
     exact = kernel_gradient(x, kernel, gradient, **options)
     expected.append(plain if is_plain else exact)
     given = [array.astype(precision) for array in (x, kernel, gradient)]
@@ -119,6 +119,18 @@ def check_convolution(shape, precision):
 @pytest.mark.parametrize("shape", sorted(set(map(small, convolutions()))), ids=str)
 def test_gradients_of_convolutions(shape, precision):
     check_convolution(shape, precision)
+
+
+FORMS = {"columns": {"OWN_ELEMENTS": 0}, "taps": {"OWN_ELEMENTS": 0, "SMALL_MAPS": 0}}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("window", [(3, 3), (5, 5), (1, 7), (7, 1)], ids=str)
+def test_gradients_of_convolutions_with_larger_maps(monkeypatch, window, form):
+    for name, limit in FORMS[form].items():
+        monkeypatch.setattr(cpu_conv, name, limit)
+    padding = tuple((size // 2, size // 2) for size in window)
+    check_convolution(((9, 8, 24), window, 1, padding, 1, 8), "bfloat16")
 
 
 @pytest.mark.slow  # five minutes
@@ -166,9 +178,10 @@ def test_relu_and_its_gradient(precision):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_bias_and_its_gradient(precision):
+@pytest.mark.parametrize("pixels", [(3, 20, 20), (1, 1, 17), (5, 1, 3)], ids=str)
+def test_bias_and_its_gradient(pixels, precision):
     rng = np.random.default_rng(0)
-    x, bias = draw(rng, 3, 20, 20, 6).astype(precision), draw(rng, 6)
+    x, bias = draw(rng, *pixels, 6).astype(precision), draw(rng, 6)
     gradient = draw(rng, *x.shape).astype(precision)
     y, backward = jax.vjp(cpu.add_bias, x, bias)
     by_x, by_bias = backward(gradient)
