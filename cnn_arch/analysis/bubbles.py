@@ -14,14 +14,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cnn_arch.analysis.labels import write_beside
+from cnn_arch.drawing.label_placement import write_beside
 from cnn_arch.analysis.published import (
     ONE_CROP,
     PublishedError,
     family,
     published_errors,
 )
-from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, styled
+from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, styled
 
 # Okabe and Ito's colours: told apart by colour-blind readers.
 COLORS = {

@@ -13,7 +13,7 @@ from cnn_arch.analysis.block_diagram import FONT, LINE, Diagram
 from cnn_arch.analysis.blocks import JOINS, find_layers
 from cnn_arch.analysis.costs import LayerCost
 from cnn_arch.analysis.diagram import lay_out_inside
-from cnn_arch.report.canvas import BLUE, GREEN, ORANGE, PALE_BLUE, styled
+from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, PALE_BLUE, styled
 
 GREY, PURPLE = "#767676", "#CC79A7"
 

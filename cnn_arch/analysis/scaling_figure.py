@@ -17,7 +17,7 @@ from cnn_arch.analysis.figures import PURPLE, SKY, WIDTH, YELLOW
 from cnn_arch.analysis.links import Link
 from cnn_arch.analysis.roofline import Device
 from cnn_arch.analysis.scaling import Network, Prediction, sent_by_part
-from cnn_arch.report.canvas import BLUE, ORANGE, styled
+from cnn_arch.drawing.canvas import BLUE, ORANGE, styled
 
 COLORS = {"data parallel": BLUE, "split": ORANGE}
 MARKERS = {"data parallel": "o", "split": "s"}

@@ -1,0 +1,1 @@
+"""What all pictures share: style and colours, sheets of images, placed labels."""
