@@ -40,14 +40,14 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     import jax
 
     from cnn_arch import finish, session
+    from cnn_arch.checkpoints.checkpoint import Checkpoints
     from cnn_arch.data.loading import TrainBatches
     from cnn_arch.evaluation.one_crop import make_eval_step
     from cnn_arch.models import INIT_OPTIONS
-    from cnn_arch.models.loops import rolled, unrolled
+    from cnn_arch.ops.loops import rolled, unrolled
     from cnn_arch.parallel.mesh import describe
     from cnn_arch.trained import Trained
     from cnn_arch.training import loop, optimizer, profile, step
-    from cnn_arch.training.checkpoint import Checkpoints
 
     mesh = session.open_devices(config, screen, process)
     workdir = Path(processes.from_first(str(workdir)))

@@ -16,10 +16,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Progress
 from cnn_arch.training import loop
-from cnn_arch.training.checkpoint import Checkpoints
 from cnn_arch.training.metrics import Metrics
 
 BARE_SECONDS = 10.0  # of steps alone, before the run and after it

@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_arch import session
+from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.data import records
 from cnn_arch.data.sources import Dataset, load_dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
 from cnn_arch.parallel.mesh import replicated
 from cnn_arch.screen import Screen
-from cnn_arch.training.checkpoint import Checkpoints
 from cnn_arch.weights.files import Weights, check_fit, read_weights
 
 

@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cnn_arch.drawing.label_placement import write_beside
 from cnn_arch.analysis.published import (
     ONE_CROP,
     PublishedError,
@@ -22,6 +21,7 @@ from cnn_arch.analysis.published import (
     published_errors,
 )
 from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, styled
+from cnn_arch.drawing.label_placement import write_beside
 
 # Okabe and Ito's colours: told apart by colour-blind readers.
 COLORS = {

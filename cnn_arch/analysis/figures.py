@@ -13,8 +13,8 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarForm
 
 from cnn_arch.analysis.blocks import Layer, find_blocks, find_layers
 from cnn_arch.analysis.costs import LayerCost
-from cnn_arch.drawing.label_placement import write_beside
 from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, styled, write
+from cnn_arch.drawing.label_placement import write_beside
 
 WIDTH = 13.3  # inches of a slide
 MOST_BARS = 45  # beyond, blocks are shown in place of layers, then runs of equals

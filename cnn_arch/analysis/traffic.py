@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch.analysis.collectives import Collective, place_of, trace_step
 from cnn_arch.analysis.graph import inner_jaxpr
-from cnn_arch.models.cpu import plain_forms
+from cnn_arch.ops.platform import plain_forms
 
 KINDS = {
     "psum": "all-reduce",

@@ -25,7 +25,7 @@ from cnn_arch.models.layers import (
     MaxPool,
     relu,
 )
-from cnn_arch.models.split import all_features, num_parts
+from cnn_arch.ops.split import all_features, num_parts
 
 
 class AlexNet(nn.Module):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnn_arch.models.layers import Conv, Dense, Dropout, MaxPool, relu
-from cnn_arch.models.split import ALL, all_features, all_rows, num_parts, own_rows
+from cnn_arch.ops.split import ALL, all_features, all_rows, num_parts, own_rows
 
 
 class OneWeirdTrick(nn.Module):

@@ -39,7 +39,7 @@ from cnn_arch.models.layers import (
     keep_aux_logits,
     relu,
 )
-from cnn_arch.models.split import Axes
+from cnn_arch.ops.split import Axes
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
 Widths = tuple[int, int, int, int, int, int]

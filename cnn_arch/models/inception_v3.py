@@ -34,7 +34,7 @@ from cnn_arch.models.layers import (
     concatenate,
     keep_aux_logits,
 )
-from cnn_arch.models.split import Axes
+from cnn_arch.ops.split import Axes
 
 
 class InceptionA(nn.Module):

@@ -29,7 +29,7 @@ from cnn_arch.models.layers import (
     batch_norm,
     concatenate,
 )
-from cnn_arch.models.split import Axes
+from cnn_arch.ops.split import Axes
 
 
 class Stem(nn.Module):

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.models import cpu, cpu_conv, split
+from cnn_arch.ops import pool_norm_relu, split
+from cnn_arch.ops.conv import convolve
 
 Activation = Callable[[jax.Array], jax.Array]
 Initializer = Callable[..., jax.Array]
@@ -24,7 +25,7 @@ ConvMaker = Callable[..., nn.Module]  # a partial Conv or ConvBN
 # Rectifiers", Equation 10: a normal distribution of variance 2 / fan-in.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 zeros = nn.initializers.zeros
-relu = cpu.relu
+relu = pool_norm_relu.relu
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -58,10 +59,10 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         padding = ((vertical, vertical), (horizontal, horizontal))
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        x = cpu_conv.conv(x, kernel, self.stride, padding, self.groups)
+        x = convolve(x, kernel, self.stride, padding, self.groups)
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
-            x = cpu.add_bias(x, bias)
+            x = pool_norm_relu.add_bias(x, bias)
         return self.activation(x) if self.activation else x
 
 
@@ -130,7 +131,9 @@ class BatchNorm(nn.Module):
             wide = x.astype(jnp.float32) - running_mean.value
             return (wide * scale + bias).astype(self.dtype)
         axis = None if self.is_initializing() else self.axis
-        x, mean, variance = cpu.batch_norm(x, scale, bias, self.epsilon, axis)
+        x, mean, variance = pool_norm_relu.batch_norm(
+            x, scale, bias, self.epsilon, axis
+        )
         if not self.is_initializing():
             running_mean.value = 0.9 * running_mean.value + 0.1 * mean
             running_variance.value = 0.9 * running_variance.value + 0.1 * variance
@@ -219,7 +222,7 @@ class MaxPool(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = pad_for_pooling(x, self, -jnp.inf)
-        return cpu.max_pool(x, self.window, self.stride)
+        return pool_norm_relu.max_pool(x, self.window, self.stride)
 
 
 class AvgPool(nn.Module):
@@ -269,10 +272,10 @@ class LocalResponseNorm(nn.Module):
         squares = jnp.pad(jnp.square(grouped), margins)
         size = grouped.shape[-1]
         total = sum(squares[..., i : i + size] for i in range(num_maps))
-        scale = k + alpha * cpu.keep_gradient(total)
+        scale = k + alpha * pool_norm_relu.keep_gradient(total)
         # The same as scale ** -0.75, by roots, of which there are instructions.
         normed = grouped * lax.rsqrt(scale * jnp.sqrt(scale))
-        return cpu.keep_gradient(normed.reshape(x.shape).astype(x.dtype))
+        return pool_norm_relu.keep_gradient(normed.reshape(x.shape).astype(x.dtype))
 
 
 def concatenate(*branches: jax.Array) -> jax.Array:

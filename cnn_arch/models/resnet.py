@@ -28,8 +28,8 @@ from cnn_arch.models.layers import (
     batch_norm,
     relu,
 )
-from cnn_arch.models.loops import run_stage
-from cnn_arch.models.split import Axes
+from cnn_arch.ops.loops import run_stage
+from cnn_arch.ops.split import Axes
 
 # Table 1: the number of blocks in conv2_x to conv5_x.
 STAGE_SIZES = {

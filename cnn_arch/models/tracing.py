@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnn_arch.models import init_variables
-from cnn_arch.models.cpu import plain_forms
 from cnn_arch.models.resnet import BasicBlock, Bottleneck
+from cnn_arch.ops.platform import plain_forms
 
 # Blocks that are traced once where they are equal but for their parameters: one by one,
 # the 600 of ResNet-1202 take seven seconds.

@@ -30,7 +30,7 @@ from cnn_arch.models.layers import (
     batch_norm,
     relu,
 )
-from cnn_arch.models.split import Axes, all_features, all_rows, num_parts, own_rows
+from cnn_arch.ops.split import Axes, all_features, all_rows, num_parts, own_rows
 
 # Table 1: the widths of the 3x3 convolutions of each stage.
 STAGES = {

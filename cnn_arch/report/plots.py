@@ -13,7 +13,21 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from cnn_arch.drawing.canvas import BLUE, GAP, GREEN, LINE, ORANGE, PALE_BLUE, TILE, TITLE, mosaic, sheet, styled, tile, write
+from cnn_arch.drawing.canvas import (
+    BLUE,
+    GAP,
+    GREEN,
+    LINE,
+    ORANGE,
+    PALE_BLUE,
+    TILE,
+    TITLE,
+    mosaic,
+    sheet,
+    styled,
+    tile,
+    write,
+)
 from cnn_arch.report.text import printable
 
 NAME_COLUMNS = 14  # characters that fit below a tile

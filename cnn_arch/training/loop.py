@@ -16,17 +16,17 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
+from cnn_arch.checkpoints.checkpoint import Checkpoints
+from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import Source
 from cnn_arch.errors import RunError
 from cnn_arch.evaluation.one_crop import EvalStep, evaluate
-from cnn_arch.models.loops import unrolled
+from cnn_arch.ops.loops import unrolled
 from cnn_arch.parallel import processes
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Progress, Screen, clock
-from cnn_arch.training.checkpoint import Checkpoints
 from cnn_arch.training.metrics import Metrics, Unwritten
-from cnn_arch.training.state import TrainState
 from cnn_arch.training.step import TrainStep
 from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
 

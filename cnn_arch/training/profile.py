@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Screen
-from cnn_arch.training.state import TrainState
 
 NUM_WARM_UPS, NUM_STEPS = 2, 3
 NUM_TOLD = 10

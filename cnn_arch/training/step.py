@@ -2,7 +2,7 @@
 
 The whole step is one ``jax.shard_map`` inside one ``jax.jit``: the code below sees its
 own share of the batch, and of a network that is split its share of that; what crosses
-devices is written out (``pmean``, ``psum``, and models/split.py).
+devices is written out (``pmean``, ``psum``, and ops/split.py).
 
 Whatever crosses devices forward, its transpose carries gradients back, so that a device
 differentiates the sum of all devices' losses. Hence each one's loss is its share of the
@@ -22,13 +22,13 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data.device import augment, normalise
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, init_variables
-from cnn_arch.models.split import ALL as AXES
+from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.parallel.mesh import partition_specs
 from cnn_arch.training.losses import cross_entropy
-from cnn_arch.training.state import TrainState
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch.data.device import normalise
 from cnn_arch.errors import RunError, UsageError
-from cnn_arch.models.cpu import plain_forms
+from cnn_arch.ops.platform import plain_forms
 from cnn_arch.screen import Screen
 from cnn_arch.trained import Trained
 from cnn_arch.weights.files import write_npz, write_safetensors

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
+from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.models import create_model
 from cnn_arch.parallel import processes
 from cnn_arch.session import abstract
-from cnn_arch.training.checkpoint import Checkpoints
 from tests.models.conftest import abstract_variables
 from tests.parallel import launch
 from tests.parallel.launch import RECIPE, STEPS_PER_EPOCH

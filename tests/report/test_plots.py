@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cnn_arch.report import plots
 from cnn_arch.drawing import canvas
+from cnn_arch.report import plots
 
 PAIR = np.array([0.5, 1.0])
 HOSTILE = [r"$\frac$", "a\nb", "衣服", "<b>", "\udcff", "", "$", "x" * 300]

@@ -11,9 +11,9 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from cnn_arch import session, settings
+from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.parallel.mesh import make_mesh, partition_specs, put_batch
 from cnn_arch.training import optimizer, step
-from cnn_arch.training.checkpoint import Checkpoints
 
 BATCH, NUM_CLASSES, NUM_STEPS = 16, 16, 10
 # Of sums of thousands in float32, in another order.

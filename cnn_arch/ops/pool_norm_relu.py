@@ -1,9 +1,7 @@
 """Pooling, ReLU, bias and BatchNorm in the forms that XLA's CPU compiler runs fast.
 
-Each has the plain form beside it, chosen by ``jax.lax.platform_dependent`` when the
-program is lowered: a GPU or TPU gets XLA's own operation and its own gradient. So has
-convolution, in ``cpu_conv.py``. The reasons, seen on two cores with XLA's oneDNN calls
-(jax 0.12; benchmarks/README.md has whole training steps):
+Each has the plain form beside it (``platform``). The reasons, seen on two cores with
+XLA's oneDNN calls (jax 0.12; benchmarks/README.md has whole training steps):
 
 - ``reduce_window`` and its gradient took 430 ms of ResNet-50's step, the maximum over
   shifted maps 60 ms; in float32, 16 times less than in bfloat16, which is rounded after
@@ -23,55 +21,17 @@ convolution, in ``cpu_conv.py``. The reasons, seen on two cores with XLA's oneDN
 """
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.models.split import Axes
+from cnn_arch.ops.platform import choose, in_memory, largest_divisor, views
+from cnn_arch.ops.split import Axes
 
 TERMS_OF_A_SUM = 16  # of bfloat16, added in a loop before what is left is reduced
-
-_PLAIN_ONLY = ContextVar("_PLAIN_ONLY", default=False)
-
-
-@contextmanager
-def plain_forms() -> Iterator[None]:
-    """Has all that is traced use the plain forms, for converters of programs."""
-    token = _PLAIN_ONLY.set(True)
-    try:
-        yield
-    finally:
-        _PLAIN_ONLY.reset(token)
-
-
-def choose(cpu: Any, plain: Any, *arrays: jax.Array) -> Any:
-    """Applies the form for the platform that the program will be lowered for."""
-    if _PLAIN_ONLY.get():
-        return plain(*arrays)
-    return lax.platform_dependent(*arrays, cpu=cpu, default=plain)
-
-
-def views(x: jax.Array, window: tuple[int, int], stride: int) -> list[jax.Array]:
-    """Returns, for each position in a window, what it sees of maps [B, H, W, C]."""
-    height, width = window
-    bottom, right = x.shape[1] - height + 1, x.shape[2] - width + 1
-    return [
-        x[:, i : i + bottom : stride, j : j + right : stride]
-        for i in range(height)
-        for j in range(width)
-    ]
-
-
-def largest_divisor(number: int, most: int) -> int:
-    """Returns the largest divisor of a number that is at most another."""
-    return next((n for n in range(most, 1, -1) if number % n == 0), 1)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -132,28 +92,19 @@ def _pool_backward(window, stride, saved, gradient):
 max_pool.defvjp(_pool_forward, _pool_backward)
 
 
-def _in_memory(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Keeps what makes arrays apart from what reads them, on a CPU."""
-
-    def cpu(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-        return lax.optimization_barrier(arrays)
-
-    return choose(cpu, lambda *arrays: arrays, *arrays)
-
-
 @jax.custom_vjp
 def keep_gradient(x: jax.Array) -> jax.Array:
     """Returns x; its gradient is computed once, however many loops read it."""
     return x
 
 
-keep_gradient.defvjp(lambda x: (x, None), lambda _, gradient: _in_memory(gradient))
+keep_gradient.defvjp(lambda x: (x, None), lambda _, gradient: in_memory(gradient))
 
 
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
     """Takes the maximum of 0 and each element."""
-    return _in_memory(jnp.maximum(x, jnp.zeros((), x.dtype)))[0]
+    return in_memory(jnp.maximum(x, jnp.zeros((), x.dtype)))[0]
 
 
 def _relu_forward(x):
@@ -249,7 +200,7 @@ def _norm_forward(x, scale, bias, epsilon, axis):
 
 def _norm_backward(epsilon, axis, saved, gradients):
     x, scale, mean, inverse = saved
-    (gradient,) = _in_memory(gradients[0])
+    (gradient,) = in_memory(gradients[0])
     by_bias = _mean_product(gradient)
     by_scale = inverse * (_mean_product(gradient, x) - mean * by_bias)
     count = x.size // x.shape[-1]

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from cnn_arch.training.fingerprint import DamageError, read_record
+from cnn_arch.checkpoints.fingerprint import DamageError, read_record
 
 _NUM_LAST = 2  # the newest alone would be none if it were found damaged
 _STEP = re.compile(r"(\d+)(-replaced)?")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from cnn_arch.training.fingerprint import (
+from cnn_arch.checkpoints.fingerprint import (
     DamageError,
     fingerprints,
     leaves_by_name,

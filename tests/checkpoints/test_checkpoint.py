@@ -19,9 +19,9 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
+from cnn_arch.checkpoints.checkpoint import Checkpoints
+from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.errors import RunError, UsageError
-from cnn_arch.training.checkpoint import Checkpoints
-from cnn_arch.training.state import TrainState
 
 CONFIG = {"seed": 0, "model": {"name": "lenet5"}, "data": {"mean": [0.5, 0.25]}}
 
@@ -398,7 +398,7 @@ def test_close_finds_what_the_disk_lost(run: Run):
 KILLED = """
 import sys
 from pathlib import Path
-from tests.training.test_checkpoint import Run
+from tests.checkpoints.test_checkpoint import Run
 run = Run(Path(sys.argv[1]))
 step = 0
 while True:

@@ -11,18 +11,18 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from cnn_arch.errors import RunError, UsageError
-from cnn_arch.parallel import processes
-from cnn_arch.training import step_folders
-from cnn_arch.training.fingerprint import (
+from cnn_arch.checkpoints import step_folders
+from cnn_arch.checkpoints.fingerprint import (
     DamageError,
     load_items,
     make_record,
     verify,
     without_empty,
 )
-from cnn_arch.training.quiet import quieten_orbax
-from cnn_arch.training.state import TrainState
+from cnn_arch.checkpoints.orbax_log import quieten_orbax
+from cnn_arch.checkpoints.state import TrainState
+from cnn_arch.errors import RunError, UsageError
+from cnn_arch.parallel import processes
 
 _STATE_ITEMS = ("params", "batch_stats", "opt_state")
 

@@ -1,7 +1,7 @@
 """Convolution in the form that XLA's CPU compiler runs fast, beside the plain one.
 
-The choice is ``cpu.choose``'s. The reasons, seen on two cores with XLA's oneDNN calls
-(jax 0.12; benchmarks/README.md has whole training steps):
+``platform`` chooses. The reasons, seen on two cores with XLA's oneDNN calls (jax 0.12;
+benchmarks/README.md has whole training steps):
 
 - The gradient of a kernel is a convolution whose window is as large as the map, which
   is slow but for few maps (19 ms for 16 images of 64 x 56 x 56 in bfloat16). Otherwise
@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnn_arch.models.cpu import choose, largest_divisor, views
+from cnn_arch.ops.platform import choose, largest_divisor, views
 
 Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
 
@@ -56,7 +56,7 @@ def _plain_conv(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
-def conv(
+def convolve(
     x: jax.Array, kernel: jax.Array, stride: int, padding: Padding, groups: int
 ) -> jax.Array:
     """Convolves maps [B, H, W, C] with a kernel [h, w, C / groups, features].
@@ -70,8 +70,8 @@ def conv(
     """
 
     def cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        convolve = partial(_cpu_conv, stride=stride, padding=padding)
-        return _by_group(convolve, groups, x, kernel)
+        by_group = partial(_cpu_conv, stride=stride, padding=padding)
+        return _by_group(by_group, groups, x, kernel)
 
     def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return _plain_conv(x, kernel, stride, padding, groups)
@@ -79,11 +79,11 @@ def conv(
     return choose(cpu, plain, x, kernel)
 
 
-def _conv_forward(x, kernel, stride, padding, groups):
-    return conv(x, kernel, stride, padding, groups), (x, kernel)
+def _forward(x, kernel, stride, padding, groups):
+    return convolve(x, kernel, stride, padding, groups), (x, kernel)
 
 
-def _conv_backward(stride, padding, groups, saved, gradient):
+def _backward(stride, padding, groups, saved, gradient):
     x, kernel = saved
 
     def cpu(x, kernel, gradient):
@@ -96,13 +96,13 @@ def _conv_backward(stride, padding, groups, saved, gradient):
         )
 
     def plain(x, kernel, gradient):
-        convolve = partial(_plain_conv, stride=stride, padding=padding, groups=groups)
-        return jax.vjp(convolve, x, kernel)[1](gradient)
+        conv = partial(_plain_conv, stride=stride, padding=padding, groups=groups)
+        return jax.vjp(conv, x, kernel)[1](gradient)
 
     return choose(cpu, plain, x, kernel, gradient)
 
 
-conv.defvjp(_conv_forward, _conv_backward)
+convolve.defvjp(_forward, _backward)
 
 
 def _by_group(function: Any, groups: int, *arrays: jax.Array) -> jax.Array:
@@ -155,8 +155,8 @@ def _kernel_gradient(
         return _outer(x[:, ::stride, ::stride], gradient).reshape(kernel.shape)
     is_small = inputs * math.prod(gradient.shape[1:3]) <= OWN_ELEMENTS
     if inputs < OWN_BELOW or (is_bfloat16 and is_small and inputs <= OWN_UP_TO):
-        convolve = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
-        return jax.vjp(convolve, kernel)[1](gradient)[0]
+        conv = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
+        return jax.vjp(conv, kernel)[1](gradient)[0]
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     narrow = NARROW_BFLOAT16 if is_bfloat16 else NARROW
     if inputs <= narrow and stride == 1 and x.size <= SMALL_MAPS:

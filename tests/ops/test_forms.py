@@ -11,7 +11,8 @@ from flax import linen as nn
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from cnn_arch.models import MODELS, cpu, cpu_conv, layers
+from cnn_arch.models import MODELS, layers
+from cnn_arch.ops import conv, pool_norm_relu
 from tests.models.conftest import abstract_variables
 from tests.paper_tables import TOTALS
 
@@ -100,13 +101,13 @@ def check_convolution(shape, precision):
         return y, *backward(gradient.astype(y.dtype))
 
     def convolve(x, kernel, stride, padding, groups):
-        return cpu_conv.conv(x, kernel, stride, padding, groups)
+        return conv.convolve(x, kernel, stride, padding, groups)
 
     y = jax.eval_shape(partial(convolve, **options), x, kernel)
     gradient = draw(rng, *y.shape)
-    *expected, plain = run(cpu_conv._plain_conv, x, kernel, gradient)
+    *expected, plain = run(conv._plain_conv, x, kernel, gradient)
     # Below OWN_BELOW input maps the kernel's gradient is the plain form itself.
-    is_plain = inputs // groups < cpu_conv.OWN_BELOW
+    is_plain = inputs // groups < conv.OWN_BELOW
     exact = kernel_gradient(x, kernel, gradient, **options)
     expected.append(plain if is_plain else exact)
     given = [array.astype(precision) for array in (x, kernel, gradient)]
@@ -128,7 +129,7 @@ FORMS = {"columns": {"OWN_ELEMENTS": 0}, "taps": {"OWN_ELEMENTS": 0, "SMALL_MAPS
 @pytest.mark.parametrize("window", [(3, 3), (5, 5), (1, 7), (7, 1)], ids=str)
 def test_gradients_of_convolutions_with_larger_maps(monkeypatch, window, form):
     for name, limit in FORMS[form].items():
-        monkeypatch.setattr(cpu_conv, name, limit)
+        monkeypatch.setattr(conv, name, limit)
     padding = tuple((size // 2, size // 2) for size in window)
     check_convolution(((9, 8, 24), window, 1, padding, 1, 8), "bfloat16")
 
@@ -156,7 +157,7 @@ def test_max_pool_and_its_gradient(window, stride, size):
         expected[n, i, j, c] = seen.max()
         first = np.unravel_index(seen.argmax(), seen.shape)
         by_x[n, rows, columns, c][first] += gradient[n, i, j, c]
-    y, backward = jax.vjp(lambda x: cpu.max_pool(x, window, stride), x)
+    y, backward = jax.vjp(lambda x: pool_norm_relu.max_pool(x, window, stride), x)
     np.testing.assert_array_equal(y, expected)
     np.testing.assert_allclose(backward(jnp.asarray(gradient))[0], by_x, atol=1e-6)
 
@@ -168,13 +169,13 @@ def test_relu_and_its_gradient(precision):
     edges = [0.0, -0.0, jnp.inf, -jnp.inf, 1e-30, -1e-30]
     x = x.at[0, 0, 0].set(jnp.asarray(edges, precision))
     gradient = draw(rng, *x.shape).astype(precision)
-    y, backward = jax.vjp(cpu.relu, x)
+    y, backward = jax.vjp(pool_norm_relu.relu, x)
     is_positive = np.asarray(x, np.float32) > 0
     np.testing.assert_array_equal(y, np.where(is_positive, x, 0))
     np.testing.assert_array_equal(
         backward(gradient)[0], np.where(is_positive, gradient, 0)
     )
-    assert jnp.isnan(cpu.relu(jnp.full(4, jnp.nan, precision))).all()
+    assert jnp.isnan(pool_norm_relu.relu(jnp.full(4, jnp.nan, precision))).all()
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
@@ -183,7 +184,7 @@ def test_bias_and_its_gradient(pixels, precision):
     rng = np.random.default_rng(0)
     x, bias = draw(rng, *pixels, 6).astype(precision), draw(rng, 6)
     gradient = draw(rng, *x.shape).astype(precision)
-    y, backward = jax.vjp(cpu.add_bias, x, bias)
+    y, backward = jax.vjp(pool_norm_relu.add_bias, x, bias)
     by_x, by_bias = backward(gradient)
     assert y.dtype == by_x.dtype == precision
     assert by_bias.dtype == jnp.float32
@@ -235,7 +236,7 @@ def test_batch_norm_over_devices():
 
     def run(axis, x, gradient):
         def normalise(x, scale, bias):
-            return cpu.batch_norm(x, scale, bias, 1e-5, axis)[0]
+            return pool_norm_relu.batch_norm(x, scale, bias, 1e-5, axis)[0]
 
         y, backward = jax.vjp(normalise, x, scale, bias)
         by_x, by_scale, by_bias = backward(gradient)

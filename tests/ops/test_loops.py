@@ -9,10 +9,10 @@ import numpy as np
 import optax
 import pytest
 
+from cnn_arch.checkpoints.checkpoint import Checkpoints
+from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.models import create_model
-from cnn_arch.models.loops import rolled, unrolled
-from cnn_arch.training.checkpoint import Checkpoints
-from cnn_arch.training.state import TrainState
+from cnn_arch.ops.loops import rolled, unrolled
 from tests.models.conftest import abstract_variables, fresh_variables
 
 IMAGE = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))

@@ -1,0 +1,1 @@
+"""How a device computes a layer, and what devices that share one send each other."""
