@@ -59,18 +59,19 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         scale = f"{given} --scale=1,8,64 --roofline=h100 --link=400Gbit"
         cli.say_next(screen, scale if options.collectives else f"{given} --fold")
         return 0
-    from cnn_arch.analysis import blocks, tell, training_costs
-    from cnn_arch.analysis.costs import costs_of_config
+    from cnn_arch.analysis import tell
+    from cnn_arch.costs import blocks, training_step
+    from cnn_arch.costs.layers import costs_of_config
 
-    memory = training_costs.parse_bytes(options.memory) if options.memory else None
+    memory = training_step.parse_bytes(options.memory) if options.memory else None
     device = options.roofline or ("this" if options.measure else None)
     costs = costs_of_config(config)
     answer = tell.as_record(config, costs)
     needs_device = options.training or options.measure or device == "this"
     mesh = tell.open_device(config, screen) if needs_device else None
     if options.training or memory:
-        counted = training_costs.of_config(config, costs)
-        answer["training"] = training_costs.as_record(counted, memory)
+        counted = training_step.of_config(config, costs)
+        answer["training"] = training_step.as_record(counted, memory)
     if options.training:
         answer["training"] |= tell.compiled_memory(config, mesh, screen)
     if options.fold or device:  # a compiler folds, so a least time does

@@ -9,7 +9,7 @@ from ours import open_program
 from worker import serve
 
 from cnn_arch import session
-from cnn_arch.analysis.costs import count_macs
+from cnn_arch.costs.layers import count_macs
 from cnn_arch.models import INIT_OPTIONS
 from cnn_arch.parallel.mesh import put_batch, replicated
 

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis.costs import layer_costs
+from cnn_arch.costs.layers import layer_costs
 from cnn_arch.data.device import augment
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import Dataset, load_dataset

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import plain_flax, rounds
-from cnn_arch.analysis.costs import count_macs
+from cnn_arch.costs.layers import count_macs
 from tests.models.conftest import num_params
 from tests.paper_tables import AUX_PARAMS, TOTALS
 

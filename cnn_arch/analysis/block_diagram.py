@@ -6,7 +6,7 @@ Lengths are in points, from the top left.
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from cnn_arch.analysis.blocks import JOINS, Block, Layer
+from cnn_arch.costs.blocks import JOINS, Block, Layer
 
 FONT = 11.0  # size of the text
 LINE = 14.0  # from line to line

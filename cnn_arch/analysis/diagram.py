@@ -21,8 +21,8 @@ from cnn_arch.analysis.block_diagram import (
     lay_out_block,
     text_width,
 )
-from cnn_arch.analysis.blocks import Block, find_blocks, find_layers, signature
-from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.costs.blocks import Block, find_blocks, find_layers, signature
+from cnn_arch.costs.layers import LayerCost
 
 
 def lay_out(title: str, rows: Sequence[LayerCost]) -> Diagram:

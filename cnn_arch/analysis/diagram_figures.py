@@ -10,9 +10,9 @@ from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
 from cnn_arch.analysis.block_diagram import FONT, LINE, Diagram
-from cnn_arch.analysis.blocks import JOINS, find_layers
-from cnn_arch.analysis.costs import LayerCost
 from cnn_arch.analysis.diagram import lay_out_inside
+from cnn_arch.costs.blocks import JOINS, find_layers
+from cnn_arch.costs.layers import LayerCost
 from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, PALE_BLUE, styled
 
 GREY, PURPLE = "#767676", "#CC79A7"

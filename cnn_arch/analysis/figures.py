@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarFormatter
 
-from cnn_arch.analysis.blocks import Layer, find_blocks, find_layers
-from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.costs.blocks import Layer, find_blocks, find_layers
+from cnn_arch.costs.layers import LayerCost
 from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, styled, write
 from cnn_arch.drawing.label_placement import write_beside
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cnn_arch.analysis.block_diagram import Diagram, describe
-from cnn_arch.analysis.blocks import JOINS, Layer, find_blocks, find_layers
-from cnn_arch.analysis.costs import LayerCost, totals
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.analysis.interactive import bundle_script, describe_chart
 from cnn_arch.analysis.parts import depth
@@ -21,6 +19,8 @@ from cnn_arch.analysis.published import (
     family,
     published_errors,
 )
+from cnn_arch.costs.blocks import JOINS, Layer, find_blocks, find_layers
+from cnn_arch.costs.layers import LayerCost, totals
 from cnn_arch.report.page import make_environment
 
 MOST_LAYERS = 260  # of a table; beyond, blocks that repeat are shown once

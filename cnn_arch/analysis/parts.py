@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_arch import settings
-from cnn_arch.analysis.costs import LayerCost, layer_costs
+from cnn_arch.costs.layers import LayerCost, layer_costs
 from cnn_arch.models import Stack, create_model, init_variables
 from cnn_arch.models.googlenet import Inception, NaiveInception
 from cnn_arch.models.layers import Conv, batch_norm

@@ -7,9 +7,9 @@ from ml_collections import ConfigDict
 
 from cnn_arch import settings
 from cnn_arch.analysis import bubbles, diagram_figures, figures, page, parts
-from cnn_arch.analysis.costs import LayerCost, costs_of_config, totals
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.analysis.published import published_errors
+from cnn_arch.costs.layers import LayerCost, costs_of_config, totals
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS
 from cnn_arch.screen import Screen

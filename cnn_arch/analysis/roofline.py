@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.costs.layers import LayerCost
 
 TRIES = 8  # of each ceiling; the first compiles
 

@@ -17,13 +17,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnn_arch.analysis import links
-from cnn_arch.analysis.blocks import fold
 from cnn_arch.analysis.collectives import GRADIENTS, Collective
-from cnn_arch.analysis.costs import LayerCost, costs_of_config
 from cnn_arch.analysis.links import Link
 from cnn_arch.analysis.roofline import Device, floors
 from cnn_arch.analysis.traffic import joined, traced_collectives
-from cnn_arch.analysis.training_costs import sees_image_only
+from cnn_arch.costs.blocks import fold
+from cnn_arch.costs.layers import LayerCost, costs_of_config
+from cnn_arch.costs.training_step import sees_image_only
 from cnn_arch.errors import UsageError
 
 MOST_PARTS = 16  # devices that share a network, in the search for the best number

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.costs.layers import LayerCost
 
 Columns = Mapping[str, Sequence[str]]  # cells by header, as printed
 

@@ -7,9 +7,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnn_arch.analysis import roofline, table
-from cnn_arch.analysis.costs import Costs, LayerCost, reported_xla_flops, totals
 from cnn_arch.analysis.roofline import Device, Floor
-from cnn_arch.analysis.training_costs import sees_image_only
+from cnn_arch.costs.layers import Costs, LayerCost, reported_xla_flops, totals
+from cnn_arch.costs.training_step import sees_image_only
 from cnn_arch.screen import Screen
 
 Record = dict[str, Any]

@@ -11,9 +11,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from cnn_arch.analysis import bubbles, diagram_figures, figures, parts, pictures
-from cnn_arch.analysis.costs import totals
 from cnn_arch.analysis.diagram import lay_out
-from tests.analysis.conftest import rows_of
+from cnn_arch.costs.layers import totals
+from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS
 
 NETWORKS = ["lenet5", "alexnet", "vgg19_bn", "nin", "googlenet", "inception_v3"]

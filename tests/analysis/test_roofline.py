@@ -3,9 +3,9 @@
 import pytest
 from flax import linen as nn
 
-from cnn_arch.analysis.blocks import fold
-from cnn_arch.analysis.costs import layer_costs
 from cnn_arch.analysis.roofline import DEVICES, Device, floors
+from cnn_arch.costs.blocks import fold
+from cnn_arch.costs.layers import layer_costs
 from cnn_arch.models import Stack, create_model
 from cnn_arch.models.layers import MaxPool
 

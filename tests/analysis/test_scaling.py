@@ -9,10 +9,10 @@ from flax import linen as nn
 from cnn_arch import settings
 from cnn_arch.analysis import scaling, scaling_figure
 from cnn_arch.analysis.collectives import Collective
-from cnn_arch.analysis.costs import layer_costs
 from cnn_arch.analysis.figures import save
 from cnn_arch.analysis.links import Link, parse_devices, parse_link, seconds, sent_bytes
 from cnn_arch.analysis.roofline import DEVICES, Device
+from cnn_arch.costs.layers import layer_costs
 from cnn_arch.errors import UsageError
 from cnn_arch.models import Stack
 

@@ -3,9 +3,9 @@
 import csv
 import io
 
-from cnn_arch.analysis.blocks import fold
-from cnn_arch.analysis.costs import layer_costs
 from cnn_arch.analysis.table import columns, print_table, to_csv, to_markdown
+from cnn_arch.costs.blocks import fold
+from cnn_arch.costs.layers import layer_costs
 from cnn_arch.models import create_model
 
 ROWS = layer_costs(create_model("resnet20", 10), 32, 3)

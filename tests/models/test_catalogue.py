@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cnn_arch.analysis.costs import count_macs
+from cnn_arch.costs.layers import count_macs
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS, check_image_size, create_model
 from tests.models.conftest import abstract_variables, num_params, output_shapes

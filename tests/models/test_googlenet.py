@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from cnn_arch.analysis.costs import count_macs
+from cnn_arch.costs.layers import count_macs
 from cnn_arch.models.googlenet import AdaptiveAvgPool, Inception, NaiveInception
 from cnn_arch.models.layers import Conv
 from tests.models.conftest import output_shapes

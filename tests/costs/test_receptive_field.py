@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnn_arch.analysis.costs import layer_costs
-from cnn_arch.analysis.receptive import Span, in_a_row, join
+from cnn_arch.costs.layers import layer_costs
+from cnn_arch.costs.receptive_field import Span, in_a_row, join
 from cnn_arch.models import create_model, init_variables, layer_output
 
 # A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional Neural

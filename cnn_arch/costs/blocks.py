@@ -8,7 +8,7 @@ network: ``conv1``, ``inception_3a``.
 import dataclasses
 from collections.abc import Sequence
 
-from cnn_arch.analysis.costs import LayerCost
+from cnn_arch.costs.layers import LayerCost
 
 # What joins the layer before it, and what it is then called.
 IN_PLACE = {

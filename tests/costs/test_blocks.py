@@ -3,10 +3,10 @@
 import pytest
 
 from cnn_arch.analysis.block_diagram import describe
-from cnn_arch.analysis.blocks import find_blocks, find_layers, fold
-from cnn_arch.analysis.costs import layer_costs, totals
+from cnn_arch.costs.blocks import find_blocks, find_layers, fold
+from cnn_arch.costs.layers import layer_costs, totals
 from cnn_arch.models import create_model
-from tests.analysis.conftest import rows_of
+from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS
 
 

@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis.graph import FIXED, Layer, Value, Walk
-from cnn_arch.analysis.receptive import Seen
+from cnn_arch.costs.receptive_field import Seen
+from cnn_arch.costs.trace import trace_layers
+from cnn_arch.costs.walk import FIXED, Layer, Value, Walk
 from cnn_arch.models import check_image_size, create_model
-from cnn_arch.models.tracing import trace_layers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,8 @@ import optax
 import pytest
 from flax import linen as nn
 
-from cnn_arch.analysis.costs import flops_of, layer_costs
-from cnn_arch.analysis.training_costs import (
+from cnn_arch.costs.layers import flops_of, layer_costs
+from cnn_arch.costs.training_step import (
     kept_bytes,
     parse_bytes,
     sees_image_only,

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.analysis.costs import (
+from cnn_arch.costs.layers import (
     count_costs,
     flops_of,
     layer_costs,

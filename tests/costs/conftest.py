@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from cnn_arch.analysis.costs import LayerCost, layer_costs
+from cnn_arch.costs.layers import LayerCost, layer_costs
 from cnn_arch.models import create_model
 from tests.paper_tables import TOTALS
 

@@ -16,9 +16,9 @@ import optax
 from jax.extend import core
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis import operations
-from cnn_arch.analysis.costs import Costs, LayerCost
-from cnn_arch.analysis.graph import inner_jaxpr
+from cnn_arch.costs import operations
+from cnn_arch.costs.layers import Costs, LayerCost
+from cnn_arch.costs.walk import inner_jaxpr
 from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
 from cnn_arch.training.optimizer import make_optimizer

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
-from cnn_arch.analysis import operations
-from cnn_arch.analysis.operations import Count
-from cnn_arch.analysis.receptive import Seen, see
+from cnn_arch.costs import operations
+from cnn_arch.costs.operations import Count
+from cnn_arch.costs.receptive_field import Seen, see
 
 # Modules that are one layer each, whatever they compute.
 WHOLE_MODULES = {

@@ -1,0 +1,1 @@
+"""What networks cost, counted from shapes: pure functions of a traced program."""
