@@ -51,38 +51,38 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
 
     # What takes seconds to import comes after the first line.
     if options.collectives or options.scale:
-        from cnn_arch.analysis import cluster
+        from cnn_arch.scaling import show
 
-        told = cluster.tell_collectives if options.collectives else cluster.tell_scaling
+        told = show.tell_collectives if options.collectives else show.tell_scaling
         told(config, options, screen)
         given = f"python analyze.py --model={config.model.name}"
         scale = f"{given} --scale=1,8,64 --roofline=h100 --link=400Gbit"
         cli.say_next(screen, scale if options.collectives else f"{given} --fold")
         return 0
-    from cnn_arch.analysis import tell
+    from cnn_arch.analysis import show
     from cnn_arch.costs import blocks, training_step
     from cnn_arch.costs.layers import costs_of_config
 
     memory = training_step.parse_bytes(options.memory) if options.memory else None
     device = options.roofline or ("this" if options.measure else None)
     costs = costs_of_config(config)
-    answer = tell.as_record(config, costs)
+    answer = show.as_record(config, costs)
     needs_device = options.training or options.measure or device == "this"
-    mesh = tell.open_device(config, screen) if needs_device else None
+    mesh = show.open_device(config, screen) if needs_device else None
     if options.training or memory:
         counted = training_step.of_config(config, costs)
         answer["training"] = training_step.as_record(counted, memory)
     if options.training:
-        answer["training"] |= tell.compiled_memory(config, mesh, screen)
+        answer["training"] |= show.compiled_memory(config, mesh, screen)
     if options.fold or device:  # a compiler folds, so a least time does
         costs = costs.with_rows(blocks.fold(costs.rows))
     floors = None
     if device:
-        floors, answer["roofline"] = tell.floors(device, costs.rows, config, screen)
+        floors, answer["roofline"] = show.floors(device, costs.rows, config, screen)
     if options.measure:
-        answer["measured"] = tell.speed(config, mesh, screen)
+        answer["measured"] = show.speed(config, mesh, screen)
     form = "line" if options.quiet and options.format == "table" else options.format
-    tell.everything(form, answer, costs.rows, floors, screen)
+    show.everything(form, answer, costs.rows, floors, screen)
     others = {
         "--roofline=a100": options.roofline,
         "--training --memory=3GiB": options.training,

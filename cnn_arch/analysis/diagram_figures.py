@@ -13,9 +13,7 @@ from cnn_arch.analysis.block_diagram import FONT, LINE, Diagram
 from cnn_arch.analysis.diagram import lay_out_inside
 from cnn_arch.costs.blocks import JOINS, find_layers
 from cnn_arch.costs.layers import LayerCost
-from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, PALE_BLUE, styled
-
-GREY, PURPLE = "#767676", "#CC79A7"
+from cnn_arch.drawing.canvas import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, PURPLE, styled
 
 # Fill of each kind of box.
 FILLS = {

@@ -4,7 +4,6 @@ Sizes are those of a slide, 13.3 inches wide, with text of 9 points at least.
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,27 +12,23 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, ScalarForm
 
 from cnn_arch.costs.blocks import Layer, find_blocks, find_layers
 from cnn_arch.costs.layers import LayerCost
-from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, styled, write
+from cnn_arch.drawing.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    WIDTH,
+    YELLOW,
+    styled,
+)
 from cnn_arch.drawing.label_placement import write_beside
 
-WIDTH = 13.3  # inches of a slide
 MOST_BARS = 45  # beyond, blocks are shown in place of layers, then runs of equals
 KEPT = "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"  # their own memory
-GREY = "#767676"
-
-# Okabe and Ito's colours beside BLUE, ORANGE and GREEN.
-PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 LINES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, "black", GREY)
 DASHES = "-", "--", "-.", ":"
-
-
-@styled
-def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Writes a figure as PNG and as SVG; returns the files."""
-    paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
-    for path in paths:
-        write(figure, path)
-    return paths
 
 
 def cost_bars(rows: Sequence[LayerCost]) -> tuple[list[str], np.ndarray]:

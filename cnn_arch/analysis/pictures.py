@@ -10,6 +10,7 @@ from cnn_arch.analysis import bubbles, diagram_figures, figures, page, parts
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.analysis.published import published_errors
 from cnn_arch.costs.layers import LayerCost, costs_of_config, totals
+from cnn_arch.drawing import canvas
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS
 from cnn_arch.screen import Screen
@@ -87,7 +88,7 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
     )
     files = []
     for stem, figure in made.items():
-        files += [str(path) for path in figures.save(figure, folder, stem)]
+        files += [str(path) for path in canvas.write_slide(figure, folder, stem)]
         screen.say("wrote", f"{folder / stem}.png  .svg")
     return files
 

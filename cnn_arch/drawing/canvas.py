@@ -13,7 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
 # Okabe and Ito, "Color Universal Design" (2008): told apart by colour-blind readers.
-BLUE, ORANGE, GREEN, PALE_BLUE = "#0072B2", "#D55E00", "#009E73", "#B9DDF1"
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
+PALE_BLUE, GREY = "#B9DDF1", "#767676"
+WIDTH = 13.3  # inches of a slide
 
 # DejaVu comes with matplotlib; the others, where installed, have East Asian characters.
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC")
@@ -106,3 +109,12 @@ def write(figure: Figure, path: Path) -> None:
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(unfinished, **options)
     os.replace(unfinished, path)
+
+
+@styled
+def write_slide(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Writes a figure as PNG and as SVG; returns the files."""
+    paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
+    for path in paths:
+        write(figure, path)
+    return paths

@@ -13,6 +13,7 @@ from PIL import Image
 from cnn_arch.analysis import bubbles, diagram_figures, figures, parts, pictures
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.costs.layers import totals
+from cnn_arch.drawing import canvas
 from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS
 
@@ -241,7 +242,7 @@ def test_figures_are_saved_as_png_and_svg_the_same_each_time(tmp_path):
     files = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         figure = diagram_figures.draw_diagram(lay_out("alexnet", rows_of("alexnet")))
-        png, svg = figures.save(figure, folder, "alexnet-diagram")
+        png, svg = canvas.write_slide(figure, folder, "alexnet-diagram")
         with Image.open(png) as picture:
             assert picture.size[0] > 600
         files.append((png.read_bytes(), svg.read_bytes()))

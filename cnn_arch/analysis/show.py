@@ -53,7 +53,7 @@ def compiled_memory(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
     ``xla_argument_bytes`` are state and batch, ``xla_temporary_bytes`` what the step
     needs besides, activations among it.
     """
-    from cnn_arch.analysis import collectives
+    from cnn_arch.scaling import collectives
 
     with screen.timed("compile", "training step"):
         traced = collectives.trace_step(config, mesh, loops=True)

@@ -13,11 +13,10 @@ from matplotlib.ticker import (
 )
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis.figures import PURPLE, SKY, WIDTH, YELLOW
-from cnn_arch.analysis.links import Link
 from cnn_arch.analysis.roofline import Device
-from cnn_arch.analysis.scaling import Network, Prediction, sent_by_part
-from cnn_arch.drawing.canvas import BLUE, ORANGE, styled
+from cnn_arch.drawing.canvas import BLUE, ORANGE, PURPLE, SKY, WIDTH, YELLOW, styled
+from cnn_arch.scaling.message_time import Link
+from cnn_arch.scaling.prediction import Network, Prediction, sent_by_part
 
 COLORS = {"data parallel": BLUE, "split": ORANGE}
 MARKERS = {"data parallel": "o", "split": "s"}

@@ -10,21 +10,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis import (
-    collectives,
-    figures,
-    links,
-    pictures,
-    scaling,
-    scaling_figure,
-    table,
-    tell,
-)
-from cnn_arch.analysis.collectives import Collective
-from cnn_arch.analysis.scaling import Prediction
+from cnn_arch.analysis import pictures, show, table
+from cnn_arch.drawing import canvas
 from cnn_arch.errors import UsageError
 from cnn_arch.models import check_image_size
 from cnn_arch.parallel import mesh as meshes
+from cnn_arch.scaling import chart, collectives, message_time, prediction
+from cnn_arch.scaling.collectives import Collective
+from cnn_arch.scaling.prediction import Prediction
 from cnn_arch.screen import Screen
 from cnn_arch.training.step import build_model
 
@@ -112,11 +105,11 @@ def tell_scaling(
                 f"--scale={options.scale}: needs --{option}; as in "
                 "--roofline=h100 --link=400Gbit"
             )
-    numbers = links.parse_devices(options.scale)
-    link = links.parse_link(options.link, options.latency)
-    found = scaling.networks(config, numbers[-1])
-    device = tell.find_device(options.roofline, config, screen)
-    made = scaling.predict_all(found, numbers, config.batch_size, device, link)
+    numbers = message_time.parse_devices(options.scale)
+    link = message_time.parse_link(options.link, options.latency)
+    found = prediction.networks(config, numbers[-1])
+    device = show.find_device(options.roofline, config, screen)
+    made = prediction.predict_all(found, numbers, config.batch_size, device, link)
     record: dict[str, Any] = {
         "model": config.model.name,
         "precision": config.precision,
@@ -128,8 +121,8 @@ def tell_scaling(
     if options.figures:
         folder = Path(options.figures)
         pictures.make_folder(folder, "--figures")
-        figure = scaling_figure.draw(config, found, made, device, link)
-        files = figures.save(figure, folder, f"{config.model.name}-scaling")
+        figure = chart.draw(config, found, made, device, link)
+        files = canvas.write_slide(figure, folder, f"{config.model.name}-scaling")
         record["wrote"] = [str(path) for path in files]
     if options.format == "json":
         print(json.dumps(record, indent=2))
@@ -171,7 +164,7 @@ def _where_split_wins(made: Sequence[Prediction]) -> str:
     if not any(each.model > 1 for each in made):
         return "none that the network and these numbers of devices allow"
     faster = []
-    for mode in scaling.MODES:
+    for mode in prediction.MODES:
         fastest: dict[int, Prediction] = {}
         for each in made:
             best = fastest.get(each.devices, each)

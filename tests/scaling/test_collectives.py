@@ -11,10 +11,10 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from cnn_arch import settings
-from cnn_arch.analysis import collectives
-from cnn_arch.analysis.collectives import Collective
-from cnn_arch.analysis.traffic import joined, traced_collectives
 from cnn_arch.parallel.mesh import make_mesh
+from cnn_arch.scaling import collectives
+from cnn_arch.scaling.collectives import Collective
+from cnn_arch.scaling.traced_messages import joined, traced_collectives
 from tests.test_analyze import run
 
 TWO_BY_TWO = {"data": 2, "model": 2}

@@ -7,14 +7,20 @@ import pytest
 from flax import linen as nn
 
 from cnn_arch import settings
-from cnn_arch.analysis import scaling, scaling_figure
-from cnn_arch.analysis.collectives import Collective
-from cnn_arch.analysis.figures import save
-from cnn_arch.analysis.links import Link, parse_devices, parse_link, seconds, sent_bytes
 from cnn_arch.analysis.roofline import DEVICES, Device
 from cnn_arch.costs.layers import layer_costs
+from cnn_arch.drawing.canvas import write_slide
 from cnn_arch.errors import UsageError
 from cnn_arch.models import Stack
+from cnn_arch.scaling import chart, prediction
+from cnn_arch.scaling.collectives import Collective
+from cnn_arch.scaling.message_time import (
+    Link,
+    parse_devices,
+    parse_link,
+    seconds,
+    sent_bytes,
+)
 
 TOY = Device("toy", {"float32": 1000.0, "bfloat16": 2000.0}, 100.0, "this test")
 LINK = Link("toy", 100.0, 0.0, "this test")
@@ -74,7 +80,7 @@ def layers(split, parts, *messages):
     """Returns 12 numbers to 10 to 5, in two layers that a mesh may share."""
     stack = Stack([nn.Dense(10, use_bias=False), nn.Dense(5, use_bias=False)])
     rows = layer_costs(stack, 2, 3)
-    return scaling.Network(rows, split, parts, messages, "float32")
+    return prediction.Network(rows, split, parts, messages, "float32")
 
 
 def test_a_step_by_hand():
@@ -89,7 +95,7 @@ def test_a_step_by_hand():
     second = 4 * (images * 4 * (10 + 5) + 10 * 5) / 100
     forward, backward = first + second, first + 2 * second
     update = 5 * 4 * 80 / 100
-    made = scaling.predict("weak", network, 4, images, TOY, LINK)
+    made = prediction.predict("weak", network, 4, images, TOY, LINK)
     assert made
     assert made.images == 24
     assert made.compute_seconds == pytest.approx(forward + backward + update)
@@ -102,12 +108,12 @@ def test_a_step_by_hand():
     assert made.images_per_second == pytest.approx(24 / made.seconds)
     assert made.sent_bytes == pytest.approx(2 * 3 / 4 * 360)
     # The same images shared by all: each has fewer, its weights are as many.
-    strong = scaling.predict("strong", network, 2, images, TOY, LINK)
+    strong = prediction.predict("strong", network, 2, images, TOY, LINK)
     assert strong and strong.images == 6
     weights = 3 * (3 * 10 + 10 * 5) * 4 / 100 - 4 * 30 / 100
     expected = (forward + backward - weights) / 2 + weights + update
     assert strong.compute_seconds == pytest.approx(expected)
-    assert scaling.predict("strong", network, 4, images, TOY, LINK) is None
+    assert prediction.predict("strong", network, 4, images, TOY, LINK) is None
 
 
 def test_parts_of_a_network_hold_and_update_their_share():
@@ -115,7 +121,7 @@ def test_parts_of_a_network_hold_and_update_their_share():
     gather = Collective("all-gather", axes, "layers_1", "forward", size, "us")
     network = layers(("layers_0", "layers_1"), 2, gather)
     assert [row.name for row in network.rows[1:]] == ["layers_0", "layers_1"]
-    made = scaling.predict("weak", network, 1, 3, TOY, LINK)
+    made = prediction.predict("weak", network, 1, 3, TOY, LINK)
     assert made
     # Six images, half of the features. The second layer reads all that are gathered.
     first = 4 * (3 * 4 * (3 + 10) + 15) / 100
@@ -128,9 +134,9 @@ def test_parts_of_a_network_hold_and_update_their_share():
 @pytest.fixture(scope="module")
 def owt():
     config, _ = settings.parse(["--config=configs/alexnet_owt.py"])
-    found = scaling.networks(config, 64)
+    found = prediction.networks(config, 64)
     link = parse_link("400Gbit", 5.0)
-    made = scaling.predict_all(found, [1, 8, 64], 256, DEVICES["h100"], link)
+    made = prediction.predict_all(found, [1, 8, 64], 256, DEVICES["h100"], link)
     return config, found, made, link
 
 
@@ -144,14 +150,14 @@ def test_one_weird_trick(owt):
     )
     assert (parallel.model, split.model > 1) == (1, True)
     assert split.seconds < parallel.seconds
-    sent = scaling.sent_by_part(found, parallel)
+    sent = prediction.sent_by_part(found, parallel)
     ring = 2 * 63 / 64 * 4
     dense = 9216 * 4096 + 4096 * 4096 + 4096 * 1000 + 4096 + 4096 + 1000
     assert sent["gradients of dense layers"] == pytest.approx(ring * dense)
     convolutions = 61_100_840 - dense
     assert sent["gradients of convolutions"] == pytest.approx(ring * convolutions)
     assert sent["activations"] == 0
-    less = scaling.sent_by_part(found, split)
+    less = prediction.sent_by_part(found, split)
     parts, groups = split.model, split.data
     ring = 2 * (groups - 1) / groups * 4
     assert less["gradients of dense layers"] == pytest.approx(ring * dense / parts)
@@ -164,7 +170,7 @@ def test_one_weird_trick(owt):
 
 def test_the_figure_shows_what_was_predicted(owt, tmp_path):
     config, found, made, link = owt
-    figure = scaling_figure.draw(config, found, made, DEVICES["h100"], link)
+    figure = chart.draw(config, found, made, DEVICES["h100"], link)
     weak, strong, sent = figure.axes
     lines: Any = {line.get_label(): line for line in weak.lines}
     assert list(lines["split"].get_xdata()) == [8, 64]
@@ -176,7 +182,7 @@ def test_the_figure_shows_what_was_predicted(owt, tmp_path):
     tops = [bar.get_y() + bar.get_height() for bar in bars]
     most = [each for each in made if each.mode == "weak" and each.devices == 64]
     assert max(tops) == pytest.approx(max(each.sent_bytes for each in most) / 1e6)
-    assert [path.name for path in save(figure, tmp_path, "scaling")] == [
+    assert [path.name for path in write_slide(figure, tmp_path, "scaling")] == [
         *("scaling.png", "scaling.svg")
     ]
 
@@ -184,9 +190,9 @@ def test_the_figure_shows_what_was_predicted(owt, tmp_path):
 def test_vgg16_sends_half_a_gigabyte_twice():
     """138,357,544 parameters (torchvision's too), around the ring of 256 twice."""
     config, _ = settings.parse(["--config=configs/vgg16.py"])
-    whole = scaling.networks(config, 1)
+    whole = prediction.networks(config, 1)
     link = parse_link("400Gbit", 5.0)
-    (weak,) = scaling.predict_all(whole, [256], 1, DEVICES["h100"], link)[:1]
+    (weak,) = prediction.predict_all(whole, [256], 1, DEVICES["h100"], link)[:1]
     gradient = 2 * 255 / 256 * 4 * 138_357_544
     assert weak.sent_bytes == pytest.approx(gradient, rel=1e-6)
     # 1,103 MB at 50 GB/s, and 510 messages of 5 us.

@@ -11,9 +11,9 @@ from typing import Any
 from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis.collectives import Collective, place_of, trace_step
 from cnn_arch.costs.walk import inner_jaxpr
 from cnn_arch.ops.platform import plain_forms
+from cnn_arch.scaling.collectives import Collective, place_of, trace_step
 
 KINDS = {
     "psum": "all-reduce",

@@ -16,15 +16,15 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis import links
-from cnn_arch.analysis.collectives import GRADIENTS, Collective
-from cnn_arch.analysis.links import Link
 from cnn_arch.analysis.roofline import Device, floors
-from cnn_arch.analysis.traffic import joined, traced_collectives
 from cnn_arch.costs.blocks import fold
 from cnn_arch.costs.layers import LayerCost, costs_of_config
 from cnn_arch.costs.training_step import sees_image_only
 from cnn_arch.errors import UsageError
+from cnn_arch.scaling import message_time
+from cnn_arch.scaling.collectives import GRADIENTS, Collective
+from cnn_arch.scaling.message_time import Link
+from cnn_arch.scaling.traced_messages import joined, traced_collectives
 
 MOST_PARTS = 16  # devices that share a network, in the search for the best number
 # SGD with momentum, float32: gradient, parameter and velocity read, two written.
@@ -156,8 +156,8 @@ def predict(
     waited, gradients, sent = 0.0, 0.0, 0.0
     for row in joined(network.messages, images // devices):
         size = math.prod(shape[axis] for axis in row.axes)
-        taken = links.seconds(row.kind, row.bytes, size, link)
-        sent += links.sent_bytes(row.kind, row.bytes, size)
+        taken = message_time.seconds(row.kind, row.bytes, size, link)
+        sent += message_time.sent_bytes(row.kind, row.bytes, size)
         if row.layer == GRADIENTS:
             gradients += taken
         else:
@@ -262,7 +262,7 @@ def sent_by_part(found: Sequence[Network], made: Prediction) -> dict[str, float]
     gradients = 0.0
     for row in joined(network.messages, made.images // made.devices):
         size = math.prod(shape[axis] for axis in row.axes)
-        bytes_sent = links.sent_bytes(row.kind, row.bytes, size)
+        bytes_sent = message_time.sent_bytes(row.kind, row.bytes, size)
         if row.layer == GRADIENTS:
             gradients += bytes_sent
         elif row.kind == "all-reduce":
@@ -275,7 +275,7 @@ def sent_by_part(found: Sequence[Network], made: Prediction) -> dict[str, float]
             split = row.name in network.split
             size = 4 * row.params // (network.parts if split else 1)
             group = made.data if split else made.devices
-            dense += links.sent_bytes("all-reduce", size, group)
+            dense += message_time.sent_bytes("all-reduce", size, group)
     return {
         "gradients of convolutions": gradients - dense,
         "gradients of dense layers": dense,

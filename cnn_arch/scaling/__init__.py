@@ -1,0 +1,1 @@
+"""Many devices: what they send each other, and how much faster they train."""
