@@ -36,9 +36,9 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     screen = Screen(quiet=options.quiet, json=options.format != "table")
     if options.claims:
         screen.say("claims", "what lecture notes say, and what is counted")
-        from cnn_arch.analysis import claims
+        from cnn_arch.lectures import show
 
-        claims.tell(options.format, screen)
+        show.tell(options.format, screen)
         cli.say_next(screen, "python analyze.py --model=vgg16 --fold")
         return 0
     if (options.figures and not options.scale) or options.report:

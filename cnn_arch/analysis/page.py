@@ -12,7 +12,6 @@ from typing import Any
 from cnn_arch.analysis.block_diagram import Diagram, describe
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.analysis.interactive import bundle_script, describe_chart
-from cnn_arch.analysis.parts import depth
 from cnn_arch.analysis.published import (
     ONE_CROP,
     PublishedError,
@@ -20,7 +19,8 @@ from cnn_arch.analysis.published import (
     published_errors,
 )
 from cnn_arch.costs.blocks import JOINS, Layer, find_blocks, find_layers
-from cnn_arch.costs.layers import LayerCost, totals
+from cnn_arch.costs.layers import LayerCost
+from cnn_arch.costs.summary import depth, totals
 from cnn_arch.report.page import make_environment
 
 MOST_LAYERS = 260  # of a table; beyond, blocks that repeat are shown once

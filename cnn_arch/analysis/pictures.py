@@ -6,10 +6,12 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
-from cnn_arch.analysis import bubbles, diagram_figures, figures, page, parts
+from cnn_arch.analysis import bubbles, diagram_figures, figures, page
 from cnn_arch.analysis.diagram import lay_out
 from cnn_arch.analysis.published import published_errors
-from cnn_arch.costs.layers import LayerCost, costs_of_config, totals
+from cnn_arch.costs.layers import LayerCost, costs_of_config
+from cnn_arch.costs.modules import module_costs
+from cnn_arch.costs.summary import totals
 from cnn_arch.drawing import canvas
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS
@@ -78,8 +80,8 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
     )
     made["inception-naive-bottleneck"] = diagram_figures.inception_modules(
         {
-            "naive: 28 x 28 x 256 in, 672 maps out": parts.module("naive inception"),
-            "bottlenecks: 28 x 28 x 256 in, 480 out": parts.module("inception"),
+            "naive: 28 x 28 x 256 in, 672 maps out": module_costs("naive inception"),
+            "bottlenecks: 28 x 28 x 256 in, 480 out": module_costs("inception"),
         }
     )
     totalled = {name: totals(catalogue[name]) for name in sourced}

@@ -8,8 +8,10 @@ from ml_collections import ConfigDict
 
 from cnn_arch.analysis import roofline, table
 from cnn_arch.analysis.roofline import Device, Floor
-from cnn_arch.costs.layers import Costs, LayerCost, reported_xla_flops, totals
+from cnn_arch.costs.layers import Costs, LayerCost
+from cnn_arch.costs.summary import totals
 from cnn_arch.costs.training_step import sees_image_only
+from cnn_arch.costs.xla import reported_xla_flops
 from cnn_arch.screen import Screen
 
 Record = dict[str, Any]

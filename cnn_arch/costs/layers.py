@@ -163,24 +163,6 @@ def costs_of_config(config: ConfigDict) -> Costs:
     return costs
 
 
-def reported_xla_flops(traced: Any) -> int | None:
-    """Returns what XLA says of a traced program; nothing is compiled.
-
-    Returns:
-      None where XLA says nothing.
-    """
-    try:
-        return flops_of(traced.lower().cost_analysis())
-    except (NotImplementedError, RuntimeError):
-        return None
-
-
-def flops_of(analysis: Any) -> int | None:
-    """Reads the flops out of XLA's answer, which may be None, empty, or hold -1."""
-    flops = analysis.get("flops", -1.0) if isinstance(analysis, dict) else -1.0
-    return int(flops) if flops >= 0 else None
-
-
 def _count(
     model: Any, image_size: int, channels: int, batch: int, *, train: bool
 ) -> Costs:
@@ -255,41 +237,3 @@ def _params(params: Any, layers: Sequence[Layer]) -> tuple[Counter, Counter]:
             if keys[-1] == "bias" and layer.kind != "batch_norm":
                 biases[id(layer)] += leaf.size // layer.rounds
     return all_params, biases
-
-
-def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
-    """Sums the rows in every convention that people quote, without auxiliary heads.
-
-    Returns:
-      ``params`` and ``params_without_biases``; ``macs``, ``flops`` = 2 x MACs,
-      ``padding_macs``; ``other_operations``, and of them ``batch_norm_operations``
-      and ``transcendentals``; ``conv_output_elements`` and ``_bytes`` (EECS 498's
-      memory); ``activation_elements`` and ``_bytes``: input, convolutions, pools and
-      dense layers (CS231n's); ``xla_flops_exact``: ours as XLA counts;
-      and ``auxiliary_params`` and ``auxiliary_macs`` of the heads.
-    """
-    main = [row for row in rows if not row.auxiliary]
-
-    def total(field: str, *kinds: str) -> int:
-        chosen = [row for row in main if not kinds or row.kind in kinds]
-        return sum(getattr(row, field) for row in chosen)
-
-    pools = "max_pool", "avg_pool", "global_avg_pool"
-    kept = "input", "conv", *pools, "dense"
-    return {
-        "params": total("params"),
-        "params_without_biases": total("params") - total("biases"),
-        "macs": total("macs"),
-        "flops": total("flops"),
-        "padding_macs": total("padding_macs"),
-        "other_operations": total("other_operations"),
-        "batch_norm_operations": total("other_operations", "batch_norm"),
-        "transcendentals": total("transcendentals"),
-        "conv_output_elements": total("output_elements", "conv"),
-        "conv_output_bytes": total("output_bytes", "conv"),
-        "activation_elements": total("output_elements", *kept),
-        "activation_bytes": total("output_bytes", *kept),
-        "xla_flops_exact": total("xla_flops"),
-        "auxiliary_params": sum(row.params for row in rows if row.auxiliary),
-        "auxiliary_macs": sum(row.macs for row in rows if row.auxiliary),
-    }

@@ -8,7 +8,7 @@ trains, in the collection ``aux_logits``.
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -61,21 +61,6 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         for d in (20, 32, 44, 56, 110)
     },
 }
-
-
-class Stack(nn.Module):
-    """Layers one after another as a network of their own, to be looked at apart.
-
-    Any input will do: ``image_size`` and ``channels`` are then those of a map.
-    """
-
-    layers: Sequence[nn.Module]
-
-    @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        for layer in self.layers:
-            x = layer(x)
-        return x
 
 
 # For the compiler of ``init_variables``: at this level a program of many random draws

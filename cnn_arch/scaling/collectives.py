@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_arch import session
-from cnn_arch.costs.layers import flops_of
+from cnn_arch.costs.xla import flops_of
 from cnn_arch.training import optimizer, step
 
 KEYS = "kind", "axes", "layer", "pass", "bytes", "inserted_by"

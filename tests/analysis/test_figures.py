@@ -10,9 +10,10 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from PIL import Image
 
-from cnn_arch.analysis import bubbles, diagram_figures, figures, parts, pictures
+from cnn_arch.analysis import bubbles, diagram_figures, figures, pictures
 from cnn_arch.analysis.diagram import lay_out
-from cnn_arch.costs.layers import totals
+from cnn_arch.costs.modules import module_costs
+from cnn_arch.costs.summary import totals
 from cnn_arch.drawing import canvas
 from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS
@@ -198,8 +199,8 @@ def test_auxiliary_heads_hang_on_their_blocks():
 
 def test_all_figures_of_inception_modules():
     modules = {
-        "naive": parts.module("naive inception"),
-        "bottlenecks": parts.module("inception"),
+        "naive": module_costs("naive inception"),
+        "bottlenecks": module_costs("inception"),
     }
     texts = check_texts(diagram_figures.inception_modules(modules))
     # CS231n 2017, lecture 9: 854 M; its 358 M counts 86.7 M of the 3x3 twice.

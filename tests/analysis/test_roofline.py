@@ -6,7 +6,8 @@ from flax import linen as nn
 from cnn_arch.analysis.roofline import DEVICES, Device, floors
 from cnn_arch.costs.blocks import fold
 from cnn_arch.costs.layers import layer_costs
-from cnn_arch.models import Stack, create_model
+from cnn_arch.costs.modules import Stack
+from cnn_arch.models import create_model
 from cnn_arch.models.layers import MaxPool
 
 DEVICE = Device("toy", {"float32": 1000.0, "bfloat16": 2000.0}, 100.0, "this test")

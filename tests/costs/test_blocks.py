@@ -4,7 +4,8 @@ import pytest
 
 from cnn_arch.analysis.block_diagram import describe
 from cnn_arch.costs.blocks import find_blocks, find_layers, fold
-from cnn_arch.costs.layers import layer_costs, totals
+from cnn_arch.costs.layers import layer_costs
+from cnn_arch.costs.summary import totals
 from cnn_arch.models import create_model
 from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS

@@ -7,14 +7,11 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.costs.layers import (
-    count_costs,
-    flops_of,
-    layer_costs,
-    reported_xla_flops,
-    totals,
-)
-from cnn_arch.models import MODELS, Stack, create_model
+from cnn_arch.costs.layers import count_costs, layer_costs
+from cnn_arch.costs.modules import Stack
+from cnn_arch.costs.summary import totals
+from cnn_arch.costs.xla import flops_of, reported_xla_flops
+from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.layers import AvgPool, GlobalAvgPool, MaxPool, concatenate
 from tests.paper_tables import AUX_PARAMS, TOTALS
 

@@ -6,13 +6,14 @@ import optax
 import pytest
 from flax import linen as nn
 
-from cnn_arch.costs.layers import flops_of, layer_costs
+from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.training_step import (
     kept_bytes,
     parse_bytes,
     sees_image_only,
     training_costs,
 )
+from cnn_arch.costs.xla import flops_of
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
 from cnn_arch.models.layers import Conv, MaxPool

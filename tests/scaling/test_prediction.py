@@ -9,9 +9,9 @@ from flax import linen as nn
 from cnn_arch import settings
 from cnn_arch.analysis.roofline import DEVICES, Device
 from cnn_arch.costs.layers import layer_costs
+from cnn_arch.costs.modules import Stack
 from cnn_arch.drawing.canvas import write_slide
 from cnn_arch.errors import UsageError
-from cnn_arch.models import Stack
 from cnn_arch.scaling import chart, prediction
 from cnn_arch.scaling.collectives import Collective
 from cnn_arch.scaling.message_time import (

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from cnn_arch.analysis import table
-from cnn_arch.analysis.claim import Verdict, judge
-from cnn_arch.analysis.claims_early import EARLY
-from cnn_arch.analysis.claims_late import LATE
+from cnn_arch.lectures.claim import Verdict, judge
+from cnn_arch.lectures.lenet_to_vgg import EARLY
+from cnn_arch.lectures.nin_to_resnet import LATE
 from cnn_arch.screen import Screen
 
 CLAIMS = (*EARLY, *LATE)

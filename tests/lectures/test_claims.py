@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cnn_arch.analysis import parts
-from cnn_arch.analysis.claim import Claim, agree, judge
-from cnn_arch.analysis.claims import CLAIMS, verdicts
+from cnn_arch.lectures import counts
+from cnn_arch.lectures.claim import Claim, agree, judge
+from cnn_arch.lectures.show import CLAIMS, verdicts
 
 # What a hand calculation of each gives; the notes' own numbers are not in here.
 COUNTED = {
@@ -89,6 +89,6 @@ def test_records_are_plain():
 
 def test_vgg16_without_a_layer():
     # conv3_3: 56 x 56 outputs of 256 maps, each of 3 x 3 x 256 taps.
-    rows = parts.short_vgg16()
-    assert parts.total(rows, "macs") == 15_470_264_320 - 56**2 * 256 * 2304
-    assert parts.conv_mib(rows) == pytest.approx(48.617, abs=5e-4)
+    rows = counts.short_vgg16()
+    assert counts.total(rows, "macs") == 15_470_264_320 - 56**2 * 256 * 2304
+    assert counts.conv_mib(rows) == pytest.approx(48.617, abs=5e-4)

@@ -2,8 +2,10 @@
 
 from functools import partial
 
-from cnn_arch.analysis import parts
-from cnn_arch.analysis.claim import (
+from cnn_arch.costs.modules import module_costs
+from cnn_arch.costs.summary import depth
+from cnn_arch.lectures import counts
+from cnn_arch.lectures.claim import (
     CS231N,
     CS231N_NOTES,
     D2L,
@@ -12,7 +14,7 @@ from cnn_arch.analysis.claim import (
     NOTES,
     Claim,
 )
-from cnn_arch.analysis.parts import module, network, total, weights
+from cnn_arch.lectures.counts import network, total, weights
 
 LATE = (
     Claim(
@@ -21,9 +23,9 @@ LATE = (
         NOTES,
         ("32x32x64", 256 * 64, 1),
         lambda: (
-            "x".join(map(str, module("1x1")[-1].output_shape)),
-            weights(module("1x1")),
-            module("1x1")[-1].receptive_field,
+            "x".join(map(str, module_costs("1x1")[-1].output_shape)),
+            weights(module_costs("1x1")),
+            module_costs("1x1")[-1].receptive_field,
         ),
     ),
     Claim(
@@ -31,9 +33,10 @@ LATE = (
         "a 1x1 from 256 to 64 maps cuts later cost (here: of a 3x3)",
         NOTES,
         ("yes",),
-        lambda: parts.yes(
-            total(module("1x1"), "macs") + total(module("3x3 on 64 maps"), "macs")
-            < total(module("3x3 on 256 maps"), "macs")
+        lambda: counts.yes(
+            total(module_costs("1x1"), "macs")
+            + total(module_costs("3x3 on 64 maps"), "macs")
+            < total(module_costs("3x3 on 256 maps"), "macs")
         ),
     ),
     Claim(
@@ -42,8 +45,8 @@ LATE = (
         D2L,
         (0, 1, "yes"),
         lambda: (
-            *parts.kinds("nin", "dense", "global_avg_pool"),
-            *parts.yes(parts.fewer_params("nin", "alexnet") > 5),
+            *counts.kinds("nin", "dense", "global_avg_pool"),
+            *counts.yes(counts.fewer_params("nin", "alexnet") > 5),
         ),
     ),
     Claim(
@@ -52,8 +55,8 @@ LATE = (
         CS231N,
         (22, 1),
         lambda: (
-            parts.depth(network("googlenet")),
-            *parts.kinds("googlenet", "dense"),
+            depth(network("googlenet")),
+            *counts.kinds("googlenet", "dense"),
         ),
     ),
     Claim(
@@ -63,7 +66,7 @@ LATE = (
         (5, 12),
         lambda: (
             total(network("googlenet"), "params") / 1e6,
-            parts.fewer_params("googlenet", "alexnet"),
+            counts.fewer_params("googlenet", "alexnet"),
         ),
         unit=(1, 1),
         reason="the paper's text says 12 times; the network of its Table 1 is larger",
@@ -73,7 +76,7 @@ LATE = (
         "naive inception on 28x28x256: depth 672, 854 M operations",
         CS231N,
         (672, 854),
-        lambda: parts.depth_and_macs(module("naive inception")),
+        lambda: counts.depth_and_macs(module_costs("naive inception")),
         unit=(1, 1),
     ),
     Claim(
@@ -81,10 +84,10 @@ LATE = (
         "with 1x1 bottlenecks of 64: depth 480, 358 M operations",
         CS231N,
         (480, 358),
-        lambda: parts.depth_and_macs(module("inception")),
+        lambda: counts.depth_and_macs(module_costs("inception")),
         unit=(1, 1),
         reason="one term is added twice: the 3x3 convolution's",
-        slip=parts.bottleneck_twice,
+        slip=counts.bottleneck_twice,
     ),
     Claim(
         "googlenet",
@@ -92,8 +95,8 @@ LATE = (
         NOTES,
         (0.33,),
         lambda: (
-            total(module("inception"), "macs")
-            / total(module("naive inception"), "macs"),
+            total(module_costs("inception"), "macs")
+            / total(module_costs("naive inception"), "macs"),
         ),
         unit=(0.05,),
     ),
@@ -102,7 +105,7 @@ LATE = (
         "224 to 28 px: 7.5 MB, 124 K weights, 418 M multiply-adds",
         EECS498,
         (7.5, 124, 418),
-        parts.stem_of_googlenet,
+        counts.stem_of_googlenet,
         unit=(0.1, 1, 1),
         reason="memory and weights hold; the three convolutions' multiply-adds add up "
         "to the number counted here",
@@ -112,21 +115,21 @@ LATE = (
         "average pooling instead of dense layers at the top saves parameters",
         CS231N_NOTES,
         ("yes",),
-        lambda: parts.yes(parts.mean_saves("googlenet", "pool5", "fc") > 1),
+        lambda: counts.yes(counts.mean_saves("googlenet", "pool5", "fc") > 1),
     ),
     Claim(
         "googlenet",
         "two auxiliary classifiers, which are not there at test time",
         NOTES,
         (2, 0),
-        parts.auxiliary_heads,
+        counts.auxiliary_heads,
     ),
     Claim(
         "resnet",
         "a block is the identity once its weights are zero",
         D2L,
         ("yes",),
-        parts.zero_block_is_identity,
+        counts.zero_block_is_identity,
     ),
     Claim(
         "resnet50",
@@ -134,10 +137,10 @@ LATE = (
         NOTES,
         ("28x28x256", "yes"),
         lambda: (
-            "x".join(map(str, module("bottleneck")[-1].output_shape)),
-            *parts.yes(
-                total(module("bottleneck"), "macs")
-                < total(module("two 3x3 of 256"), "macs")
+            "x".join(map(str, module_costs("bottleneck")[-1].output_shape)),
+            *counts.yes(
+                total(module_costs("bottleneck"), "macs")
+                < total(module_costs("two 3x3 of 256"), "macs")
             ),
         ),
     ),
@@ -148,11 +151,11 @@ LATE = (
         CS231N,
         ("56x56x64", "28x28x128", "14x14x256", "7x7x512", 1, 1),
         lambda: (
-            *parts.shapes(
+            *counts.shapes(
                 "resnet34",
                 *("conv2_3/add", "conv3_4/add", "conv4_6/add", "conv5_3/add"),
             ),
-            *parts.kinds("resnet34", "dense", "global_avg_pool"),
+            *counts.kinds("resnet34", "dense", "global_avg_pool"),
         ),
     ),
     Claim(
@@ -160,14 +163,14 @@ LATE = (
         "152 layers with weights",
         CS231N,
         (152,),
-        lambda: (parts.depth(network("resnet152")),),
+        lambda: (depth(network("resnet152")),),
     ),
     Claim(
         "resnet",
         "weight decay 1e-5",
         CS231N,
         (1e-5,),
-        parts.resnet_weight_decay,
+        counts.resnet_weight_decay,
         reason="Section 3.4 of the paper, whose recipe is counted here, has 0.0001",
     ),
     Claim(
@@ -175,16 +178,16 @@ LATE = (
         "VGG has the most operations",
         CS231N,
         ("vgg19",),
-        lambda: parts.most("macs"),
+        lambda: counts.most("macs"),
     ),
     Claim(
         "all",
         "VGG has the most memory",
         CS231N,
         ("vgg19",),
-        lambda: parts.most("output_elements", *parts.CS231N_MEMORY),
+        lambda: counts.most("output_elements", *counts.CS231N_MEMORY),
         reason="of activations a deeper net has more; of parameters VGG has most",
-        slip=lambda: parts.most("params"),
+        slip=lambda: counts.most("params"),
     ),
     Claim(
         "all",
@@ -193,8 +196,8 @@ LATE = (
         CS231N,
         ("alexnet", "yes"),
         lambda: (
-            *parts.most("macs", least=True),
-            *parts.yes(parts.fewer_params("inception_v4", "alexnet") > 1),
+            *counts.most("macs", least=True),
+            *counts.yes(counts.fewer_params("inception_v4", "alexnet") > 1),
         ),
     ),
     Claim(
@@ -202,14 +205,14 @@ LATE = (
         "GoogLeNet is the most efficient (here: it has the fewest parameters)",
         CS231N,
         ("googlenet",),
-        lambda: parts.most("params", least=True),
+        lambda: counts.most("params", least=True),
     ),
     Claim(
         "all",
         "designs are to be compared at equal FLOPs (here: ResNet-50 and ResNet-34)",
         NOTES,
         ("yes",),
-        lambda: parts.yes(
+        lambda: counts.yes(
             total(network("resnet50"), "macs") / total(network("resnet34"), "macs")
             < 1.1
         ),
@@ -220,7 +223,7 @@ LATE = (
             f"receptive field of {layer}: {size} px",
             FIELDS,
             (size,),
-            partial(parts.field, name, layer),
+            partial(counts.field, name, layer),
         )
         for name, layer, size in (
             ("alexnet", "pool5", 195),

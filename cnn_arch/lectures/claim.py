@@ -12,7 +12,7 @@ give what is said.
 import dataclasses
 from collections.abc import Callable
 
-from cnn_arch.analysis.parts import Counts
+from cnn_arch.lectures.counts import Counts
 
 CS231N = "CS231n 2017, lecture 9"
 CS231N_NOTES = "CS231n, course notes on convolutional networks"

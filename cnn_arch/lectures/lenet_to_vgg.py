@@ -1,7 +1,7 @@
 """What lectures say of LeNet-5, AlexNet, ZFNet and VGG."""
 
-from cnn_arch.analysis import parts
-from cnn_arch.analysis.claim import (
+from cnn_arch.lectures import counts
+from cnn_arch.lectures.claim import (
     CS231N,
     CS231N_NOTES,
     D2L,
@@ -10,7 +10,7 @@ from cnn_arch.analysis.claim import (
     NOTES,
     Claim,
 )
-from cnn_arch.analysis.parts import network, total, weights
+from cnn_arch.lectures.counts import network, total, weights
 
 EARLY = (
     Claim(
@@ -19,7 +19,7 @@ EARLY = (
         EECS498_7,
         (20, 50, 500, 28),
         lambda: (
-            *(parts.width("lenet5", name) for name in ("C1", "C3", "F6")),
+            *(counts.width("lenet5", name) for name in ("C1", "C3", "F6")),
             network("lenet5")[0].output_shape[0],
         ),
         reason="that is the LeNet of Caffe's examples, not that of 1998",
@@ -29,21 +29,21 @@ EARLY = (
         "takes 227 px, not the 224 that the paper prints",
         CS231N_NOTES,
         (227,),
-        lambda: (parts.pixels_used("alexnet", "conv1"),),
+        lambda: (counts.pixels_used("alexnet", "conv1"),),
     ),
     Claim(
         "alexnet",
         "5 convolutions, 3 max-pools, 3 dense layers",
         CS231N,
         (5, 3, 3),
-        lambda: parts.kinds("alexnet", "conv", "max_pool", "dense"),
+        lambda: counts.kinds("alexnet", "conv", "max_pool", "dense"),
     ),
     Claim(
         "alexnet",
         "5 max-pools and 3 ReLUs",
         NOTES,
         (5, 3),
-        lambda: parts.kinds("alexnet", "max_pool", "activation"),
+        lambda: counts.kinds("alexnet", "max_pool", "activation"),
         reason="the paper pools after conv1, conv2, conv5; all but fc8 have a ReLU",
     ),
     Claim(
@@ -51,28 +51,28 @@ EARLY = (
         "conv1 of 64 filters, padding 2: 64x56x56 = 200,704 numbers, 784 KB",
         EECS498,
         (200_704, 802_816, 784),
-        lambda: parts.conv1(parts.eecs_alexnet()),
+        lambda: counts.conv1(counts.eecs_alexnet()),
     ),
     Claim(
         "alexnet",
         "conv1 of 64 filters: 23,232 weights + 64 biases = 23,296",
         EECS498,
         (23_232, 64, 23_296),
-        lambda: parts.params_of(parts.eecs_alexnet(), "conv1"),
+        lambda: counts.params_of(counts.eecs_alexnet(), "conv1"),
     ),
     Claim(
         "alexnet",
         "conv1 of 64 filters: 200,704 x 363 = 72,855,552 multiply-adds",
         EECS498,
         (72_855_552,),
-        lambda: (parts.find(parts.eecs_alexnet(), "conv1").macs,),
+        lambda: (counts.find(counts.eecs_alexnet(), "conv1").macs,),
     ),
     Claim(
         "alexnet",
         "conv4: 145 M multiply-adds",
         EECS498,
         (145,),
-        lambda: (parts.find(parts.eecs_alexnet(), "conv4").macs / 1e6,),
+        lambda: (counts.find(counts.eecs_alexnet(), "conv4").macs / 1e6,),
         unit=(1,),
         reason="13 x 13 x 256 x 3,456 is 149.5 M: a slip of the pen",
     ),
@@ -81,7 +81,7 @@ EARLY = (
         "1.9 MB of memory in all (here: of convolutions' outputs)",
         EECS498,
         (1.9,),
-        lambda: (parts.conv_mib(parts.eecs_alexnet()),),
+        lambda: (counts.conv_mib(counts.eecs_alexnet()),),
         unit=(0.1,),
     ),
     Claim(
@@ -90,8 +90,8 @@ EARLY = (
         CS231N,
         ("55x55x96", 34_848),
         lambda: (
-            *parts.shapes("alexnet", "conv1"),
-            weights([parts.find(network("alexnet"), "conv1")]),
+            *counts.shapes("alexnet", "conv1"),
+            weights([counts.find(network("alexnet"), "conv1")]),
         ),
     ),
     Claim(
@@ -104,7 +104,7 @@ EARLY = (
             *("13x13x384", "13x13x384", "13x13x256", "6x6x256"),
             *("4096", "4096", "1000"),
         ),
-        lambda: parts.shapes(
+        lambda: counts.shapes(
             "alexnet",
             *("input", "conv1", "pool1", "conv2", "pool2", "conv3", "conv4"),
             *("conv5", "pool5", "fc6", "fc7", "fc8"),
@@ -115,7 +115,7 @@ EARLY = (
         "normalises after it pools: norm1 27x27x96, norm2 13x13x256",
         CS231N,
         ("27x27x96", "13x13x256"),
-        lambda: parts.shapes("alexnet", "norm1", "norm2"),
+        lambda: counts.shapes("alexnet", "norm1", "norm2"),
         reason="the paper's Section 3.5 pools what is normalised; Caffe's CaffeNet "
         "pools first",
     ),
@@ -125,14 +125,14 @@ EARLY = (
         "FLOPs in convolutions (here: in conv1, in fc6)",
         EECS498,
         ("conv1", "fc6", "conv"),
-        lambda: parts.where("alexnet"),
+        lambda: counts.where("alexnet"),
     ),
     Claim(
         "alexnet",
         "the two large dense layers hold nearly 1 GB",
         D2L,
         (1.0,),
-        lambda: (parts.params_gb("alexnet", "fc6", "fc7"),),
+        lambda: (counts.params_gb("alexnet", "fc6", "fc7"),),
         unit=(0.1,),
         reason="that is one float32 copy; gradients and momentum are as much again "
         "each",
@@ -142,40 +142,40 @@ EARLY = (
         "a GPU has 48 of conv1's 96 maps; conv2, 4 and 5 see only their half",
         CS231N,
         (48, 192, 192),
-        lambda: parts.maps_seen("alexnet", conv2=5, conv4=3, conv5=3),
+        lambda: counts.maps_seen("alexnet", conv2=5, conv4=3, conv5=3),
     ),
     Claim(
         "alexnet",
         "a GPU has 64 maps of conv1",
         NOTES,
         (64,),
-        lambda: parts.maps_seen("alexnet", conv2=5),
+        lambda: counts.maps_seen("alexnet", conv2=5),
         reason="64 is all of conv1 in the one-tower net of Krizhevsky 2014",
-        slip=lambda: (parts.width("alexnet_owt", "conv1"),),
+        slip=lambda: (counts.width("alexnet_owt", "conv1"),),
     ),
     Claim(
         "alexnet",
         "conv3, fc6, fc7 and fc8 see the maps of both GPUs: conv3 all 256",
         CS231N,
         (256, 9216, 4096, 4096),
-        lambda: parts.maps_seen("alexnet", conv3=3, fc6=1, fc7=1, fc8=1),
+        lambda: counts.maps_seen("alexnet", conv3=3, fc6=1, fc7=1, fc8=1),
     ),
     Claim(
         "zfnet",
         "AlexNet with conv1 7x7, stride 2, and conv3, 4, 5 of 512, 1024, 512",
         CS231N,
         (7, 2, 512, 1024, 512),
-        lambda: parts.zfnet_widths("zfnet"),
+        lambda: counts.zfnet_widths("zfnet"),
         reason="that is model (b) of Table 2, here zfnet_wide, with 16.0 % and not "
         "11.7 % of error; the net of Figure 3 keeps AlexNet's widths",
-        slip=lambda: parts.zfnet_widths("zfnet_wide"),
+        slip=lambda: counts.zfnet_widths("zfnet_wide"),
     ),
     Claim(
         "vgg",
         "three 3x3 see 7 px, as one 7x7; 27 C^2 weights for 49 C^2; 3 ReLUs for 1",
         CS231N,
         (7, 7, 27, 49, 3, 1),
-        parts.three_against_one,
+        counts.three_against_one,
     ),
     Claim(
         "vgg11",
@@ -183,12 +183,12 @@ EARLY = (
         D2L,
         (8, 1, 1, 2, 2, 2, 3),
         lambda: (
-            *parts.kinds("vgg11", "conv"),
+            *counts.kinds("vgg11", "conv"),
             *(
                 sum(row.name.startswith(f"conv{i}_") for row in network("vgg11")) // 2
                 for i in range(1, 6)  # a row for the convolution, one for its ReLU
             ),
-            *parts.kinds("vgg11", "dense"),
+            *counts.kinds("vgg11", "dense"),
         ),
     ),
     Claim(
@@ -196,14 +196,14 @@ EARLY = (
         "the maps double from 64 to 512",
         D2L,
         (64, 128, 256, 512, 512),
-        lambda: tuple(parts.width("vgg11", f"pool{i}") for i in range(1, 6)),
+        lambda: tuple(counts.width("vgg11", f"pool{i}") for i in range(1, 6)),
     ),
     Claim(
         "vgg16",
         "96 MB an image for the forward pass",
         CS231N,
         (96,),
-        lambda: (total(network("vgg16"), "output_bytes", *parts.CS231N_MEMORY) / 1e6,),
+        lambda: (total(network("vgg16"), "output_bytes", *counts.CS231N_MEMORY) / 1e6,),
         unit=(1,),
         reason="the slide's own rows add up to the number counted here",
     ),
@@ -220,11 +220,11 @@ EARLY = (
         "against AlexNet: 48.6 MB (25x), 138 M parameters (2.3x), 13.6 GFLOP (19.4x)",
         EECS498,
         (48.6, 25, 138, 2.3, 13.6, 19.4),
-        lambda: parts.against_alexnet(network("vgg16")),
+        lambda: counts.against_alexnet(network("vgg16")),
         unit=(0.1, 1, 1, 0.1, 0.1, 0.1),
         reason="the slide draws conv3 with two layers: without conv3_3, and AlexNet "
         "rounded to 0.7 G, it holds",
-        slip=lambda: parts.against_alexnet(parts.short_vgg16(), 0.7e9),
+        slip=lambda: counts.against_alexnet(counts.short_vgg16(), 0.7e9),
     ),
     Claim(
         "vgg16",
@@ -232,25 +232,25 @@ EARLY = (
         "FLOPs in convolutions (here: in conv1_1, in fc6)",
         NOTES,
         ("conv1_1", "fc6", "conv"),
-        lambda: parts.where("vgg16"),
+        lambda: counts.where("vgg16"),
     ),
     Claim(
         "vgg16",
         "224 to 28 px: 42.9 MB, 1.1 M weights, 7,485 M multiply-adds",
         EECS498,
         (42.9, 1.1, 7485),
-        lambda: parts.stem_of_vgg16(network("vgg16")),
+        lambda: counts.stem_of_vgg16(network("vgg16")),
         unit=(0.1, 0.1, 1),
         reason="the slide draws conv3 with two layers: without conv3_3 it holds",
-        slip=lambda: parts.stem_of_vgg16(parts.short_vgg16()),
+        slip=lambda: counts.stem_of_vgg16(counts.short_vgg16()),
     ),
     Claim(
         "vgg19",
         "needs more memory than VGG-16",
         CS231N,
         ("yes",),
-        lambda: parts.yes(
-            parts.conv_mib(network("vgg19")) > parts.conv_mib(network("vgg16"))
+        lambda: counts.yes(
+            counts.conv_mib(network("vgg19")) > counts.conv_mib(network("vgg16"))
         ),
     ),
 )

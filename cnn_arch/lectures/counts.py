@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ import jax.numpy as jnp
 
 from cnn_arch import settings
 from cnn_arch.costs.layers import LayerCost, layer_costs
-from cnn_arch.models import Stack, create_model, init_variables
-from cnn_arch.models.googlenet import Inception, NaiveInception
+from cnn_arch.costs.modules import Stack, module_costs
+from cnn_arch.models import create_model, init_variables
 from cnn_arch.models.layers import Conv, batch_norm
-from cnn_arch.models.resnet import BasicBlock, Bottleneck
+from cnn_arch.models.resnet import BasicBlock
 
 Rows = Sequence[LayerCost]
 Counts = tuple[float | str, ...]
@@ -33,27 +33,6 @@ def network(name: str, image_size: int = 0) -> Rows:
     channels, classes = (1, 10) if name == "lenet5" else (3, 1000)
     size = image_size or IMAGE_SIZES.get(name, 224)
     return tuple(layer_costs(create_model(name, classes), size, channels))
-
-
-@cache
-def module(name: str) -> Rows:
-    """Returns the layers of one part on a map of its usual size."""
-    maker: Any = batch_norm(train=False, axis=None, dtype=jnp.float32)
-    conv = partial(Conv, use_bias=False)
-    widths = 128, 64, 192, 64, 96, 64  # 1x1, before and in 3x3 and 5x5, after the pool
-    unit = partial(Conv, 64, use_bias=False, activation=jax.nn.relu)
-    layers, image_size, channels = {
-        "naive inception": ([NaiveInception((128, 192, 96), Conv)], 28, 256),
-        "inception": ([Inception(widths, Conv)], 28, 256),
-        "three 3x3": ([unit(3) for _ in range(3)], 28, 64),
-        "one 7x7": ([unit(7)], 28, 64),
-        "1x1": ([Conv(64, 1)], 32, 256),
-        "3x3 on 256 maps": ([Conv(64, 3)], 32, 256),
-        "3x3 on 64 maps": ([Conv(64, 3)], 32, 64),
-        "two 3x3 of 256": ([BasicBlock(256, 1, "A", conv, maker)], 28, 256),
-        "bottleneck": ([Bottleneck(64, 1, "A", conv, maker)], 28, 256),
-    }[name]
-    return tuple(layer_costs(Stack(layers), image_size, channels))
 
 
 def total(rows: Rows, field: str, *kinds: str) -> int:
@@ -124,16 +103,6 @@ def maps_seen(name: str, **kernel_sizes: int) -> Counts:
         for layer, size in kernel_sizes.items()
         for row in [find(network(name), layer)]
     )
-
-
-def depth(rows: Rows) -> int:
-    """Counts the layers with weights on the longest way to the logits."""
-    reached: dict[str, int] = {}
-    rows = [row for row in rows if not row.auxiliary]
-    for row in rows:
-        before = max((reached[name] for name in row.inputs), default=0)
-        reached[row.name] = before + (row.kind in ("conv", "dense"))
-    return reached[rows[-1].name]
 
 
 def largest(rows: Rows, field: str, *kinds: str) -> str:
@@ -220,7 +189,7 @@ def stem_of_vgg16(rows: Rows) -> Counts:
 
 def bottleneck_twice() -> Counts:
     """Returns depth and millions of multiply-adds, those of the 3x3 added twice."""
-    rows = module("inception")
+    rows = module_costs("inception")
     twice = find(rows, "layers_0/3x3").macs
     return rows[-1].output_shape[-1], (total(rows, "macs") + twice) / 1e6
 
@@ -289,7 +258,7 @@ def yes(holds: bool) -> Counts:
 
 def three_against_one() -> Counts:
     """Returns fields, weights in C^2, and ReLUs: of three 3x3, and of one 7x7."""
-    stack, one = module("three 3x3"), module("one 7x7")
+    stack, one = module_costs("three 3x3"), module_costs("one 7x7")
     return (
         stack[-1].receptive_field,
         one[-1].receptive_field,

@@ -1,0 +1,53 @@
+"""Sums over a network's layers."""
+
+from collections.abc import Sequence
+
+from cnn_arch.costs.layers import LayerCost
+
+
+def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
+    """Sums the rows in every convention that people quote, without auxiliary heads.
+
+    Returns:
+      ``params`` and ``params_without_biases``; ``macs``, ``flops`` = 2 x MACs,
+      ``padding_macs``; ``other_operations``, and of them ``batch_norm_operations``
+      and ``transcendentals``; ``conv_output_elements`` and ``_bytes`` (EECS 498's
+      memory); ``activation_elements`` and ``_bytes``: input, convolutions, pools and
+      dense layers (CS231n's); ``xla_flops_exact``: ours as XLA counts;
+      and ``auxiliary_params`` and ``auxiliary_macs`` of the heads.
+    """
+    main = [row for row in rows if not row.auxiliary]
+
+    def total(field: str, *kinds: str) -> int:
+        chosen = [row for row in main if not kinds or row.kind in kinds]
+        return sum(getattr(row, field) for row in chosen)
+
+    pools = "max_pool", "avg_pool", "global_avg_pool"
+    kept = "input", "conv", *pools, "dense"
+    return {
+        "params": total("params"),
+        "params_without_biases": total("params") - total("biases"),
+        "macs": total("macs"),
+        "flops": total("flops"),
+        "padding_macs": total("padding_macs"),
+        "other_operations": total("other_operations"),
+        "batch_norm_operations": total("other_operations", "batch_norm"),
+        "transcendentals": total("transcendentals"),
+        "conv_output_elements": total("output_elements", "conv"),
+        "conv_output_bytes": total("output_bytes", "conv"),
+        "activation_elements": total("output_elements", *kept),
+        "activation_bytes": total("output_bytes", *kept),
+        "xla_flops_exact": total("xla_flops"),
+        "auxiliary_params": sum(row.params for row in rows if row.auxiliary),
+        "auxiliary_macs": sum(row.macs for row in rows if row.auxiliary),
+    }
+
+
+def depth(rows: Sequence[LayerCost]) -> int:
+    """Counts the layers with weights on the longest way to the logits."""
+    reached: dict[str, int] = {}
+    rows = [row for row in rows if not row.auxiliary]
+    for row in rows:
+        before = max((reached[name] for name in row.inputs), default=0)
+        reached[row.name] = before + (row.kind in ("conv", "dense"))
+    return reached[rows[-1].name]

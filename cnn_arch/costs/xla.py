@@ -1,0 +1,21 @@
+"""XLA's own count of a program, which may be missing."""
+
+from typing import Any
+
+
+def reported_xla_flops(traced: Any) -> int | None:
+    """Returns what XLA says of a traced program; nothing is compiled.
+
+    Returns:
+      None where XLA says nothing.
+    """
+    try:
+        return flops_of(traced.lower().cost_analysis())
+    except (NotImplementedError, RuntimeError):
+        return None
+
+
+def flops_of(analysis: Any) -> int | None:
+    """Reads the flops out of XLA's answer, which may be None, empty, or hold -1."""
+    flops = analysis.get("flops", -1.0) if isinstance(analysis, dict) else -1.0
+    return int(flops) if flops >= 0 else None

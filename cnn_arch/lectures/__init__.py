@@ -1,0 +1,1 @@
+"""What lecture notes say of networks, and what is counted."""
