@@ -98,7 +98,7 @@ def draw(options: argparse.Namespace, words: list[str], screen: Screen) -> int:
     """Writes pictures, or the report of the whole catalogue, instead of a table."""
     config = choose_network(options, words) if options.model or words else None
     screen.say("network", config.model.name if config else "the whole catalogue")
-    from cnn_arch.analysis import pictures
+    from cnn_arch.catalogue import pictures
 
     files = pictures.write(options.figures, options.report, config, screen)
     if options.format == "json":

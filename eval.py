@@ -39,11 +39,11 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     # What takes seconds to import comes after the first line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from cnn_arch import finish, session
+    from cnn_arch.evaluation.classify import classify
+    from cnn_arch.evaluation.export import export
     from cnn_arch.evaluation.features import write_features
+    from cnn_arch.evaluation.network import restore
     from cnn_arch.evaluation.one_crop import make_eval_step
-    from cnn_arch.evaluation.pictures import classify
-    from cnn_arch.trained import restore
-    from cnn_arch.weights.export import export
 
     mesh = session.open_devices(config, screen, process, fit_batch=True)
     for name in ("export", "images", "features", "weights"):

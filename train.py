@@ -42,11 +42,11 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch import finish, session
     from cnn_arch.checkpoints.checkpoint import Checkpoints
     from cnn_arch.data.loading import TrainBatches
+    from cnn_arch.evaluation.network import Trained
     from cnn_arch.evaluation.one_crop import make_eval_step
     from cnn_arch.models import INIT_OPTIONS
     from cnn_arch.ops.loops import rolled, unrolled
     from cnn_arch.parallel.mesh import describe
-    from cnn_arch.trained import Trained
     from cnn_arch.training import loop, optimizer, profile, step
 
     mesh = session.open_devices(config, screen, process)

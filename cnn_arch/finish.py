@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_arch.data.sources import Dataset
+from cnn_arch.evaluation.network import Trained
 from cnn_arch.evaluation.one_crop import EvalStep, Results, evaluate
 from cnn_arch.evaluation.record import confused, record
-from cnn_arch.report import page, plots
+from cnn_arch.report import pages, plots
 from cnn_arch.report.text import printable
 from cnn_arch.run_directory import best_epoch
 from cnn_arch.screen import Screen
-from cnn_arch.trained import Trained
 from cnn_arch.weights.files import write_npz
 
 FILTER_LAYERS = ("conv1", "C1")  # whose kernels are worth a picture
@@ -126,8 +126,8 @@ def write_pages(workdir: Path, facts: Mapping[str, Any], screen: Screen) -> None
     """Writes the report and the README of the run and says what lies there."""
     for path in workdir.glob("crash*.txt"):  # of any process
         path.unlink()
-    page.write_report(workdir, facts)
-    page.write_readme(workdir, facts)
+    pages.write_report(workdir, facts)
+    pages.write_readme(workdir, facts)
     num_pictures = len(list((workdir / "plots").iterdir()))
     screen.say(
         "wrote",

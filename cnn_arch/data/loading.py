@@ -7,7 +7,6 @@ import numpy as np
 
 from cnn_arch.data import transforms
 from cnn_arch.data.device import WHOLE_CROPS
-from cnn_arch.data.pictures import check_view, evaluation_view
 from cnn_arch.data.sources import (
     ArraySource,
     DataConfig,
@@ -15,6 +14,7 @@ from cnn_arch.data.sources import (
     num_threads,
     read_image,
 )
+from cnn_arch.data.views import check_view, evaluation_view
 from cnn_arch.errors import RunError, UsageError
 
 Batch = dict[str, np.ndarray]

@@ -15,10 +15,10 @@ from ml_collections import ConfigDict
 from cnn_arch.data.device import normalise
 from cnn_arch.data.sources import Dataset, Source
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation.network import Trained
 from cnn_arch.evaluation.one_crop import judge_split
 from cnn_arch.models import layer_output
 from cnn_arch.screen import Screen
-from cnn_arch.trained import Trained
 
 
 def write_features(

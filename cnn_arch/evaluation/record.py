@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from cnn_arch.data.pictures import load_examples
 from cnn_arch.data.sources import Source
+from cnn_arch.data.views import load_examples
 from cnn_arch.evaluation.one_crop import Results, protocol
-from cnn_arch.report import mistakes, plots
+from cnn_arch.report import confusion, plots
 from cnn_arch.report.text import printable
 from cnn_arch.run_directory import write_text
 
@@ -59,10 +59,10 @@ def record(
 
 def confused(results: Results, class_names: list[str]) -> str:
     """Writes the three most frequent mistakes in one line: ``4 -> 9  7, ...``."""
-    matrix = mistakes.confusion_matrix(
+    matrix = confusion.confusion_matrix(
         results.label, results.prediction, len(class_names)
     )
-    pairs = mistakes.confused_pairs(matrix, 3)
+    pairs = confusion.confused_pairs(matrix, 3)
     return ", ".join(
         f"{printable(class_names[true], 20)} -> "
         f"{printable(class_names[predicted], 20)}  {count}"
@@ -102,11 +102,11 @@ def _draw(
     class_names: list[str],
     config: ConfigDict,
 ) -> None:
-    matrix = mistakes.confusion_matrix(
+    matrix = confusion.confusion_matrix(
         results.label, results.prediction, len(class_names)
     )
     plots.confusion(folder / f"confusion{suffix}.png", matrix, class_names)
-    chosen = mistakes.most_confused_indices(
+    chosen = confusion.most_confused_indices(
         results.label, results.prediction, results.probability
     )
     worst = np.argsort(-results.loss, kind="stable")[:NUM_TOP_LOSSES]

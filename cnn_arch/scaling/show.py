@@ -10,7 +10,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis import pictures, show, table
+from cnn_arch.analysis import show, table
+from cnn_arch.catalogue import pictures
 from cnn_arch.drawing import canvas
 from cnn_arch.errors import UsageError
 from cnn_arch.models import check_image_size

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnn_arch.analysis.block_diagram import describe
+from cnn_arch.catalogue.block_diagram import describe
 from cnn_arch.costs.blocks import find_blocks, find_layers, fold
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.summary import totals

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn_arch.data import loading, pictures, transforms
+from cnn_arch.data import loading, transforms, views
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.sources import load_dataset
 from cnn_arch.errors import RunError, UsageError
@@ -160,7 +160,7 @@ def test_images_in_memory_are_fitted(data_config, fit, height):
     )
     batch = loading.TrainBatches(source, data, seed=0, batch_size=8).batch(0)
     order = batch["label"]
-    expected = pictures.load_examples(source, order, data)
+    expected = views.load_examples(source, order, data)
     np.testing.assert_array_equal(batch["image"], expected)
     if (fit, height) == ("pad", 12):
         np.testing.assert_array_equal(expected[:, 2:14, 1:15], images[order])
@@ -277,7 +277,7 @@ def test_evaluation_sees_each_example_once(photos, batch_size, in_memory):
     assert not label[11:].any()
     assert not image[11:].any()
     np.testing.assert_array_equal(
-        image[:11], pictures.load_examples(source, range(11), data)
+        image[:11], views.load_examples(source, range(11), data)
     )
 
 
@@ -368,24 +368,24 @@ def test_find_images(photos, tmp_path):
     folder = tmp_path / "photos/test/b"
     (folder / "notes.txt").write_text("no image")
     expected = [str(folder / f"{i:03}.jpg") for i in range(5)]
-    assert pictures.find_images(str(folder)) == expected
-    assert pictures.find_images(expected[1]) == [expected[1]]
+    assert views.find_images(str(folder)) == expected
+    assert views.find_images(expected[1]) == [expected[1]]
     for path, rule in (("photos", "no images in it"), ("x", "no such file or folder")):
         with pytest.raises(UsageError, match=f"^--images={tmp_path / path}: {rule};"):
-            pictures.find_images(str(tmp_path / path))
+            views.find_images(str(tmp_path / path))
 
 
 def test_load_images(photos, tmp_path):
     data, splits = photos()
     names = [splits["test"].name(i) for i in range(11)]
     np.testing.assert_array_equal(
-        pictures.load_images(names, data),
-        pictures.load_examples(splits["test"], range(11), data),
+        views.load_images(names, data),
+        views.load_examples(splits["test"], range(11), data),
     )
     path = tmp_path / "broken.png"
     path.write_bytes(b"no image")
     with pytest.raises(UsageError) as caught:
-        pictures.load_images([str(path)], data)
+        views.load_images([str(path)], data)
     assert str(caught.value) == (
         f"--images={path}: not a readable image (8 bytes); give a JPEG, PNG, WebP or"
         " BMP file"
@@ -396,6 +396,6 @@ def test_a_large_picture_of_a_digit(data_config, tmp_path):
     path = tmp_path / "digit.png"
     cv2.imwrite(str(path), np.full((100, 120, 3), 50, np.uint8))
     data = data_config(source="mnist5k", channels=1, fit="pad", eval_resize=12)
-    image = pictures.load_images([str(path)], data)[0, :, :, 0]
+    image = views.load_images([str(path)], data)[0, :, :, 0]
     assert (image[2:14, 2:14] == 50).all()
     assert image.sum() == 50 * 12 * 12

@@ -9,10 +9,10 @@ from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.sources import Dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation import features
+from cnn_arch.evaluation.network import Trained
 from cnn_arch.models import create_model, layer_output
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.screen import Screen
-from cnn_arch.trained import Trained
 from tests.models.conftest import abstract_variables, fresh_variables
 
 

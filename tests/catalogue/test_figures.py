@@ -10,8 +10,8 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Text
 from PIL import Image
 
-from cnn_arch.analysis import bubbles, diagram_figures, figures, pictures
-from cnn_arch.analysis.diagram import lay_out
+from cnn_arch.catalogue import cost_figures, diagram_figures, error_chart, pictures
+from cnn_arch.catalogue.diagram import lay_out
 from cnn_arch.costs.modules import module_costs
 from cnn_arch.costs.summary import totals
 from cnn_arch.drawing import canvas
@@ -60,11 +60,13 @@ def check_texts(figure: Figure, smallest: float = 9.0) -> list[str]:
 
 @pytest.mark.parametrize("network", [*NETWORKS, DEEPEST])
 def test_bars_are_readable(network):
-    check_texts(figures.layer_bars({network: rows_of(network)}))
+    check_texts(cost_figures.layer_bars({network: rows_of(network)}))
 
 
 def test_bars_of_alexnet_are_those_of_the_lecture():
-    figure = figures.layer_bars({"alexnet_one_tower": rows_of("alexnet_one_tower")})
+    figure = cost_figures.layer_bars(
+        {"alexnet_one_tower": rows_of("alexnet_one_tower")}
+    )
     memory, params, macs = (
         dict(
             zip(
@@ -85,7 +87,7 @@ def test_bars_of_alexnet_are_those_of_the_lecture():
 
 @pytest.mark.parametrize("network", ["resnet50", "resnet152", "inception_v4", DEEPEST])
 def test_bars_of_deep_networks_lose_nothing(network):
-    names, costs = figures.cost_bars(rows_of(network))
+    names, costs = cost_figures.cost_bars(rows_of(network))
     total = totals(rows_of(network))
     assert len(names) == costs.shape[1] <= 60
     image = rows_of(network)[0].output_bytes
@@ -95,7 +97,7 @@ def test_bars_of_deep_networks_lose_nothing(network):
 
 def test_two_networks_share_their_scales():
     both = {name: rows_of(name) for name in ("alexnet", "vgg16")}
-    figure = figures.layer_bars(both)
+    figure = cost_figures.layer_bars(both)
     texts = check_texts(figure)
     left, right = figure.axes[:2]
     assert left.get_ylim() == right.get_ylim()
@@ -103,19 +105,19 @@ def test_two_networks_share_their_scales():
 
 
 def test_receptive_fields_are_the_published_ones():
-    depths, fields = figures.field_by_depth(rows_of("alexnet"))
+    depths, fields = cost_figures.field_by_depth(rows_of("alexnet"))
     # google-research/receptive_field, alexnet_v2: the same kernels and strides.
     assert fields == [11, 19, 51, 67, 99, 131, 163, 195]
     assert depths == list(range(1, 9))
     published = {"vgg16": 212, "resnet50": 483, "inception_v3": 1311}
     for network, field in {**published, "inception_v4": 2071}.items():
-        assert figures.field_by_depth(rows_of(network))[1][-1] == field
+        assert cost_figures.field_by_depth(rows_of(network))[1][-1] == field
 
 
 @pytest.mark.parametrize("own", ["lenet5", "resnet20", "nin", "vgg16", "resnet152"])
 def test_receptive_fields_are_readable(own):
     networks = list(dict.fromkeys([*pictures.FIELDS, own]))
-    figure = figures.receptive_fields({name: rows_of(name) for name in networks})
+    figure = cost_figures.receptive_fields({name: rows_of(name) for name in networks})
     texts = check_texts(figure)
     assert "vgg16  212" in texts
     # As many lines as networks, told apart by more than colour.
@@ -211,9 +213,9 @@ def test_all_figures_of_inception_modules():
 def test_bubbles_are_readable_and_in_place():
     names = ["alexnet", "googlenet", "vgg16", "vgg16_c", "resnet50", "inception_v4"]
     costs = {name: totals(rows_of(name)) for name in [*names, "nin", "resnet20"]}
-    found = bubbles.find_bubbles(costs)
+    found = error_chart.find_bubbles(costs)
     assert [bubble.network for bubble in found] == names  # others have no error
-    figure = bubbles.error_against_operations(found)
+    figure = error_chart.error_against_operations(found)
     texts = check_texts(figure)
     assert set(names) <= set(texts)
     drawn = {}
@@ -232,8 +234,8 @@ def test_all_bubbles_are_readable():
         name: {"params": params, "macs": macs}
         for name, (params, macs, *_) in counted.items()
     }
-    found = bubbles.find_bubbles(costs)
-    texts = check_texts(bubbles.error_against_operations(found))
+    found = error_chart.find_bubbles(costs)
+    texts = check_texts(error_chart.error_against_operations(found))
     assert set(counted) - set(texts) == {"alexnet_one_tower", "nin"}  # no error known
     (sources,) = [text for text in texts if text.startswith("Errors of")]
     assert all(bubble.error.source in " ".join(sources.split()) for bubble in found)

@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cnn_arch.analysis.page import make_entry, write_report
+from cnn_arch.catalogue.page import make_entry, write_report
 from cnn_arch.costs.blocks import find_layers
 from cnn_arch.models import MODELS
-from tests.analysis.browser import CHROMIUM, Browser
+from tests.catalogue.browser import CHROMIUM, Browser
 from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnn_arch.analysis.bubbles import COLORS
+from cnn_arch.catalogue.error_chart import COLORS
 
 # What an axis may show: the field of a point, and its name.
 AXES = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cnn_arch.report.page import write_readme, write_report
+from cnn_arch.report.pages import write_readme, write_report
 
 FACTS = {
     "command": "python train.py --config=configs/lenet5.py",

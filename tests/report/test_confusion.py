@@ -1,6 +1,6 @@
 import numpy as np
 
-from cnn_arch.report.mistakes import (
+from cnn_arch.report.confusion import (
     confused_pairs,
     confusion_matrix,
     most_confused_indices,

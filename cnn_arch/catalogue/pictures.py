@@ -6,9 +6,9 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
-from cnn_arch.analysis import bubbles, diagram_figures, figures, page
-from cnn_arch.analysis.diagram import lay_out
-from cnn_arch.analysis.published import published_errors
+from cnn_arch.catalogue import cost_figures, diagram_figures, error_chart, page
+from cnn_arch.catalogue.diagram import lay_out
+from cnn_arch.catalogue.published import published_errors
 from cnn_arch.costs.layers import LayerCost, costs_of_config
 from cnn_arch.costs.modules import module_costs
 from cnn_arch.costs.summary import totals
@@ -70,12 +70,12 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
     catalogue = _count(dict.fromkeys([*FIELDS, *sourced]), screen)
     made = {}
     for name, rows in own.items():
-        made[f"{name}-layers"] = figures.layer_bars(own)
+        made[f"{name}-layers"] = cost_figures.layer_bars(own)
         made[f"{name}-diagram"] = diagram_figures.draw_diagram(lay_out(name, rows))
-    made["alexnet-vgg16"] = figures.layer_bars(
+    made["alexnet-vgg16"] = cost_figures.layer_bars(
         {name: catalogue[name] for name in ("alexnet", "vgg16")}
     )
-    made["receptive-fields"] = figures.receptive_fields(
+    made["receptive-fields"] = cost_figures.receptive_fields(
         {**{name: catalogue[name] for name in FIELDS}, **own}
     )
     made["inception-naive-bottleneck"] = diagram_figures.inception_modules(
@@ -85,8 +85,8 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
         }
     )
     totalled = {name: totals(catalogue[name]) for name in sourced}
-    made["error-operations"] = bubbles.error_against_operations(
-        bubbles.find_bubbles(totalled)
+    made["error-operations"] = error_chart.error_against_operations(
+        error_chart.find_bubbles(totalled)
     )
     files = []
     for stem, figure in made.items():

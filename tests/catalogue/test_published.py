@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnn_arch.analysis.published import ERRORS, family, published_errors
+from cnn_arch.catalogue.published import ERRORS, family, published_errors
 from cnn_arch.models import MODELS
 
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_arch.analysis.block_diagram import Diagram, describe
-from cnn_arch.analysis.diagram import lay_out
-from cnn_arch.analysis.interactive import bundle_script, describe_chart
-from cnn_arch.analysis.published import (
+from cnn_arch.catalogue.block_diagram import Diagram, describe
+from cnn_arch.catalogue.diagram import lay_out
+from cnn_arch.catalogue.interactive_chart import bundle_script, describe_chart
+from cnn_arch.catalogue.published import (
     ONE_CROP,
     PublishedError,
     family,
@@ -21,7 +21,7 @@ from cnn_arch.analysis.published import (
 from cnn_arch.costs.blocks import JOINS, Layer, find_blocks, find_layers
 from cnn_arch.costs.layers import LayerCost
 from cnn_arch.costs.summary import depth, totals
-from cnn_arch.report.page import make_environment
+from cnn_arch.report.pages import make_environment
 
 MOST_LAYERS = 260  # of a table; beyond, blocks that repeat are shown once
 
@@ -66,7 +66,7 @@ def write_report(folder: Path, networks: Mapping[str, Sequence[LayerCost]]) -> P
     """
     entries = [make_entry(name, rows) for name, rows in networks.items()]
     page = (
-        make_environment()
+        make_environment(Path(__file__).parent / "templates")
         .get_template("zoo.html")
         .render(
             entries=entries,

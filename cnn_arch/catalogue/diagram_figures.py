@@ -9,8 +9,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
-from cnn_arch.analysis.block_diagram import FONT, LINE, Diagram
-from cnn_arch.analysis.diagram import lay_out_inside
+from cnn_arch.catalogue.block_diagram import FONT, LINE, Diagram
+from cnn_arch.catalogue.diagram import lay_out_inside
 from cnn_arch.costs.blocks import JOINS, find_layers
 from cnn_arch.costs.layers import LayerCost
 from cnn_arch.drawing.canvas import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, PURPLE, styled

@@ -6,10 +6,10 @@ import pytest
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation.export import export
+from cnn_arch.evaluation.network import Trained
 from cnn_arch.models import create_model
 from cnn_arch.screen import Screen
-from cnn_arch.trained import Trained
-from cnn_arch.weights.export import export
 from tests.models.conftest import fresh_variables
 
 # With pools of every kind, several branches, LRN, BatchNorm, shortcuts.

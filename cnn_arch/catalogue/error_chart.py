@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cnn_arch.analysis.published import (
+from cnn_arch.catalogue.published import (
     ONE_CROP,
     PublishedError,
     family,

@@ -44,10 +44,14 @@ FILES = {
 }
 
 
-def make_environment() -> jinja2.Environment:
-    """Returns what renders the templates: everything is escaped, and in one line."""
+def make_environment(*folders: Path) -> jinja2.Environment:
+    """Returns what renders the templates: everything is escaped, and in one line.
+
+    Args:
+      *folders: of further templates, beside those of this package.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

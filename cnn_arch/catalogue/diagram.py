@@ -8,7 +8,7 @@ range where the blocks of that kind differ. Lengths are in points, from the top 
 import dataclasses
 from collections.abc import Sequence
 
-from cnn_arch.analysis.block_diagram import (
+from cnn_arch.catalogue.block_diagram import (
     CHARACTER,
     GAP,
     LINE,

@@ -16,9 +16,9 @@ from ml_collections import ConfigDict
 
 from cnn_arch.data.device import normalise
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.evaluation.network import Trained
 from cnn_arch.ops.platform import plain_forms
 from cnn_arch.screen import Screen
-from cnn_arch.trained import Trained
 from cnn_arch.weights.files import write_npz, write_safetensors
 
 PLATFORMS = ("cpu", "cuda", "tpu")  # that a StableHLO file runs on
