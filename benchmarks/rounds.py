@@ -235,11 +235,9 @@ def result_path(name: str, output: str | None, folder: Path = HERE / "results") 
 
 
 def write(path: Path, results: Mapping[str, Any]) -> None:
-    """Writes the results, whole or not at all."""
+    """Writes the results."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(json.dumps(results, indent=1) + "\n")
-    os.replace(draft, path)
+    path.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -1,7 +1,6 @@
 """The directory of a run: who may write to it, and its files of plain text."""
 
 import csv
-import io
 import json
 import os
 import platform
@@ -17,6 +16,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
+from cnn_arch.files import write_csv, write_text
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
@@ -82,14 +82,6 @@ def check_same_data(path: Path, fingerprint: str) -> None:
         )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
-    draft.write_text(text, encoding="utf-8", errors="backslashreplace")
-    os.replace(draft, path)
-
-
 def create(
     path: Path,
     config: ConfigDict,
@@ -108,10 +100,7 @@ def create(
     write_text(path / "config.json", settings.to_json(config))
     write_text(path / "classes.txt", "\n".join(class_names) + "\n")
     if split_rows:
-        rows = io.StringIO()
-        writer = csv.writer(rows, lineterminator="\n")
-        writer.writerows([("split", "class", "file"), *split_rows])
-        write_text(path / "split.csv", rows.getvalue())
+        write_csv(path / "split.csv", [("split", "class", "file"), *split_rows])
     lines = [
         f"command  {command_line()}",
         f"python   {platform.python_version()} on {platform.platform()}",
@@ -192,10 +181,7 @@ class Table:
                 complete = [row for row in csv.DictReader(file) if all(row.values())]
             self.rows = [row for row in complete if keep(row)]
         lines = [self.columns, *([row[c] for c in columns] for row in self.rows)]
-        draft = path.with_name(path.name + ".tmp")
-        with draft.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
-        os.replace(draft, path)
+        write_csv(path, lines)
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")
 

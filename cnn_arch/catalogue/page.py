@@ -21,6 +21,7 @@ from cnn_arch.catalogue.published import (
 from cnn_arch.costs.blocks import JOINS, Layer, find_blocks, find_layers
 from cnn_arch.costs.layers import LayerCost
 from cnn_arch.costs.summary import depth, totals
+from cnn_arch.files import write_text
 from cnn_arch.report.pages import make_environment
 
 MOST_LAYERS = 260  # of a table; beyond, blocks that repeat are shown once
@@ -75,9 +76,8 @@ def write_report(folder: Path, networks: Mapping[str, Sequence[LayerCost]]) -> P
             script=bundle_script(),
         )
     )
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "index.html"
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 

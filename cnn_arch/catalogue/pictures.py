@@ -14,6 +14,7 @@ from cnn_arch.costs.modules import module_costs
 from cnn_arch.costs.summary import totals
 from cnn_arch.drawing import canvas
 from cnn_arch.errors import UsageError
+from cnn_arch.files import make_folder
 from cnn_arch.models import MODELS
 from cnn_arch.screen import Screen
 
@@ -110,18 +111,6 @@ def write_report(folder: Path, screen: Screen) -> list[str]:
     size = path.stat().st_size / 1e6
     screen.say("wrote", f"{path}   ({len(MODELS)} networks, {size:.1f} MB)")
     return [str(path)]
-
-
-def make_folder(folder: Path, option: str) -> None:
-    """Makes the folder that an option names, if it is not there.
-
-    Raises:
-      UsageError: it is a file.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{option}={folder}: is a file; give a folder") from None
 
 
 def _count(names: Iterable[str], screen: Screen) -> dict[str, Sequence[LayerCost]]:

@@ -1,6 +1,5 @@
 """What the pictures of a run share: style, sheets of image tiles, writing a file."""
 
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
+
+from cnn_arch.files import replacing
 
 # Okabe and Ito, "Color Universal Design" (2008): told apart by colour-blind readers.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
@@ -98,17 +99,14 @@ def mosaic(
 
 def write(figure: Figure, path: Path) -> None:
     """Writes the picture, PNG, JPEG or SVG by its name, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".unfinished-{path.name}")
     options: dict[str, Any] = {
         ".jpg": {"pil_kwargs": {"quality": 88}},
         ".svg": {"metadata": {"Date": None}},  # the same picture, the same file
     }.get(path.suffix, {})
-    with warnings.catch_warnings():
+    with replacing(path) as draft, warnings.catch_warnings():
         # A class name in a script that no installed font has is drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(unfinished, **options)
-    os.replace(unfinished, path)
+        figure.savefig(draft, **options)
 
 
 @styled

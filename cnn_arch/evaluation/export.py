@@ -2,7 +2,6 @@
 
 import io
 import logging
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -17,6 +16,7 @@ from ml_collections import ConfigDict
 from cnn_arch.data.device import normalise
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.evaluation.network import Trained
+from cnn_arch.files import replacing
 from cnn_arch.ops.platform import plain_forms
 from cnn_arch.screen import Screen
 from cnn_arch.weights.files import write_npz, write_safetensors
@@ -57,15 +57,11 @@ def export(
     path = Path(file)
     if path.suffix not in writers:
         raise UsageError(f"--export={file}: must end in {', '.join(writers)}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"draft-{path.name}")
     try:
-        told = writers[path.suffix](draft, network, config)
-        os.replace(draft, path)
+        with replacing(path) as draft:
+            told = writers[path.suffix](draft, network, config)
     except UsageError as error:
         raise UsageError(f"--export={file}: {error}") from None
-    finally:
-        draft.unlink(missing_ok=True)
     told += f", {path.stat().st_size / 2**20:.1f} MiB"
     screen.say("wrote", f"{path}   {told}", last=True)
     return {"file": file, "what": told}

@@ -1,6 +1,5 @@
 """What a layer makes of every example of a split, for use outside this project."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from cnn_arch.data.sources import Dataset, Source
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.network import Trained
 from cnn_arch.evaluation.one_crop import judge_split
+from cnn_arch.files import replacing
 from cnn_arch.models import layer_output
 from cnn_arch.screen import Screen
 
@@ -58,11 +58,9 @@ def write_features(
     shape = _output_shape(network, layer, config, len(source))
     screen.say("features", f"{layer}, {list(shape)} an image")
     arrays = extract(network, layer, source, config, mesh, screen)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"draft-{path.name}")
     names = np.array(dataset.class_names)
-    np.savez(draft, allow_pickle=False, class_names=names, **arrays)
-    os.replace(draft, path)
+    with replacing(path) as draft:
+        np.savez(draft, allow_pickle=False, class_names=names, **arrays)
     shapes = list(arrays["features"].shape)
     screen.say("wrote", f"{path}   features {shapes}, label, index", last=True)
     return {"file": output, "features": shapes}

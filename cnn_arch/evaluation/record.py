@@ -1,8 +1,6 @@
 """What an evaluation leaves in the run directory: numbers, predictions, pictures."""
 
-import csv
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +10,9 @@ from ml_collections import ConfigDict
 from cnn_arch.data.sources import Source
 from cnn_arch.data.views import load_examples
 from cnn_arch.evaluation.one_crop import Results, protocol
+from cnn_arch.files import write_csv, write_text
 from cnn_arch.report import confusion, plots
 from cnn_arch.report.text import printable
-from cnn_arch.run_directory import write_text
 
 NUM_TOP_LOSSES = 24
 
@@ -77,21 +75,15 @@ def _write_predictions(
     source: Source,
     class_names: list[str],
 ) -> None:
-    path = workdir / "eval" / f"predictions_{split}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".tmp")
     columns = ("index", "file", "label", "label_name", "prediction")
-    columns += ("prediction_name", "probability", "loss")
-    with draft.open("w", newline="", encoding="utf-8", errors="backslashreplace") as f:
-        writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(columns)
-        for i, index in enumerate(results.index):
-            label, prediction = int(results.label[i]), int(results.prediction[i])
-            probability, loss = float(results.probability[i]), float(results.loss[i])
-            names = class_names[label], class_names[prediction]
-            row = index, source.name(int(index)), label, names[0], prediction, names[1]
-            writer.writerow([*row, f"{probability:.6g}", f"{loss:.6g}"])
-    os.replace(draft, path)
+    rows: list[Any] = [(*columns, "prediction_name", "probability", "loss")]
+    for i, index in enumerate(results.index):
+        label, prediction = int(results.label[i]), int(results.prediction[i])
+        probability, loss = float(results.probability[i]), float(results.loss[i])
+        names = class_names[label], class_names[prediction]
+        row = index, source.name(int(index)), label, names[0], prediction, names[1]
+        rows.append([*row, f"{probability:.6g}", f"{loss:.6g}"])
+    write_csv(workdir / "eval" / f"predictions_{split}.csv", rows)
 
 
 def _draw(

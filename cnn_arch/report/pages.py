@@ -13,6 +13,7 @@ from typing import Any
 
 import jinja2
 
+from cnn_arch.files import write_text
 from cnn_arch.report.text import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -90,7 +91,7 @@ def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
         crashed=(workdir / "crash.txt").exists(),
         evaluate=_evaluate_command(workdir),
     )
-    (workdir / "report.html").write_text(page, encoding="utf-8")
+    write_text(workdir / "report.html", page)
 
 
 def write_readme(workdir: Path, facts: Mapping[str, Any]) -> None:
@@ -119,7 +120,7 @@ def write_readme(workdir: Path, facts: Mapping[str, Any]) -> None:
         for path in sorted(workdir.glob(pattern)):
             lines.append(f"- `{path.relative_to(workdir).as_posix()}`: {meaning}")
     lines += ["", "## What to do with it", "", f"    {_evaluate_command(workdir)}", ""]
-    (workdir / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    write_text(workdir / "README.md", "\n".join(lines))
 
 
 def _headline(results: Mapping[str, Any]) -> str:

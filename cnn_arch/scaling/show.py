@@ -11,9 +11,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnn_arch.analysis import show, table
-from cnn_arch.catalogue import pictures
 from cnn_arch.drawing import canvas
 from cnn_arch.errors import UsageError
+from cnn_arch.files import make_folder
 from cnn_arch.models import check_image_size
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.scaling import chart, collectives, message_time, prediction
@@ -121,7 +121,7 @@ def tell_scaling(
     }
     if options.figures:
         folder = Path(options.figures)
-        pictures.make_folder(folder, "--figures")
+        make_folder(folder, "--figures")
         figure = chart.draw(config, found, made, device, link)
         files = canvas.write_slide(figure, folder, f"{config.model.name}-scaling")
         record["wrote"] = [str(path) for path in files]

@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 
 from cnn_arch.errors import UsageError
-from cnn_arch.run_directory import write_text
+from cnn_arch.files import draft_of, write_text
 from cnn_arch.sweeps import space
 
 NAME = "manifest.json"
@@ -167,7 +167,10 @@ def open_or_make(
             )
         stored.num_trials = num_trials
         return stored
-    ours = {NAME + ".tmp", LOCK}  # of a launcher that was killed at once
+    ours = {
+        draft_of(workdir / NAME).name,
+        LOCK,
+    }  # of a launcher that was killed at once
     if workdir.is_file() or (
         workdir.is_dir() and {path.name for path in workdir.iterdir()} - ours
     ):

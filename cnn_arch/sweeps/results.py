@@ -1,10 +1,8 @@
 """What came of a sweep: results.csv, and the best trial."""
 
-import csv
-import io
 from typing import Any
 
-from cnn_arch.run_directory import write_text
+from cnn_arch.files import write_csv
 from cnn_arch.sweeps import progress
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
@@ -54,11 +52,8 @@ def write(sweep: Sweep) -> list[str]:
     rows = [row(sweep, trial) for trial in sweep.trials]
     keys = swept(sweep)
     names = ["trial", *keys, ERROR, "test_top1_error", "epochs", "state", "workdir"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(sweep.workdir / "results.csv", text.getvalue())
+    lines = [names, *([each[name] for name in names] for each in rows)]
+    write_csv(sweep.workdir / "results.csv", lines)
     written = ["results.csv"]
     if any(each[ERROR] is not None for each in rows):
         from cnn_arch.sweeps import figure

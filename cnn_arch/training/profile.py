@@ -1,6 +1,5 @@
 """Where the time of a training step goes, by the names of the layers."""
 
-import csv
 import re
 import warnings
 from collections import Counter
@@ -12,7 +11,7 @@ from jax.sharding import Mesh
 
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data.loading import TrainBatches
-from cnn_arch.errors import UsageError
+from cnn_arch.files import make_folder, write_csv
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Screen
 
@@ -65,10 +64,7 @@ def profile(
       UsageError: the directory cannot be written.
     """
     folder = Path(directory)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--profile={directory}: {error.strerror}") from None
+    make_folder(folder, "--profile")
     known = set(folder.rglob("*.xplane.pb"))
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # it would slow down the steps
@@ -131,11 +127,10 @@ def seconds_by_operation(trace: Path, program: str) -> Counter[Operation]:
 
 
 def _write(path: Path, seconds: Counter[Operation]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["layer", "pass", "operation", "milliseconds_a_step"])
-        for operation, spent in seconds.most_common():
-            writer.writerow([*operation, round(1000 * spent, 4)])
+    rows: list[Any] = [["layer", "pass", "operation", "milliseconds_a_step"]]
+    for operation, spent in seconds.most_common():
+        rows.append([*operation, round(1000 * spent, 4)])
+    write_csv(path, rows)
 
 
 def _tell(seconds: Counter[Operation], screen: Screen) -> None:

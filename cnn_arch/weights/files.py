@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from cnn_arch.errors import UsageError
+from cnn_arch.files import replacing
 from cnn_arch.weights.torchvision import (
     TORCHVISION,
     from_torchvision,
@@ -92,9 +93,8 @@ def write_npz(path: Path, params: Any, batch_stats: Any) -> None:
         "/".join(key.key for key in keys): np.asarray(leaf)
         for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
-    draft = path.with_name(f"draft-{path.name}")
-    np.savez(draft, allow_pickle=False, **arrays)
-    os.replace(draft, path)
+    with replacing(path) as draft:
+        np.savez(draft, allow_pickle=False, **arrays)
 
 
 def read_npz(path: str) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def test_no_mistakes_and_no_images_are_no_error(tmp_path):
 def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "curves.png"
     path.write_bytes(b"old")
-    (tmp_path / ".unfinished-curves.png").mkdir()
-    with pytest.raises(OSError, match="unfinished"):
+    (tmp_path / ".draft-curves.png").mkdir()
+    with pytest.raises(OSError, match="draft"):
         plots.curves(path, [{"epoch": 1, "train_loss": 1}])
     assert path.read_bytes() == b"old"
