@@ -15,9 +15,8 @@ from cnn_arch.evaluation.network import Trained
 from cnn_arch.evaluation.one_crop import EvalStep, Results, evaluate
 from cnn_arch.evaluation.record import confused, record
 from cnn_arch.report import pages, plots
-from cnn_arch.report.text import printable
 from cnn_arch.run_directory import best_epoch
-from cnn_arch.screen import Screen
+from cnn_arch.screen import Screen, printable
 from cnn_arch.weights.files import write_npz
 
 FILTER_LAYERS = ("conv1", "C1")  # whose kernels are worth a picture

@@ -7,6 +7,7 @@ the first line is on the screen at once.
 import logging
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -154,3 +155,25 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def printable(text: str, columns: int | None = None) -> str:
+    """Returns the text in one line of visible characters.
+
+    Line breaks, control characters, direction marks and undecodable bytes become "?".
+
+    Args:
+      text: any string, also one with surrogates from a file name that is not UTF-8.
+      columns: where given, the text is cut to this width and ends in an ellipsis; East
+        Asian wide characters count two.
+    """
+    line = "".join(char if char.isprintable() else "?" for char in text)
+    if columns is None or _width(line) <= columns:
+        return line
+    while _width(line) > columns - 1:
+        line = line[:-1]
+    return line.rstrip() + "…"
+
+
+def _width(text: str) -> int:
+    return sum(1 + (unicodedata.east_asian_width(char) in "WF") for char in text)

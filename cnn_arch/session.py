@@ -27,8 +27,7 @@ from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel import processes
 from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.report import plots
-from cnn_arch.report.text import printable
-from cnn_arch.screen import Screen
+from cnn_arch.screen import Screen, printable
 from cnn_arch.training.step import AUGMENTATION, build_model, step_key
 
 # Without the first two a step of ResNet-20 or LeNet-5 takes about twice as long; the

@@ -11,8 +11,7 @@ from cnn_arch.data.device import normalise
 from cnn_arch.data.views import find_images, load_images
 from cnn_arch.evaluation.network import Trained
 from cnn_arch.report import plots
-from cnn_arch.report.text import printable
-from cnn_arch.screen import Screen
+from cnn_arch.screen import Screen, printable
 
 NUM_NAMED = 5  # classes told for each picture
 

@@ -12,7 +12,7 @@ from cnn_arch.data.views import load_examples
 from cnn_arch.evaluation.one_crop import Results, protocol
 from cnn_arch.files import write_csv, write_text
 from cnn_arch.report import confusion, plots
-from cnn_arch.report.text import printable
+from cnn_arch.screen import printable
 
 NUM_TOP_LOSSES = 24
 

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from cnn_arch.files import write_text
-from cnn_arch.report.text import printable
+from cnn_arch.screen import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 

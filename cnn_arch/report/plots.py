@@ -28,7 +28,7 @@ from cnn_arch.drawing.canvas import (
     tile,
     write,
 )
-from cnn_arch.report.text import printable
+from cnn_arch.screen import printable
 
 NAME_COLUMNS = 14  # characters that fit below a tile
 

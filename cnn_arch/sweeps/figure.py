@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from cnn_arch.drawing.canvas import BLUE, ORANGE, styled, write
-from cnn_arch.report.text import printable
+from cnn_arch.screen import printable
 from cnn_arch.sweeps.results import ERROR
 from cnn_arch.sweeps.space import short
 

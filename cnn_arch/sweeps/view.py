@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cnn_arch.report.text import printable
-from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen
+from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen, printable
 from cnn_arch.sweeps import progress, results, space
 from cnn_arch.sweeps.manifest import ACTIVE, STATES, Sweep
 

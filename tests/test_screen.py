@@ -1,6 +1,6 @@
 import pytest
 
-from cnn_arch.report.text import printable
+from cnn_arch.screen import printable
 
 
 @pytest.mark.parametrize(
