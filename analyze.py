@@ -12,6 +12,7 @@ import json
 from cnn_arch import cli
 from cnn_arch.analysis.choose import choose_network
 from cnn_arch.screen import Screen
+from cnn_arch.units import parse_size
 
 EXAMPLES = """\
   python analyze.py --model=alexnet --fold
@@ -63,7 +64,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     from cnn_arch.costs import blocks, training_step
     from cnn_arch.costs.layers import costs_of_config
 
-    memory = training_step.parse_bytes(options.memory) if options.memory else None
+    memory = parse_size("--memory", options.memory) if options.memory else None
     device = options.roofline or ("this" if options.measure else None)
     costs = costs_of_config(config)
     answer = show.as_record(config, costs)

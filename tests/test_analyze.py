@@ -161,7 +161,7 @@ def test_claims():
         (["--model=vgg16", "--image_size=0"], "--image_size=0: must be at least 1"),
         (["--model=vgg16", "--image_size=big"], "invalid int value: 'big'"),
         (["--model=vgg16", "--batch=-1"], "--batch=-1: must be at least 1"),
-        (["--model=vgg16", "--memory=3"], "--memory=3: must be a number with GiB"),
+        (["--model=vgg16", "--memory=3"], "--memory=3: must be a size such as 3GiB"),
         (["--model=vgg16", "--roofline=b200"], "invalid choice: 'b200'"),
         (["--model=vgg16", "--depth=3"], "--depth: no such option"),
         (["--config=configs/vgg6.py"], "no such file; did you mean configs/vgg16.py?"),

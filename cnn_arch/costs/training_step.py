@@ -6,7 +6,6 @@ see the image do not need.
 """
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,6 @@ from ml_collections import ConfigDict
 from cnn_arch.costs import operations
 from cnn_arch.costs.layers import Costs, LayerCost
 from cnn_arch.costs.walk import inner_jaxpr
-from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
 from cnn_arch.training.optimizer import make_optimizer
 
@@ -151,19 +149,6 @@ def as_record(counted: TrainingCosts, memory_bytes: int | None) -> dict[str, int
             ),
         }
     return record
-
-
-def parse_bytes(text: str) -> int:
-    """Reads a size such as 3GiB, 24GB or 512MiB.
-
-    Raises:
-      UsageError: it is none.
-    """
-    units = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(GiB|MiB|GB|MB)", text)
-    if not found:
-        raise UsageError(f"--memory={text}: must be a number with GiB, MiB, GB or MB")
-    return int(float(found[1]) * units[found[2]])
 
 
 def sees_image_only(row: LayerCost, rows: Sequence[LayerCost]) -> bool:

@@ -8,9 +8,9 @@ of workstations", 2009: a ring sends the least that an all-reduce can.
 
 import dataclasses
 import math
-import re
 
 from cnn_arch.errors import UsageError
+from cnn_arch.units import parse_rate
 
 LATENCY_MICROSECONDS = 5.0  # of a message between two devices, software included
 
@@ -45,7 +45,6 @@ NAMED = {
     "pcie4": (31.5e9, f"{_PCIE}: 4.0, 16 lanes"),
     "pcie5": (63e9, f"{_PCIE}: 5.0, 16 lanes"),
 }
-_UNITS = {"G": 1e9, "M": 1e6}
 
 
 def parse_link(text: str, latency_microseconds: float) -> Link:
@@ -59,16 +58,10 @@ def parse_link(text: str, latency_microseconds: float) -> Link:
     seconds = latency_microseconds / 1e6
     if text in NAMED:
         return Link(text, NAMED[text][0], seconds, NAMED[text][1])
-    found = re.fullmatch(
-        r"(\d+(?:\.\d+)?) ?([GM])(?:(bit|b)(?:/s|ps)?|(B)(?:/s|ps)?)", text
-    )
-    bandwidth = float(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not found or not bandwidth:
-        raise UsageError(
-            f"--link={text}: must be a rate such as 400Gbit or 50GB/s, or one of "
-            f"{', '.join(NAMED)}"
-        )
-    return Link(text, bandwidth / (8 if found[3] else 1), seconds, "")
+    try:
+        return Link(text, parse_rate("--link", text), seconds, "")
+    except UsageError as error:
+        raise UsageError(f"{error}, or one of {', '.join(NAMED)}") from None
 
 
 def parse_devices(text: str) -> list[int]:

@@ -3,18 +3,15 @@
 import jax
 import jax.numpy as jnp
 import optax
-import pytest
 from flax import linen as nn
 
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.training_step import (
     kept_bytes,
-    parse_bytes,
     sees_image_only,
     training_costs,
 )
 from cnn_arch.costs.xla import flops_of
-from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
 from cnn_arch.models.layers import Conv, MaxPool
 
@@ -118,17 +115,3 @@ def test_which_layers_see_the_image():
     assert [row.name for row in rows if row.params and sees_image_only(row, rows)] == [
         *("a", "b"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("3GiB", 3 * 2**30), ("24GB", 24 * 10**9), ("1.5 MiB", 3 * 2**19), ("7MB", 7e6)],
-)
-def test_sizes(text, size):
-    assert parse_bytes(text) == size
-
-
-@pytest.mark.parametrize("text", ["3", "GiB", "3 gigs", "-1GB", "3GiBs", "1e3GB"])
-def test_what_is_no_size(text):
-    with pytest.raises(UsageError, match=r"--memory=.*GiB, MiB, GB or MB"):
-        parse_bytes(text)

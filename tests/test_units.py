@@ -1,0 +1,22 @@
+"""Sizes and rates; those of links are in scaling/test_prediction.py."""
+
+import pytest
+
+from cnn_arch.errors import UsageError
+from cnn_arch.units import parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("3GiB", 3 * 2**30), ("24GB", 24 * 10**9), ("1.5 MiB", 3 * 2**19), ("7MB", 7e6)],
+)
+def test_sizes(text, size):
+    assert parse_size("--memory", text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["3", "GiB", "3 gigs", "-1GB", "3GiBs", "1e3GB", "0GB", "3Gbit", "3GB/s"]
+)
+def test_what_is_no_size(text):
+    with pytest.raises(UsageError, match=f"--memory={text}: must be a size such as"):
+        parse_size("--memory", text)
