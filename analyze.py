@@ -11,6 +11,7 @@ import json
 
 from cnn_arch import cli
 from cnn_arch.analysis.choose import choose_network
+from cnn_arch.installation import command
 from cnn_arch.screen import Screen
 from cnn_arch.units import parse_size
 
@@ -40,7 +41,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         from cnn_arch.lectures import show
 
         show.tell(options.format, screen)
-        cli.say_next(screen, "python analyze.py --model=vgg16 --fold")
+        cli.say_next(screen, command("analyze", "--model=vgg16", "--fold"))
         return 0
     if (options.figures and not options.scale) or options.report:
         return draw(options, words, screen)
@@ -56,9 +57,10 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
 
         told = show.tell_collectives if options.collectives else show.tell_scaling
         told(config, options, screen)
-        given = f"python analyze.py --model={config.model.name}"
-        scale = f"{given} --scale=1,8,64 --roofline=h100 --link=400Gbit"
-        cli.say_next(screen, scale if options.collectives else f"{given} --fold")
+        given = f"--model={config.model.name}"
+        scale = given, "--scale=1,8,64", "--roofline=h100", "--link=400Gbit"
+        new = scale if options.collectives else (given, "--fold")
+        cli.say_next(screen, command("analyze", *new))
         return 0
     from cnn_arch.analysis import show
     from cnn_arch.costs import blocks, training_step
@@ -85,13 +87,13 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     form = "line" if options.quiet and options.format == "table" else options.format
     show.everything(form, answer, costs.rows, floors, screen)
     others = {
-        "--roofline=a100": options.roofline,
-        "--training --memory=3GiB": options.training,
-        "--measure": options.measure,
+        ("--roofline=a100",): options.roofline,
+        ("--training", "--memory=3GiB"): options.training,
+        ("--measure",): options.measure,
     }
-    given = f"python analyze.py --model={config.model.name}"
-    new = [f"{given} {option}" for option, used in others.items() if not used]
-    cli.say_next(screen, *(new or [given])[:2])
+    new = [new for new, used in others.items() if not used][:2] or [()]
+    given = f"--model={config.model.name}"
+    cli.say_next(screen, *(command("analyze", given, *words) for words in new))
     return 0
 
 
@@ -104,7 +106,7 @@ def draw(options: argparse.Namespace, words: list[str], screen: Screen) -> int:
     files = pictures.write(options.figures, options.report, config, screen)
     if options.format == "json":
         print(json.dumps({"wrote": files}, indent=2))
-    cli.say_next(screen, "python analyze.py --model=resnet50 --fold")
+    cli.say_next(screen, command("analyze", "--model=resnet50", "--fold"))
     return 0
 
 

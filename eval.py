@@ -9,12 +9,11 @@ of a layer, or each example of the split exactly once.
 import argparse
 import json
 import os
-import shlex
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from cnn_arch import cli, run_directory, settings
+from cnn_arch import cli, installation, run_directory, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel import launcher, processes
 from cnn_arch.screen import Screen
@@ -116,7 +115,7 @@ def tell_next(
     if options.weights:
         given = [*words, f"--weights={options.weights}"]
     after = [] if options.images else ["--images=my_picture.jpg"]
-    cli.say_next(screen, shlex.join(["python", "eval.py", *given, *after]))
+    cli.say_next(screen, installation.command("eval", *given, *after))
 
 
 if __name__ == "__main__":

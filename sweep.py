@@ -5,7 +5,6 @@ launcher, which can be killed at any moment; and the results, as a table and a f
 """
 
 import argparse
-import shlex
 import shutil
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     view.tell_best(sweep, screen)
     screen.say("wrote", "  ".join(results.write(sweep)))
     if stopped:
-        again = shlex.join(view.again(sweep, "--resume"))
+        again = view.again(sweep, "--resume")
         screen.row(f"stopped: {view.counts(sweep)}. Continue: {again}", last=True)
         return 128 + stopped
     left = launch.unfinished(sweep)

@@ -6,10 +6,9 @@ or from a checkpoint; the epochs; the test of the best checkpoint; the report.
 
 import argparse
 import os
-import shlex
 from pathlib import Path
 
-from cnn_arch import cli, run_directory, settings
+from cnn_arch import cli, installation, run_directory, settings
 from cnn_arch.parallel import launcher, processes
 from cnn_arch.screen import Screen
 from cnn_arch.training import stopping
@@ -91,7 +90,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         processes.check_alone(f"--profile={options.profile}")
         where = batches, mesh, screen
         profile.profile(options.profile, train_step, initialise(), *where)
-        cli.say_next(screen, shlex.join(["python", "train.py", *words]))
+        cli.say_next(screen, installation.command("train", *words))
         return 0
 
     # Nothing is written before all of the above has been found to fit together.
@@ -129,7 +128,7 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
         checkpoints=checkpoints,
         skipped=skipped,
     )
-    again = run_directory.command_line(workdir)
+    again = run_directory.resume_command(workdir)
     try:
         if int(state.step) < job.num_steps:
             loop.fit(job, state)
@@ -169,8 +168,9 @@ def main(options: argparse.Namespace, words: list[str]) -> int:
     }
     if process.writes:
         finish.write_pages(workdir, facts, screen)
-    other = run_directory.eval_command(workdir, "--split=validation")
-    own = run_directory.eval_command(workdir, "--images=my_picture.jpg")
+    words = [f"--workdir={workdir}"]
+    other = installation.command("eval", *words, "--split=validation")
+    own = installation.command("eval", *words, "--images=my_picture.jpg")
     cli.say_next(screen, other, own)
     return 0
 

@@ -8,12 +8,14 @@ import argparse
 import errno
 import logging
 import os
+import runpy
 import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from cnn_arch import __version__, installation
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel import processes
 from cnn_arch.screen import Screen
@@ -36,8 +38,9 @@ def parser(description: str | None, examples: str) -> Parser:
       examples: lines that can be pasted; shown by --help and without arguments.
     """
     made = Parser(
+        prog=installation.program(),
         description=(description or "").partition("\n")[0],
-        epilog=f"examples:\n{examples}",
+        epilog=f"examples:\n{installation.examples(examples)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -45,7 +48,26 @@ def parser(description: str | None, examples: str) -> Parser:
     made.add_argument(
         "--traceback", action="store_true", help="show where in the program it failed"
     )
+    made.add_argument("--version", action="version", version=f"cnn_arch {__version__}")
     return made
+
+
+def main() -> NoReturn:
+    """``cnn-arch COMMAND ...``: runs a command of an installed package."""
+    name, *words = sys.argv[1:] or ["--help"]
+    if name == "--version":
+        print(f"cnn_arch {__version__}")
+    elif name in ("--help", "-h"):
+        print(f"usage: cnn-arch {{{','.join(installation.COMMANDS)}}} ...\n")
+        print("each with --help, and without options, shows examples")
+    elif name not in installation.COMMANDS:
+        known = ", ".join(installation.COMMANDS)
+        print(f"error: {name}: no such command; there are {known}", file=sys.stderr)
+        raise SystemExit(UsageError.exit_status)
+    else:
+        sys.argv = [str(installation.ROOT / f"{name}.py"), *words]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    raise SystemExit(0)
 
 
 def run(

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import platform
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnn_arch import settings
+from cnn_arch import installation, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.files import write_csv, write_text
 
@@ -102,7 +101,7 @@ def create(
     if split_rows:
         write_csv(path / "split.csv", [("split", "class", "file"), *split_rows])
     lines = [
-        f"command  {command_line()}",
+        f"command  {installation.own_command()}",
         f"python   {platform.python_version()} on {platform.platform()}",
         f"commit   {_git_commit()}",
         *(f"package  {name} {metadata.version(name)}" for name in PACKAGES),
@@ -113,17 +112,10 @@ def create(
     write_text(path / "environment.txt", "\n".join(lines) + "\n")
 
 
-def command_line(workdir: Path | None = None) -> str:
-    """Returns the command that runs, to be pasted; naming the run's directory."""
-    words = ["python", *sys.argv]
-    if workdir and not any(word.startswith("--workdir") for word in words):
-        words.append(f"--workdir={workdir}")
-    return shlex.join(words)
-
-
-def eval_command(workdir: Path, *words: str) -> str:
-    """Returns the command that evaluates a run, to be pasted."""
-    return shlex.join(["python", "eval.py", f"--workdir={workdir}", *words])
+def resume_command(workdir: Path) -> str:
+    """Returns the command that runs, with the run's directory, to be pasted."""
+    is_given = any(word.startswith("--workdir") for word in sys.argv)
+    return installation.own_command(*() if is_given else [f"--workdir={workdir}"])
 
 
 def describe_recipe(config: ConfigDict) -> str:

@@ -10,6 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from cnn_arch.errors import UsageError
+from cnn_arch.installation import find_recipe, import_recipes
 
 # For each setting that is not free: the rule in words, and whether a value keeps it.
 Rule = tuple[str, Callable[[Any], bool]]
@@ -102,18 +103,18 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, dict[str, Any]]:
     chosen = [word for word in arguments if word.startswith("--config=")]
     if len(chosen) != 1:
         raise UsageError("--config: must be given once; see --help")
-    _check_file(chosen[0])
-    recipe = _read([chosen[0]])
-    known = flatten(recipe)
+    given, colon, data = chosen[0].removeprefix("--config=").partition(":")
+    recipe = f"--config={find_recipe(given)}{colon}{data}"
+    known = flatten(_read([recipe], chosen[0]))
     if lacking := [key for key in RULES if key not in known]:
         raise UsageError(
             f"{chosen[0]}: not a recipe of this project, it lacks {lacking[0]}; a "
             "recipe starts from configs/base.py"
         )
-    for argument in arguments:
-        if argument != chosen[0]:
-            _check_key(argument, known, chosen[0].removeprefix("--config="))
-    config = _read([chosen[0], *(word for word in arguments if word != chosen[0])])
+    others = [word for word in arguments if word != chosen[0]]
+    for argument in others:
+        _check_key(argument, known, chosen[0].removeprefix("--config="))
+    config = _read([recipe, *others], chosen[0])
     check(config)
     changed = {
         key: value
@@ -178,17 +179,6 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _check_file(argument: str) -> None:
-    name, _, _ = argument.removeprefix("--config=").partition(":")
-    path = Path(name)
-    if path.is_file():
-        return
-    recipes = [str(recipe) for recipe in sorted(path.parent.glob("*.py"))]
-    near = difflib.get_close_matches(name, recipes, n=1)
-    hint = f"; did you mean {near[0]}?" if near else "; ls configs/ lists the recipes"
-    raise UsageError(f"--config={name}: no such file{hint}")
-
-
 def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
     """Finds a forgotten prefix, an unknown option or an unknown setting."""
     word, _, _ = argument.partition("=")
@@ -213,8 +203,14 @@ def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
     raise UsageError(f"{argument}: {recipe} has no such setting{hint}")
 
 
-def _read(arguments: Sequence[str]) -> ConfigDict:
-    """Has ml_collections read a recipe and its settings."""
+def _read(arguments: Sequence[str], given: str) -> ConfigDict:
+    """Has ml_collections read a recipe and its settings.
+
+    Args:
+      arguments: ``--config=PATH[:DATA]`` and the settings.
+      given: how the user has given the first of them, for messages.
+    """
+    import_recipes()
     words = ["cnn_arch", *arguments]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
@@ -224,14 +220,14 @@ def _read(arguments: Sequence[str]) -> ConfigDict:
         reason = str(error).strip().splitlines()[-1]
         # ml_collections hands on a recipe's own error as a printed traceback.
         if "Traceback" in str(error):
-            reason = f"{arguments[0]}: {reason.partition(': ')[2] or reason}"
+            reason = f"{given}: {reason.partition(': ')[2] or reason}"
             raise UsageError(reason) from error
         for argument in arguments[1:]:
             key, _, value = argument.removeprefix("--config.").partition("=")
             if value and f"--config.{key}={value}" in str(error):
-                kind = type(flatten(_read(arguments[:1]))[key]).__name__
+                kind = type(flatten(_read(arguments[:1], given))[key]).__name__
                 raise UsageError(f"{argument}: must be of type {kind}") from None
         raise UsageError(reason) from None
     except Exception as error:  # whatever a file's own code raises
-        raise UsageError(f"{arguments[0]}: not a recipe ({error})") from error
+        raise UsageError(f"{given}: not a recipe ({error})") from error
     return values["config"].value

@@ -4,10 +4,13 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted(
@@ -39,6 +42,38 @@ def test_cuda_has_the_same_jax() -> None:
     jax = [line for line in read_pins("requirements.txt") if line.startswith("jax==")]
     cuda = [line.replace("jax", "jax[cuda]", 1) for line in jax]
     assert read_pins("requirements-cuda.txt") == cuda
+
+
+def declared() -> dict[str, list[Requirement]]:
+    """Lists what pyproject.toml declares, by extra; "" is what everything needs."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = {"": project["dependencies"], **project["optional-dependencies"]}
+    return {extra: list(map(Requirement, lines)) for extra, lines in lists.items()}
+
+
+@pytest.mark.parametrize(
+    ("extra", "name"),
+    [
+        ("", "requirements.txt"),
+        ("cuda", "requirements-cuda.txt"),
+        ("onnx", "requirements-onnx.txt"),
+        ("dev", "requirements-dev.txt"),
+    ],
+)
+def test_requirements_pin_what_is_declared(extra: str, name: str) -> None:
+    """Each declared package is pinned within its range; jaxlib comes with jax."""
+    wanted = {
+        canonicalize_name(each.name): each
+        for each in declared()[extra]
+        if each.name != "cnn_arch"  # an extra that takes in another
+    }
+    pins = [pin for pin in map(Requirement, read_pins(name)) if pin.name != "jaxlib"]
+    assert {canonicalize_name(pin.name) for pin in pins} == set(wanted)
+    for pin in pins:
+        (version,) = (each.version for each in pin.specifier)
+        declaration = wanted[canonicalize_name(pin.name)]
+        assert version in declaration.specifier, pin
+        assert pin.extras == declaration.extras
 
 
 def imported_modules(path: Path) -> set[str]:

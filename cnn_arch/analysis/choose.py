@@ -2,14 +2,12 @@
 
 import argparse
 import difflib
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+from cnn_arch.installation import recipes
 
 
 def choose_network(options: argparse.Namespace, words: list[str]) -> ConfigDict:
@@ -21,14 +19,13 @@ def choose_network(options: argparse.Namespace, words: list[str]) -> ConfigDict:
       UsageError: there is no such network, or a number cannot be.
     """
     if options.model:
-        names = sorted(path.stem for path in CONFIGS.glob("[a-z]*.py"))
-        names.remove("base")
+        names = recipes()
         if options.model not in names:
             near = difflib.get_close_matches(options.model, names, n=3) or names
             raise UsageError(
                 f"--model={options.model}: no such network; there are {', '.join(near)}"
             )
-        words = [f"--config={CONFIGS / options.model}.py", *words]
+        words = [f"--config={options.model}", *words]
     elif not any(word.startswith("--config") for word in words):
         raise UsageError("--model: must be given, or --config, or --claims; see --help")
     config, _ = settings.parse(words)

@@ -18,8 +18,6 @@ from cnn_arch.files import make_folder
 from cnn_arch.models import MODELS
 from cnn_arch.screen import Screen
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
 # Whose receptive fields stand side by side: each sees more than the one before.
 FIELDS = ("alexnet", "vgg16", "resnet50", "googlenet", "resnet34", "inception_v3")
 FIELDS += ("resnet152", "inception_v4")
@@ -119,7 +117,7 @@ def _count(names: Iterable[str], screen: Screen) -> dict[str, Sequence[LayerCost
     rows = {}
     with screen.progress("count", len(names)) as progress:
         for name in names:
-            config, _ = settings.parse([f"--config={CONFIGS / name}.py"])
+            config, _ = settings.parse([f"--config={name}"])
             config = config.copy_and_resolve_references()
             with config.unlocked():
                 config.batch_size = 1

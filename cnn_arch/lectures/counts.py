@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -246,8 +245,7 @@ def auxiliary_heads() -> Counts:
 
 def resnet_weight_decay() -> Counts:
     """Reads the recipe of ResNet-34."""
-    recipe = Path(__file__).parents[2] / "configs" / "resnet34.py"
-    config, _ = settings.parse([f"--config={recipe}"])
+    config, _ = settings.parse(["--config=resnet34"])
     return (config.optim.weight_decay,)
 
 

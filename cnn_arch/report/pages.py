@@ -5,7 +5,6 @@ import csv
 import json
 import math
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import jinja2
 
 from cnn_arch.files import write_text
+from cnn_arch.installation import command
 from cnn_arch.screen import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -134,7 +134,7 @@ def _headline(results: Mapping[str, Any]) -> str:
 
 
 def _evaluate_command(workdir: Path) -> str:
-    return f"python eval.py --workdir={shlex.quote(printable(str(workdir)))}"
+    return command("eval", f"--workdir={printable(str(workdir))}")
 
 
 def _results(workdir: Path) -> dict[str, Any]:

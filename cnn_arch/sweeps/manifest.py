@@ -13,11 +13,11 @@ import filelock
 
 from cnn_arch.errors import UsageError
 from cnn_arch.files import draft_of, write_text
+from cnn_arch.installation import ROOT
 from cnn_arch.sweeps import space
 
 NAME = "manifest.json"
 LOCK = "launcher.lock"
-TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 
 # What a trial can be; "done" and "pruned" are for good.
 STATES = ("waiting", "queued", "running", "done", "pruned", "stopped", "failed")
@@ -109,7 +109,7 @@ class Sweep:
         """Returns the command of a trial, the same whenever it is started."""
         words = [*self.words, *space.words_of(trial.overrides)]
         workdir = f"--workdir={self.path(trial)}"
-        return [sys.executable, str(TRAIN), *words, workdir]
+        return [sys.executable, str(ROOT / "train.py"), *words, workdir]
 
     def save(self) -> None:
         """Writes the record, whole or not at all, if it has changed."""

@@ -1,13 +1,12 @@
 """From a sweep file to checked trials."""
 
-import difflib
 import runpy
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
+from cnn_arch.installation import find_sweep, import_recipes
 
 
 def read(path: str, function: str) -> Any:
@@ -16,13 +15,10 @@ def read(path: str, function: str) -> Any:
     Raises:
       UsageError: there is no such file or function, or it fails.
     """
-    if not Path(path).is_file():
-        others = [str(other) for other in sorted(Path(path).parent.glob("[a-z]*.py"))]
-        near = difflib.get_close_matches(path, others, n=1)
-        hint = f"did you mean {near[0]}?" if near else "ls configs/sweeps/ lists them"
-        raise UsageError(f"--sweep={path}: no such file; {hint}")
+    import_recipes()
+    file = str(find_sweep(path))
     try:
-        names = runpy.run_path(path)
+        names = runpy.run_path(file)
     except Exception as error:  # whatever a file's own code raises
         text = " ".join(str(error).split())
         reason = f"{type(error).__name__}: {text}"
@@ -43,7 +39,7 @@ def read_trials(path: str, words: Sequence[str]) -> list[dict[str, Any]]:
     """Returns the settings of each trial of a sweep file.
 
     Args:
-      path: of the file.
+      path: of the file, or the name of one that comes with the project.
       words: ``--config=FILE`` and the settings that all trials share.
 
     Raises:
@@ -74,7 +70,7 @@ def read_space(path: str, words: Sequence[str]) -> dict[str, Any]:
     """Returns the choices and ranges of a sweep file, their ends and choices checked.
 
     Args:
-      path: of the file.
+      path: of the file, or the name of one that comes with the project.
       words: ``--config=FILE`` and the settings that all trials share.
 
     Raises:

@@ -1,12 +1,12 @@
 """A sweep on the screen: a live table on a terminal, plain lines elsewhere."""
 
-import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cnn_arch.installation import command
 from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen, printable
 from cnn_arch.sweeps import progress, results, space
 from cnn_arch.sweeps.manifest import ACTIVE, STATES, Sweep
@@ -110,9 +110,9 @@ def tell_best(sweep: Sweep, screen: Screen) -> None:
         screen.say("best", f"{best.name}: {error}   {settings}", last=True)
 
 
-def again(sweep: Sweep, option: str) -> list[str]:
-    """Returns the words of a command that takes the sweep up again."""
-    return ["python", "sweep.py", f"--workdir={relative(sweep.workdir)}", option]
+def again(sweep: Sweep, option: str) -> str:
+    """Returns the command that takes the sweep up again, to be pasted."""
+    return command("sweep", f"--workdir={relative(sweep.workdir)}", option)
 
 
 def next_commands(sweep: Sweep, is_active: bool, is_unfinished: bool) -> list[str]:
@@ -124,8 +124,8 @@ def next_commands(sweep: Sweep, is_active: bool, is_unfinished: bool) -> list[st
         commands.append(again(sweep, "--resume"))
     if best := results.best(sweep):
         workdir = f"--workdir={relative(sweep.path(best))}"
-        commands.append(["python", "eval.py", workdir, "--split=validation"])
-    return list(map(shlex.join, commands or [again(sweep, "--status")]))
+        commands.append(command("eval", workdir, "--split=validation"))
+    return commands or [again(sweep, "--status")]
 
 
 def relative(path: Path) -> Path:

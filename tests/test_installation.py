@@ -1,0 +1,146 @@
+"""The wheel: what a program finds that has it installed, far from any checkout."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cnn_arch import __version__, installation
+from cnn_arch.errors import UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    build = "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT
+    subprocess.run([sys.executable, *map(str, build)], check=True, capture_output=True)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """Runs Python on a program in an empty folder, with the wheel's own package."""
+    site, empty = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("empty")
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            archive.extract(name, site)
+    environment = os.environ | {"PYTHONPATH": str(site), "COLUMNS": "80"}
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, "-c", *map(str, words)],
+            cwd=empty,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+MAIN = "from cnn_arch.cli import main; main()"  # what the script cnn-arch calls
+
+
+def test_the_wheel_holds_the_package_alone(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        files = set(archive.namelist())
+    assert {name.partition("/")[0] for name in files} == {
+        "cnn_arch",
+        f"cnn_arch-{__version__}.dist-info",
+    }
+    for name in installation.recipes():
+        assert f"cnn_arch/checkout/configs/{name}.py" in files
+    assert "cnn_arch/report/templates/style.css" in files
+
+
+def test_the_library_far_from_a_checkout(installed):
+    code = """
+import jax, cnn_arch
+from cnn_arch.costs.layers import layer_costs
+from cnn_arch.lectures.show import verdicts
+from cnn_arch.models import create_model, init_variables
+from cnn_arch.weights.torchvision import from_torchvision, to_torchvision
+assert "site" in cnn_arch.__file__
+model = create_model("resnet18", 10)
+print(sum(row.params for row in layer_costs(model, 224, 3)))
+variables = jax.eval_shape(lambda: init_variables(model, jax.random.key(0), 32, 3))
+zeros = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape), variables)
+there = to_torchvision("resnet18", zeros)
+back = from_torchvision("resnet18", there)
+assert jax.tree.map(lambda leaf: leaf.shape, back) == jax.tree.map(
+    lambda leaf: leaf.shape, zeros)
+print(next(iter(verdicts()))["verdict"])
+"""
+    result = installed(code)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["11181642", "wrong"]
+
+
+def test_the_commands_by_their_names(installed):
+    shown = installed(MAIN, "analyze", "--model=lenet5", "--fold").stdout
+    assert "60,850" in shown
+    assert "Next:    cnn-arch analyze --model=lenet5 --roofline=a100" in shown
+    shown = installed(MAIN, "--version").stdout
+    assert shown == f"cnn_arch {__version__}\n"
+    for name in installation.COMMANDS:
+        shown = installed(MAIN, name, "--help").stdout
+        assert shown.startswith(f"usage: cnn-arch {name} ")
+        assert "  cnn-arch " in shown.partition("examples:")[2]
+        assert ".py" not in shown.partition("examples:")[2].partition("\n\n")[0]
+    result = installed(MAIN, "fly")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: fly: no such command; there are train, eval, analyze, sweep\n"
+    )
+
+
+def test_a_recipe_by_its_name_and_one_of_the_users_own(installed, tmp_path):
+    recipe = tmp_path / "mine.py"
+    recipe.write_text(
+        "from configs import base, lenet5\n"
+        "def get_config(data='mnist5k'):\n"
+        "    config = lenet5.get_config(data)\n"
+        "    config.epochs = 0.05\n"
+        "    return config\n"
+    )
+    words = f"--config={recipe}", f"--workdir={tmp_path / 'run'}"
+    result = installed(MAIN, "train", *words)
+    assert result.returncode == 0, result.stderr
+    shown = result.stdout.partition("Next:")[2]
+    assert f"cnn-arch eval --workdir={tmp_path / 'run'} --split=validation" in shown
+    result = installed(MAIN, "train", "--config=lenet55")
+    assert result.returncode == 2
+    assert result.stderr == (
+        "error: --config=lenet55: no such file; did you mean lenet5?\n"
+    )
+
+
+def test_names_are_those_of_files():
+    assert "resnet34" in installation.recipes()
+    assert installation.sweeps() == ["lr_wd"]
+    found = installation.find_recipe("resnet34")
+    assert found == ROOT / "configs" / "resnet34.py"
+    assert installation.find_sweep("lr_wd").parent.name == "sweeps"
+    with pytest.raises(UsageError, match=r"^--sweep=lr_dw: no such file; did you mean"):
+        installation.find_sweep("lr_dw")
+    with pytest.raises(UsageError, match="there are alexnet, alexnet_one_tower"):
+        installation.find_recipe("transformer")
+
+
+@pytest.mark.slow
+def test_pip_installs_it_from_git(tmp_path):
+    """A fresh environment, packages from the registry, then training by its name."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
+    pip = tmp_path / "env/bin/python", "-m", "pip", "install", "-q"
+    subprocess.run([*pip, f"git+file://{ROOT}"], check=True)
+    words = "train", "--config=lenet5", "--config.epochs=0.1", "--workdir=run"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    subprocess.run([tmp_path / "env/bin/cnn-arch", *words], cwd=empty, check=True)
+    assert (empty / "run" / "README.md").exists()
