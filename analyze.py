@@ -1,16 +1,18 @@
 """Counts what a network costs, layer by layer, without weights or data.
 
 The story, in order: the network and the size of its images; its layers, found in the
-traced program; training, floors of time and measured times, where they are asked for;
-and all of it as a table with totals, or for another program to read. Or, in its place,
-what many devices exchange, and how training scales to them.
+traced program; training, least times and measured times, where they are asked for; and
+all of it as a table with totals, or for another program to read. Or, in its place, what
+many devices exchange and how training scales to them; lecture notes; pictures.
 """
 
 import argparse
 import json
 
+from ml_collections import ConfigDict
+
 from cnn_arch import cli
-from cnn_arch.analysis.choose import choose_network
+from cnn_arch.analysis import recipe
 from cnn_arch.installation import command
 from cnn_arch.screen import Screen
 from cnn_arch.units import parse_size
@@ -33,111 +35,105 @@ FORMATS = "table", "json", "csv", "markdown"
 DEVICES = "a100", "h100", "v100", "gtx580", "this"
 
 
-def main(options: argparse.Namespace, words: list[str]) -> int:
+def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     """Runs the command; returns its exit status."""
     screen = Screen(quiet=options.quiet, json=options.format != "table")
+    many = options.collectives or options.scale
+    batch = options.batch if many or options.batch is not None else 1
     if options.claims:
         screen.say("claims", "what lecture notes say, and what is counted")
-        from cnn_arch.lectures import show
+        from cnn_arch.lectures.show import show_claims
 
-        show.tell(options.format, screen)
-        cli.say_next(screen, command("analyze", "--model=vgg16", "--fold"))
-        return 0
-    if (options.figures and not options.scale) or options.report:
-        return draw(options, words, screen)
-    config = choose_network(options, words)
-    data = config.data
-    size = f"{data.image_size}x{data.image_size}x{data.channels}"
-    count = "1 image" if config.batch_size == 1 else f"{config.batch_size} images"
-    screen.say("network", f"{config.model.name}: {count} of {size}, {config.precision}")
+        show_claims(options.format, screen)
+        new = [("--model=vgg16", "--fold")]
+    elif (options.figures and not options.scale) or options.report:
+        config = None
+        if options.model or words:
+            config = recipe.choose(options.model, words, options.image_size, batch)
+        screen.say("network", config.model.name if config else "the whole catalogue")
+        from cnn_arch.catalogue import pictures
 
-    # What takes seconds to import comes after the first line.
-    if options.collectives or options.scale:
-        from cnn_arch.scaling import show
+        files = pictures.write(options.figures, options.report, config, screen)
+        if options.format == "json":
+            print(json.dumps({"wrote": files}, indent=2))
+        new = [("--model=resnet50", "--fold")]
+    else:
+        config = recipe.choose(options.model, words, options.image_size, batch)
+        size, count = config.data.image_size, config.batch_size
+        images = f"{count} image{'s' * (count > 1)}"
+        images += f" of {size}x{size}x{config.data.channels}"
+        screen.say("network", f"{config.model.name}: {images}, {config.precision}")
+        new = (show_devices if many else show_costs)(options, config, screen)
+    cli.say_next(screen, *(command("analyze", *each) for each in new))
+    return 0
 
-        told = show.tell_collectives if options.collectives else show.tell_scaling
-        told(config, options, screen)
-        given = f"--model={config.model.name}"
-        scale = given, "--scale=1,8,64", "--roofline=h100", "--link=400Gbit"
-        new = scale if options.collectives else (given, "--fold")
-        cli.say_next(screen, command("analyze", *new))
-        return 0
-    from cnn_arch.analysis import show
-    from cnn_arch.costs import blocks, training_step
-    from cnn_arch.costs.layers import costs_of_config
+
+def show_devices(options: argparse.Namespace, config: ConfigDict, screen: Screen):
+    """Shows what many devices exchange, or how training scales to them."""
+    from cnn_arch.scaling import show
+
+    given, form = f"--model={config.model.name}", options.format
+    if options.collectives:
+        show.show_collectives(config, form, screen)
+        return [(given, "--scale=1,8,64", "--roofline=h100", "--link=400Gbit")]
+    names = "scale", "roofline", "link", "latency"
+    asked = {name: getattr(options, name) for name in names}
+    show.show_scaling(config, asked, options.figures, form, screen)
+    return [(given, "--fold")]
+
+
+def show_costs(options: argparse.Namespace, config: ConfigDict, screen: Screen):
+    """Shows the table of the layers, and what else is asked for."""
+    from cnn_arch.analysis import answer, show
 
     memory = parse_size("--memory", options.memory) if options.memory else None
     device = options.roofline or ("this" if options.measure else None)
-    costs = costs_of_config(config)
-    answer = show.as_record(config, costs)
-    needs_device = options.training or options.measure or device == "this"
-    mesh = show.open_device(config, screen) if needs_device else None
+    on_device = options.training or options.measure or device == "this"
+    counted = answer.Answer(config, screen, on_device=on_device)
     if options.training or memory:
-        counted = training_step.of_config(config, costs)
-        answer["training"] = training_step.as_record(counted, memory)
-    if options.training:
-        answer["training"] |= show.compiled_memory(config, mesh, screen)
+        counted.add_training(memory, compiled=options.training)
     if options.fold or device:  # a compiler folds, so a least time does
-        costs = costs.with_rows(blocks.fold(costs.rows))
-    floors = None
+        counted.fold()
     if device:
-        floors, answer["roofline"] = show.floors(device, costs.rows, config, screen)
+        counted.add_roofline(device)
     if options.measure:
-        answer["measured"] = show.speed(config, mesh, screen)
-    form = "line" if options.quiet and options.format == "table" else options.format
-    show.everything(form, answer, costs.rows, floors, screen)
+        counted.add_speed()
+    show.show_answer(counted, options.format, screen)
     others = {
         ("--roofline=a100",): options.roofline,
         ("--training", "--memory=3GiB"): options.training,
         ("--measure",): options.measure,
     }
-    new = [new for new, used in others.items() if not used][:2] or [()]
     given = f"--model={config.model.name}"
-    cli.say_next(screen, *(command("analyze", given, *words) for words in new))
-    return 0
-
-
-def draw(options: argparse.Namespace, words: list[str], screen: Screen) -> int:
-    """Writes pictures, or the report of the whole catalogue, instead of a table."""
-    config = choose_network(options, words) if options.model or words else None
-    screen.say("network", config.model.name if config else "the whole catalogue")
-    from cnn_arch.catalogue import pictures
-
-    files = pictures.write(options.figures, options.report, config, screen)
-    if options.format == "json":
-        print(json.dumps({"wrote": files}, indent=2))
-    cli.say_next(screen, command("analyze", "--model=resnet50", "--fold"))
-    return 0
+    return [(given, *each) for each, used in others.items() if not used][:2] or [
+        (given,)
+    ]
 
 
 if __name__ == "__main__":
     parser = cli.parser(__doc__, EXAMPLES)
-    parser.add_argument("--model", help="a network of the catalogue: ls configs/")
+    for name, text in {
+        "model": "a network of the catalogue: ls configs/",
+        "memory": "the largest batch that fits in 3GiB, 24GB",
+        "scale": "predict training on 1,2,8,64 devices",
+        "link": "between them: 400Gbit, 50GB/s, nvlink4, pcie3",
+        "figures": "a folder for pictures, PNG and SVG",
+        "report": "a folder for a page of the whole catalogue",
+    }.items():
+        parser.add_argument(f"--{name}", help=text)
+    for name, text in {
+        "fold": "count activations and BatchNorm to their layers",
+        "training": "a step's operations and memory",
+        "measure": "forward pass and training step, images/s",
+        "collectives": "what the devices of a mesh exchange",
+        "claims": "what lecture notes say, and what is counted",
+    }.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
     parser.add_argument("--image_size", type=int, help="px; default the recipe's")
     parser.add_argument("--batch", type=int, help="images; default 1 or the recipe's")
-    parser.add_argument(
-        "--fold", action="store_true", help="activations and BatchNorm to their layers"
-    )
     parser.add_argument("--format", choices=FORMATS, default="table")
-    parser.add_argument(
-        "--training", action="store_true", help="a step's operations and memory"
-    )
-    parser.add_argument("--memory", help="the largest batch that 3GiB, 24GB holds")
-    parser.add_argument(
-        "--roofline", choices=DEVICES, help="the least time of each layer on a device"
-    )
-    parser.add_argument(
-        "--measure", action="store_true", help="forward pass and step, images/s"
-    )
-    parser.add_argument(
-        "--collectives", action="store_true", help="what devices of a mesh exchange"
-    )
-    parser.add_argument("--scale", help="predict training on 1,2,8,64 devices")
-    parser.add_argument("--link", help="between them: 400Gbit, 50GB/s, nvlink4, pcie3")
-    parser.add_argument(
-        "--latency", type=float, default=5.0, help="of a message, us; default 5"
-    )
-    parser.add_argument("--claims", action="store_true", help="lecture notes, counted")
-    parser.add_argument("--figures", help="a folder for pictures, PNG and SVG")
-    parser.add_argument("--report", help="a folder for a page of the whole catalogue")
+    text = "the least time of each layer on a device"
+    parser.add_argument("--roofline", choices=DEVICES, help=text)
+    text = "of a message, us; default 5"
+    parser.add_argument("--latency", type=float, default=5.0, help=text)
     cli.run(main, parser)

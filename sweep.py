@@ -29,7 +29,7 @@ WORKDIR/trial-NN. Recipes and sweep files are Python code: run only those that y
 trust."""
 
 
-def main(options: argparse.Namespace, words: list[str]) -> int:
+def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     """Runs the command; returns its exit status."""
     screen = Screen(quiet=options.quiet)
     sweep = plan(options, words)

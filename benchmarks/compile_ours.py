@@ -25,7 +25,7 @@ def prepare(case: dict):
     jax.jit(lambda x: x @ x).lower(jax.numpy.ones((8, 8))).compile()
     facts: dict[str, Any] = {"before_bytes": peak_bytes()}
     start = time.perf_counter()
-    traced = program.train_step.trace(program.state_shapes, program.batch_shapes)
+    traced = program.trace()
     facts["trace_seconds"] = time.perf_counter() - start
     start = time.perf_counter()
     lowered = traced.lower()

@@ -5,9 +5,9 @@ import numpy as np
 import simplejpeg
 from worker import serve
 
-from cnn_arch import session
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.data.sources import load_dataset
+from cnn_arch.parallel.runtime import keep_freed_memory
 from configs import base
 
 ENDLESS = 10**9  # steps
@@ -15,7 +15,7 @@ ENDLESS = 10**9  # steps
 
 def prepare(case: dict):
     """Opens the folder; returns the versions, and what takes a batch."""
-    session.keep_freed_memory()  # as train.py
+    keep_freed_memory()  # as train.py
     data = base.get_config().data
     size = case["image_size"]
     data.update({"dir": case["data_dir"], "num_threads": case["workers"]})

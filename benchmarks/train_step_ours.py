@@ -8,12 +8,22 @@ import numpy as np
 from ours import open_program
 from worker import serve
 
-from cnn_arch import session
 from cnn_arch.costs.layers import count_macs
-from cnn_arch.models import INIT_OPTIONS
-from cnn_arch.parallel.mesh import put_batch, replicated
+from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.parallel.mesh import put_batch
+from cnn_arch.training.program import Program
 
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
+
+
+def make_batch(program: Program) -> dict[str, jax.Array]:
+    """Returns a batch of noise on the devices."""
+    generator = np.random.default_rng(0)
+    size, data = program.config.batch_size, program.config.data
+    shape = (size, data.image_size, data.image_size, data.channels)
+    image = generator.integers(0, 256, shape, np.uint8)
+    label = generator.integers(0, program.num_classes, size, np.int32)
+    return put_batch({"image": image, "label": label}, program.mesh)
 
 
 def prepare(case: dict):
@@ -29,31 +39,18 @@ def prepare(case: dict):
     config, mesh, data = program.config, program.mesh, program.config.data
     assert data.image_size == case["image_size"], "the sides see images of one size"
     assert data.num_classes == case["num_classes"]
-    state = jax.jit(
-        program.fresh_state,
-        out_shardings=replicated(mesh),
-        compiler_options=INIT_OPTIONS,
-    )()
-    train_step = session.compile_step(
-        program.train_step, (program.state_shapes, program.batch_shapes), config, mesh
-    )
-    generator = np.random.default_rng(0)
-    shape = (config.batch_size, data.image_size, data.image_size, data.channels)
-    batch = {
-        "image": generator.integers(0, 256, shape, np.uint8),
-        "label": generator.integers(0, data.num_classes, shape[0], np.int32),
-    }
-    batch = put_batch(batch, mesh)
-    eval_step = program.eval_step
-    eval_step = eval_step.lower(state.params, state.batch_stats, batch).compile()
+    evaluator = Evaluator(config, program.model, mesh)
+    program.compile()
+    evaluator.compile(program.variable_shapes)
+    state, batch = program.initialise(), make_batch(program)
 
     def train() -> None:
         nonlocal state
-        state, metrics = train_step(state, batch)
+        state, metrics = program.train_step(state, batch)
         jax.block_until_ready((state, metrics))
 
     def forward() -> None:
-        jax.block_until_ready(eval_step(state.params, state.batch_stats, batch))
+        jax.block_until_ready(evaluator.step(state.variables, batch))
 
     size = case["matmul_size"]
     square = jnp.ones((size, size), PRECISIONS[case["precision"]])

@@ -14,23 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from cnn_arch.checkpoints.checkpoint import Checkpoints
+from cnn_arch.evaluation.record import Validation
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Progress
-from cnn_arch.training import loop
+from cnn_arch.training.loop import Trainer
 from cnn_arch.training.metrics import Metrics
 
 BARE_SECONDS = 10.0  # of steps alone, before the run and after it
-# What the main thread does in ``loop.fit``.
+# What the main thread does in ``Trainer.fit``.
 CLOCKED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
-    "run": [(loop, ("fit",))],
-    "steps": [(loop, ("_train",))],
-    "validation": [(loop, ("_validate",))],
-    "checkpoints": [(loop, ("_save",)), (Checkpoints, ("close",))],
+    "run": [(Trainer, ("fit",))],
+    "steps": [(Trainer, ("_train",))],
+    "validation": [(Validation, ("__call__",))],
+    "checkpoints": [(Trainer, ("_save",)), (Checkpoints, ("close",))],
     "logging": [
-        (loop, ("_tell",)),
+        (Trainer, ("_say",)),
         (Metrics, ("__init__", "add_step", "add_epoch", "draw", "sync", "close")),
         (Progress, ("advance",)),
     ],
@@ -57,24 +57,25 @@ def clocked(function: Callable[..., Any], kind: str) -> Callable[..., Any]:
     return call
 
 
-def with_bare_steps(fit: Callable[..., None]) -> Callable[..., None]:
-    """Returns ``loop.fit``, with the bare training step timed before and after it."""
+def with_bare_steps(fit: Callable[[Trainer], None]) -> Any:
+    """Returns ``Trainer.fit``, with the bare training step timed before and after."""
 
-    def call(job: loop.Job, state: Any) -> None:
-        with closing(job.batches.iterate(0, 1)) as batches:
-            batch = put_batch(next(batches), job.mesh)
-        copy = jax.tree.map(jnp.copy, state)
+    def call(self: Trainer) -> None:
+        program = self.program
+        with closing(self.batches.iterate(0, 1)) as batches:
+            batch = put_batch(next(batches), program.mesh)
+        state = program.initialise()
 
         def bare_steps(at_least_seconds: float) -> tuple[float, int]:
-            nonlocal copy
+            nonlocal state
             start, count, passed = time.perf_counter(), 0, 0.0
             while not count or passed < at_least_seconds:
-                copy, metrics = job.train_step(copy, batch)
+                state, metrics = program.train_step(state, batch)
                 jax.block_until_ready(metrics)
                 count, passed = count + 1, time.perf_counter() - start
             return passed, count
 
-        for work in (lambda: None, lambda: fit(job, state)):
+        for work in (lambda: None, lambda: fit(self)):
             work()
             bare_steps(0.0)  # warms up
             passed, count = bare_steps(BARE_SECONDS)
@@ -90,7 +91,7 @@ def main(result: Path, words: list[str]) -> None:
         for owner, names in places:
             for name in names:
                 setattr(owner, name, clocked(getattr(owner, name), kind))
-    loop.fit = with_bare_steps(loop.fit)
+    Trainer.fit = with_bare_steps(Trainer.fit)
     sys.argv = ["train.py", *words]
     try:
         runpy.run_path("train.py", run_name="__main__")

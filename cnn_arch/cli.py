@@ -5,6 +5,7 @@ Exit status: 0 done, or stopped by the scheduler with all saved; 1 a run that fa
 """
 
 import argparse
+import dataclasses
 import errno
 import logging
 import os
@@ -18,6 +19,7 @@ from typing import NoReturn
 from cnn_arch import __version__, installation
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel import processes
+from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.screen import Screen
 
 
@@ -70,34 +72,76 @@ def main() -> NoReturn:
     raise SystemExit(0)
 
 
-def run(
-    main: Callable[[argparse.Namespace, list[str]], int], parser: Parser
-) -> NoReturn:
+@dataclasses.dataclass
+class Ending:
+    """How a command ends, by what it has found out so far."""
+
+    show_traceback: bool = False
+    process: Process = ALONE
+    crash_folder: Path | None = None  # where a crash is recorded
+
+    def fail(self, message: str, status: int, *, keep: bool) -> NoReturn:
+        """Prints the one line; keeps the traceback of a run that failed."""
+        trace, folder = traceback.format_exc(), self.crash_folder
+        if self.show_traceback:
+            print(trace, file=sys.stderr)
+        elif keep and folder:
+            try:
+                index = self.process.index
+                path = folder / (f"crash-{index}.txt" if index else "crash.txt")
+                path.write_text(trace)
+                message += f" (details: {path})"
+            except OSError:  # a full disk, most likely; the line below is still shown
+                pass
+        if self.process.count > 1:
+            message = f"process {self.process.index}: {message}"
+        if folder:  # and with it log.txt
+            logging.getLogger("cnn_arch").error("%s", message)
+        print(f"error: {message}", file=sys.stderr, flush=True)
+        self.exit(status)
+
+    def exit(self, status: int) -> NoReturn:
+        """Ends the process; where there are others, without waiting for them.
+
+        JAX would wait at exit until all have come to the same point.
+        """
+        if self.process.count > 1:
+            sys.stdout.flush()
+            os._exit(status)
+        raise SystemExit(status)
+
+
+Main = Callable[[argparse.Namespace, list[str], Ending], int]
+
+
+def run(main: Main, parser: Parser) -> NoReturn:
     """Runs a command and ends the process with its status.
 
     Args:
-      main: takes the parsed options and the words that are not options; may set
-        ``options.crash_folder``, where a crash is recorded; returns the exit status.
+      main: takes the parsed options, the words that are not options, and what decides
+        how it ends; returns the exit status.
       parser: the command's own.
     """
     if len(sys.argv) == 1:
         print(parser.format_help(), file=sys.stderr)
         raise SystemExit(UsageError.exit_status)
     options, words = parser.parse_known_args()
+    ending = Ending(options.traceback)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX is imported
     try:
-        raise SystemExit(main(options, words))
+        raise SystemExit(main(options, words, ending))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        _end(130, options)
+        ending.exit(130)
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except UsageError as error:
-        _fail(str(error), error.exit_status, options, keep=False)
+        ending.fail(str(error), error.exit_status, keep=False)
     except RunError as error:
-        _fail(str(error), error.exit_status, options, keep=True)
+        ending.fail(str(error), error.exit_status, keep=True)
     except Exception as error:
-        _fail(_in_one_line(error), RunError.exit_status, options, keep=True)
+        ending.fail(_in_one_line(error), RunError.exit_status, keep=True)
 
 
 def say_next(screen: Screen, *commands: str) -> None:
@@ -122,40 +166,3 @@ def _in_one_line(error: Exception) -> str:
     if lost:
         return f"{lost}; the same command goes on from the last checkpoint"
     return f"{type(error).__name__}: {text[:300]}"
-
-
-def _fail(
-    message: str, status: int, options: argparse.Namespace, keep: bool
-) -> NoReturn:
-    """Prints the one line; keeps the traceback of a run that failed in its folder."""
-    trace = traceback.format_exc()
-    folder = getattr(options, "crash_folder", None)
-    process = getattr(options, "process", None)
-    index = process.index if process else 0
-    if options.traceback:
-        print(trace, file=sys.stderr)
-    elif keep and folder:
-        try:
-            path = Path(folder, f"crash-{index}.txt" if index else "crash.txt")
-            path.write_text(trace)
-            message += f" (details: {path})"
-        except OSError:  # a full disk, most likely; the line below still tells
-            pass
-    if process and process.count > 1:
-        message = f"process {process.index}: {message}"
-    if folder:  # and with it log.txt
-        logging.getLogger("cnn_arch").error("%s", message)
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    _end(status, options)
-
-
-def _end(status: int, options: argparse.Namespace) -> NoReturn:
-    """Ends the process; where there are others, without waiting for them.
-
-    JAX would wait at exit until all have come to the same point.
-    """
-    process = getattr(options, "process", None)
-    if process and process.count > 1:
-        sys.stdout.flush()
-        os._exit(status)
-    raise SystemExit(status)

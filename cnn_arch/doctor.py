@@ -7,11 +7,12 @@ says what is missing, where nothing is installed yet.
 import importlib.metadata
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from cnn_arch.parallel.gpus import nvidia_driver_found
 
 ROOT = Path(__file__).resolve().parent.parent
 FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")
@@ -69,16 +70,6 @@ def check_packages(requirements: Path) -> Finding:
         more = f"; {len(wrong) - 3} more" if len(wrong) > 3 else ""
         return Finding("; ".join(wrong[:3]) + more, fix)
     return Finding(f"{num_pins} as pinned in {requirements.name}")
-
-
-def nvidia_driver_found() -> bool:
-    """Tells whether an NVIDIA driver runs here, whatever JAX makes of it."""
-    if Path("/proc/driver/nvidia/version").exists():
-        return True
-    try:
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
-    except OSError:
-        return False
 
 
 def check_device() -> Finding:

@@ -1,6 +1,7 @@
 """The directory of a run: who may write to it, and its files of plain text."""
 
 import csv
+import dataclasses
 import json
 import os
 import platform
@@ -11,17 +12,26 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnn_arch import installation, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.files import write_csv, write_text
+from cnn_arch.screen import Screen
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
 # Settings that may change when a run goes on: the result does not depend on them, but
 # for the order of sums. (Dropout's masks, too, are the same on any mesh.)
 FREE = ("mesh.data", "mesh.model", "data.num_threads", "checkpoint.every_minutes")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Where a run leaves its files, and where it says what it does."""
+
+    workdir: Path
+    screen: Screen
 
 
 def choose(workdir: str | None, config: ConfigDict, prefix: str = "") -> Path:
@@ -35,6 +45,50 @@ def choose(workdir: str | None, config: ConfigDict, prefix: str = "") -> Path:
         if path.name.rpartition("-")[2].isdigit()
     ]
     return Path("runs", f"{stem}-{max(taken, default=0) + 1}")
+
+
+def read_config(workdir: Path) -> FrozenConfigDict:
+    """Returns the config of a run.
+
+    Raises:
+      UsageError: there is no run.
+    """
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UsageError(f"--workdir={workdir}: no run there; train.py makes one")
+    return settings.from_json(path)
+
+
+def find_trained(
+    words: Sequence[str], workdir: str | None, weights: str | None, data: str | None
+) -> tuple[FrozenConfigDict, Path]:
+    """Returns the config of a trained network, and a directory for results.
+
+    Args:
+      words: ``--config`` and its settings, which go with ``weights``.
+      workdir: of the run; with ``weights`` any, or the next free one.
+      weights: a file; None: the network is a run's.
+      data: the folder of the data, if it is not the config's.
+
+    Raises:
+      UsageError: neither a run nor a recipe with weights is given.
+    """
+    if weights:
+        config, _ = settings.parse(words)
+        path = choose(workdir, config, prefix="eval-")
+        check_same_run(path, config)
+    elif words:
+        hint = "needs --weights=FILE" if "--config" in words[0] else "no such option"
+        raise UsageError(f"{words[0]}: {hint}; see --help")
+    elif not workdir:
+        raise UsageError("--workdir: must be given, or --config and --weights")
+    else:
+        path = Path(workdir)
+        config = read_config(path)
+    # Any mesh evaluates what any other trained; layers are looked at whole.
+    changes: dict[str, Any] = {"mesh.data": 0, "mesh.model": 1}
+    changes |= {"data.dir": data} if data else {}
+    return settings.derive(config, changes), path
 
 
 def check_same_run(path: Path, config: ConfigDict) -> None:

@@ -85,6 +85,11 @@ class Screen:
         self.say(label, f"{text} ... {time.monotonic() - start:.1f} s")
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether only the last line is shown."""
+        return self._quiet
+
+    @property
     def is_terminal(self) -> bool:
         """Whether lines can be drawn over: a terminal, and not quiet."""
         return not self._quiet and self._out.isatty()

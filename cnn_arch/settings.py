@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from cnn_arch.errors import UsageError
 from cnn_arch.installation import find_recipe, import_recipes
@@ -87,14 +87,15 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return settings
 
 
-def parse(arguments: Sequence[str]) -> tuple[ConfigDict, dict[str, Any]]:
+def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     """Reads ``--config=FILE[:DATA]`` and its ``--config.KEY=VALUE`` settings.
 
     Args:
       arguments: what the command line holds besides the command's own options.
 
     Returns:
-      The checked config, locked, and the settings that differ from the recipe.
+      The checked config, which stays as it is, and the settings that differ from the
+      recipe.
 
     Raises:
       UsageError: an argument is wrong; the message is the one line to print.
@@ -121,7 +122,7 @@ def parse(arguments: Sequence[str]) -> tuple[ConfigDict, dict[str, Any]]:
         for key, value in flatten(config).items()
         if value != known.get(key, object())
     }
-    return config, changed
+    return FrozenConfigDict(config), changed
 
 
 def check(config: ConfigDict) -> None:
@@ -148,12 +149,24 @@ def check(config: ConfigDict) -> None:
         )
 
 
+def derive(config: ConfigDict, changes: Mapping[str, Any]) -> FrozenConfigDict:
+    """Returns a config with some settings changed.
+
+    Args:
+      config: is not changed itself.
+      changes: values by dotted keys, such as ``{"data.dir": "photos"}``.
+    """
+    derived = ConfigDict(config)
+    derived.update_from_flattened_dict(changes)
+    return FrozenConfigDict(derived)
+
+
 def to_json(config: ConfigDict) -> str:
     """Returns the config as it is stored in a run directory."""
     return json.dumps(json.loads(config.to_json()), indent=2) + "\n"
 
 
-def from_json(path: Path) -> ConfigDict:
+def from_json(path: Path) -> FrozenConfigDict:
     """Reads the config that a run stored.
 
     Raises:
@@ -164,7 +177,7 @@ def from_json(path: Path) -> ConfigDict:
         check(config)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{path}: not the config of a run ({error})") from None
-    return config.lock()
+    return FrozenConfigDict(config)
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

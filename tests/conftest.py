@@ -5,7 +5,9 @@ import os
 import pytest
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+# Unoptimised code compiles in half the time, and tests run it once or twice.
+FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
+os.environ["XLA_FLAGS"] = f"{FLAGS}8"
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,7 @@ def test_collectives():
         ["all-reduce", "data", "gradients", "backward", "243,400", "us", "1"],
         ["all-reduce", "data", "metrics", "forward", "8", "us", "1"],
     ]
-    assert "inserted by the partitioner: none" in lines
+    assert "added    by XLA's partitioner: none" in lines
     csv = run(*words, "--format=csv").stdout.splitlines()
     assert csv[:2] == [
         "kind,axes,layer,pass,bytes,inserted_by",

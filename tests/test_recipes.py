@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cnn_arch import settings
-from cnn_arch.models import MODELS, check_image_size
-from cnn_arch.training.step import build_model
+from cnn_arch.models import MODELS
+from cnn_arch.models.build import build_model, check_image_size
 from configs.base import DATA
 from tests.paper_tables import TOTALS
 

@@ -7,74 +7,51 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from cnn_arch.evaluation.one_crop import make_eval_step
-from cnn_arch.models import INIT_OPTIONS
-from cnn_arch.parallel.mesh import put_batch, replicated
-from cnn_arch.training import optimizer, step
+from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.parallel.mesh import put_batch
+from cnn_arch.training.program import Program
 
 MIN_RUNS, MAX_RUNS, ENOUGH_SECONDS = 5, 50, 5.0
 
 
 class Speed(NamedTuple):
-    """Images a second.
+    """Images a second."""
 
-    Attributes:
-      median: of all runs.
-      slowest: of them.
-      fastest: of them.
-      runs: how many there were.
-    """
-
-    median: float
+    median: float  # of all runs
     slowest: float
     fastest: float
-    runs: int
+    runs: int  # how many there were
 
 
-def prepare(
-    config: ConfigDict, model: Any, mesh: Mesh
-) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Compiles a forward pass and a step of training.
+def prepare(program: Program) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Compiles a forward pass and a step of training, on noise.
 
     Args:
-      config: the whole recipe; ``batch_size`` is that of both.
-      model: from ``build_model``.
-      mesh: of the devices.
+      program: its batch is that of both.
 
     Returns:
       Functions that run one of each and wait for it.
     """
-    data = config.data
-    schedule = optimizer.make_schedule(config, 1000)
-    sgd = optimizer.make_optimizer(config, schedule)
-    state = jax.jit(
-        lambda: step.init_state(config, model, sgd),
-        out_shardings=replicated(mesh),
-        compiler_options=INIT_OPTIONS,
-    )()
+    config, data = program.config, program.config.data
+    state = program.initialise()
     random = np.random.default_rng(config.seed)
     shape = config.batch_size, data.image_size, data.image_size, data.channels
-    labels = random.integers(data.num_classes or 1000, size=shape[0], dtype=np.int32)
+    labels = random.integers(program.num_classes, size=shape[0], dtype=np.int32)
     images = random.integers(256, size=shape, dtype=np.uint8)
-    batch = put_batch({"image": images, "label": labels}, mesh)
+    batch = put_batch({"image": images, "label": labels}, program.mesh)
 
-    forward = make_eval_step(config, model, mesh)
-    forward = forward.lower(state.params, state.batch_stats, batch).compile()
-    train = step.make_train_step(config, model, sgd, schedule, mesh)
-    compiled = train.lower(state, batch).compile()
-    variables = jax.tree.map(
-        lambda leaf: leaf.copy(), (state.params, state.batch_stats)
-    )
+    evaluator = Evaluator(config, program.model, program.mesh)
+    evaluator.compile(program.variable_shapes)
+    program.compile()
+    variables = jax.tree.map(lambda leaf: leaf.copy(), state.variables)
 
     def run_forward() -> None:
-        jax.block_until_ready(forward(*variables, batch))
+        jax.block_until_ready(evaluator.step(variables, batch))
 
     def run_step() -> None:
         nonlocal state  # given up to each step
-        state, metrics = compiled(state, batch)
+        state, metrics = program.train_step(state, batch)
         jax.block_until_ready(metrics)
 
     return run_forward, run_step

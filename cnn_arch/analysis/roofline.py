@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from cnn_arch.costs.layers import LayerCost
+from cnn_arch.screen import Screen
 
 TRIES = 8  # of each ceiling; the first compiles
 
@@ -125,6 +126,14 @@ def floors(rows: Sequence[LayerCost], device: Device, precision: str) -> list[Fl
             Floor(flops / device.peak_flops[precision], moved / device.bandwidth)
         )
     return result
+
+
+def find_device(name: str, precision: str, screen: Screen) -> Device:
+    """Returns the device of that name, or ``this`` one, measured."""
+    if name != "this":
+        return DEVICES[name]
+    with screen.timed("ceilings", "of this machine"):
+        return measure_this(precision)
 
 
 def measure_this(precision: str) -> Device:

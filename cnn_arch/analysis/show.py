@@ -1,172 +1,82 @@
-"""What analyze.py says: records for other programs, and lines for the screen."""
+"""Prints what analyze.py counts: as a table, for other programs, or in one line."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from cnn_arch.analysis import roofline, table
-from cnn_arch.analysis.roofline import Device, Floor
-from cnn_arch.costs.layers import Costs, LayerCost
-from cnn_arch.costs.summary import totals
-from cnn_arch.costs.training_step import sees_image_only
-from cnn_arch.costs.xla import reported_xla_flops
+from cnn_arch.analysis import table
+from cnn_arch.analysis.answer import UNAVAILABLE, Answer, Record
 from cnn_arch.screen import Screen
 
-Record = dict[str, Any]
-UNAVAILABLE = "unavailable"  # what XLA or a device does not tell
 IN_JSON = (
-    *("name", "kind", "output_shape", "params", "biases", "macs", "padding_macs"),
-    *("other_operations", "transcendentals", "xla_flops"),
-    *("output_elements", "output_bytes", "receptive_field", "receptive_stride"),
-    *("receptive_offset", "receptive_field_hw", "inputs", "auxiliary"),
+    "name",
+    "kind",
+    "output_shape",
+    "params",
+    "biases",
+    "macs",
+    "padding_macs",
+    "other_operations",
+    "transcendentals",
+    "xla_flops",
+    "output_elements",
+    "output_bytes",
+    "receptive_field",
+    "receptive_stride",
+    "receptive_offset",
+    "receptive_field_hw",
+    "inputs",
+    "auxiliary",
 )
 
 
-def as_record(config: ConfigDict, costs: Costs) -> Record:
-    """Returns ``model``, ``input`` [B, H, W, C], ``precision`` and ``totals``."""
-    size = config.data.image_size
-    reported = reported_xla_flops(costs.traced)
-    return {
-        "model": config.model.name,
-        "input": [config.batch_size, size, size, config.data.channels],
-        "precision": config.precision,
-        "totals": {
-            **totals(costs.rows),
-            "xla_flops": UNAVAILABLE if reported is None else reported,
-            "xla_flops_expected": costs.xla_flops_expected,
-        },
-    }
-
-
-def open_device(config: ConfigDict, screen: Screen) -> Any:
-    """Returns the mesh of the one device that is measured or compiled for."""
-    from cnn_arch import session
-
-    with config.unlocked():
-        config.mesh.data = config.mesh.model = 1
-    return session.open_devices(config, screen)
-
-
-def compiled_memory(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
-    """Compiles the recipe's step; returns what its ``memory_analysis`` says, in bytes.
-
-    ``xla_argument_bytes`` are state and batch, ``xla_temporary_bytes`` what the step
-    needs besides, activations among it.
-    """
-    from cnn_arch.scaling import collectives
-
-    with screen.timed("compile", "training step"):
-        traced = collectives.trace_step(config, mesh, loops=True)
-        analysis = traced.lower().compile().memory_analysis()
-    if analysis is None:
-        return {
-            "xla_argument_bytes": UNAVAILABLE,
-            "xla_temporary_bytes": UNAVAILABLE,
-        }
-    return {
-        "xla_argument_bytes": analysis.argument_size_in_bytes,
-        "xla_temporary_bytes": analysis.temp_size_in_bytes,
-    }
-
-
-def find_device(name: str, config: ConfigDict, screen: Screen) -> Device:
-    """Returns the device of that name, or ``this`` one, measured."""
-    if name != "this":
-        return roofline.DEVICES[name]
-    with screen.timed("ceilings", "of this machine"):
-        return roofline.measure_this(config.precision)
-
-
-def floors(
-    name: str, rows: Sequence[LayerCost], config: ConfigDict, screen: Screen
-) -> tuple[list[Floor], Record]:
-    """Returns each layer's least time on a device, and a record of the whole.
+def show_answer(answer: Answer, form: str, screen: Screen) -> None:
+    """Prints an answer.
 
     Args:
-      name: a key of ``DEVICES``, or ``this``.
-      rows: folded.
-      config: ``precision`` and ``batch_size`` are read.
-      screen: where it is told that this machine is measured.
+      answer: what was counted.
+      form: one of ``table.FORMATS``; a quiet screen has one line for a table.
+      screen: the lines around the table go there.
     """
-    device = find_device(name, config, screen)
-    found = roofline.floors(rows, device, config.precision)
-    seconds = sum(floor.seconds for floor in found)
-    # Backward, a layer takes twice the forward pass: once for the gradient of its
-    # weights, once for that of its input, which the first layers do not need.
-    step_seconds = sum(
-        floor.seconds * (2 if sees_image_only(row, rows) else 3)
-        for floor, row in zip(found, rows, strict=True)
-    )
-    return found, {
-        "device": device.name,
-        "source": device.source,
-        "peak_flops": device.peak_flops[config.precision],
-        "bandwidth_bytes": device.bandwidth,
-        "seconds": seconds,
-        "images_per_second": config.batch_size / seconds,
-        "step_images_per_second": config.batch_size / step_seconds,
-        "memory_bound_layers": sum(floor.bound == "memory" for floor in found),
-        "compute_bound_layers": sum(floor.bound == "compute" for floor in found),
-    }
-
-
-def speed(config: ConfigDict, mesh: Any, screen: Screen) -> Record:
-    """Measures a forward pass and a step of training; images a second."""
-    from cnn_arch.analysis import measure
-    from cnn_arch.training import step
-
-    model = step.build_model(config, config.data.num_classes or 1000)
-    with screen.timed("compile", "forward pass and training step"):
-        runs = measure.prepare(config, model, mesh)
-    return {
-        name: measure.measure(run, config.batch_size)._asdict()
-        for name, run in zip(("forward", "training_step"), runs, strict=True)
-    }
-
-
-def everything(
-    form: str,
-    record: Record,
-    rows: Sequence[LayerCost],
-    floors: Sequence[Floor] | None,
-    screen: Screen,
-) -> None:
-    """Prints all that was counted, in one of ``table.FORMATS``, or as a ``line``."""
-    if form == "line":
-        total = record["totals"]
-        screen.row(
-            f"{record['model']}: {total['params']:,} parameters, "
-            f"{total['macs']:,} MACs, {_mib(total['activation_bytes'])}",
-            last=True,
-        )
-        return
+    floors = answer.floors or []
     if form == "json":
-        layers = [{key: getattr(row, key) for key in IN_JSON} for row in rows]
-        for layer, floor in zip(layers, floors or (), strict=bool(floors)):
+        layers = [{key: getattr(row, key) for key in IN_JSON} for row in answer.rows]
+        for layer, floor in zip(layers, floors, strict=bool(floors)):
             layer |= {"floor_seconds": floor.seconds, "bound": floor.bound}
-        print(json.dumps({**record, "layers": layers}, indent=2))
-        return
-    if form == "csv":
+        print(json.dumps({**answer.record, "layers": layers}, indent=2))
+    elif form == "csv":
         extra: dict[str, list[Any]] = {}
         if floors:
             extra["floor_seconds"] = [floor.seconds for floor in floors]
             extra["bound"] = [floor.bound for floor in floors]
-        print(table.to_csv(rows, extra), end="")
-        return
-    printed = table.columns(rows)
-    if floors:
-        printed["floor us"] = [f"{1e6 * floor.seconds:,.1f}" for floor in floors]
-        printed["bound by"] = [floor.bound for floor in floors]
-    if form == "markdown":
-        print(table.to_markdown(printed), end="")
-        return
-    left_out = table.print_table(printed)
-    screen.row()
+        print(table.to_csv(answer.rows, extra), end="")
+    elif form == "markdown":
+        print(table.to_markdown(_columns(answer)), end="")
+    elif screen.is_quiet:
+        total = answer.record["totals"]
+        screen.row(
+            f"{answer.record['model']}: {total['params']:,} parameters, "
+            f"{total['macs']:,} MACs, {_mib(total['activation_bytes'])}",
+            last=True,
+        )
+    else:
+        left_out = table.print_table(_columns(answer))
+        screen.row()
+        _show_record(answer.record, left_out, screen)
+
+
+def _columns(answer: Answer) -> dict[str, list[str]]:
+    printed = table.columns(answer.rows)
+    if answer.floors:
+        seconds = [floor.seconds for floor in answer.floors]
+        printed["floor us"] = [f"{1e6 * each:,.1f}" for each in seconds]
+        printed["bound by"] = [floor.bound for floor in answer.floors]
+    return printed
+
+
+def _show_record(record: Record, left_out: list[str], screen: Screen) -> None:
     _totals(record["totals"], screen)
     if left_out:
-        screen.say("lacks", f"{', '.join(left_out)} (in csv)")
+        screen.say("hidden", f"{', '.join(left_out)}: columns of --format=csv")
     if "training" in record:
         _training(record["training"], screen)
     if "roofline" in record:

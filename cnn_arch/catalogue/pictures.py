@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
+from cnn_arch.analysis import recipe
 from cnn_arch.catalogue import cost_figures, diagram_figures, error_chart, page
 from cnn_arch.catalogue.diagram import lay_out
 from cnn_arch.catalogue.published import published_errors
@@ -117,11 +118,8 @@ def _count(names: Iterable[str], screen: Screen) -> dict[str, Sequence[LayerCost
     rows = {}
     with screen.progress("count", len(names)) as progress:
         for name in names:
-            config, _ = settings.parse([f"--config={name}"])
-            config = config.copy_and_resolve_references()
-            with config.unlocked():
-                config.batch_size = 1
-                config.precision = "float32"
+            config = recipe.choose(name, (), image_size=None, batch=1)
+            config = settings.derive(config, {"precision": "float32"})
             rows[name] = costs_of_config(config).rows
             progress.advance(name)
     return rows

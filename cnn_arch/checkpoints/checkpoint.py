@@ -23,6 +23,7 @@ from cnn_arch.checkpoints.orbax_log import quieten_orbax
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel import processes
+from cnn_arch.run_directory import Run
 
 _STATE_ITEMS = ("params", "batch_stats", "opt_state")
 
@@ -284,6 +285,11 @@ class Checkpoints:
             f"checkpoint at step {step}: not saved to {self.directory}, "
             f"{_reason(error)}; {space + '; ' if is_short else ''}{going_on}"
         )
+
+
+def open_checkpoints(run: Run) -> Checkpoints:
+    """Returns the checkpoints of a run."""
+    return Checkpoints(run.workdir / "checkpoints", warn=run.screen.warn)
 
 
 def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:

@@ -7,16 +7,14 @@ import jax
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Everything that a run needs in order to continue, and nothing else.
+    """Everything that a run needs in order to continue, and nothing else."""
 
-    Attributes:
-      step: int32 scalar, the number of updates made.
-      params: parameters, float32.
-      batch_stats: BatchNorm's running means and variances, float32; empty without them.
-      opt_state: the state of the optax transformation.
-    """
+    step: jax.Array  # int32 scalar, the number of updates made
+    params: Any  # float32
+    batch_stats: Any  # BatchNorm's running means and variances, float32; may be empty
+    opt_state: Any  # of the optax transformation
 
-    step: jax.Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What ``model.apply`` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}

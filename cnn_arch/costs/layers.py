@@ -17,7 +17,8 @@ from ml_collections import ConfigDict
 from cnn_arch.costs.receptive_field import Seen
 from cnn_arch.costs.trace import trace_layers
 from cnn_arch.costs.walk import FIXED, Layer, Value, Walk
-from cnn_arch.models import check_image_size, create_model
+from cnn_arch.models import create_model
+from cnn_arch.models.build import check_image_size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from cnn_arch.costs.layers import LayerCost
+from ml_collections import ConfigDict
+
+from cnn_arch.costs.layers import LayerCost, layer_costs
+from cnn_arch.models.build import build_model
 
 
 def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
@@ -51,3 +54,16 @@ def depth(rows: Sequence[LayerCost]) -> int:
         before = max((reached[name] for name in row.inputs), default=0)
         reached[row.name] = before + (row.kind in ("conv", "dense"))
     return reached[rows[-1].name]
+
+
+def describe_network(config: ConfigDict, num_classes: int) -> str:
+    """Writes parameters and multiply-adds of a config's network in one line."""
+    model = build_model(config, num_classes, loops=False)
+    rows = layer_costs(model, config.data.image_size, config.data.channels)
+    total = totals(rows)
+    num, in_aux = total["params"], total["auxiliary_params"]
+    heads = f", {in_aux:,} more in auxiliary heads" if in_aux else ""
+    return (
+        f"{config.model.name}: {num:,} parameters ({4 * num / 2**20:.2f} MiB){heads}, "
+        f"{total['macs'] / 1e6:,.2f} MMAC an image"
+    )

@@ -4,6 +4,8 @@ import functools
 from collections.abc import Callable, Generator
 
 import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from cnn_arch.data import transforms
 from cnn_arch.data.device import WHOLE_CROPS
@@ -16,6 +18,7 @@ from cnn_arch.data.sources import (
 )
 from cnn_arch.data.views import check_view, evaluation_view
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.parallel.processes import batch_share
 
 Batch = dict[str, np.ndarray]
 
@@ -33,8 +36,8 @@ class TrainBatches:
 
     Attributes:
       steps_per_epoch: batches in an epoch.
-      skipped: names of the images that could not be read. In its place a batch has
-        the next image of the split that can.
+      skipped: names of the images that could not be read so far. In its place a batch
+        has the next image of the split that can.
     """
 
     def __init__(
@@ -44,9 +47,7 @@ class TrainBatches:
         *,
         seed: int,
         batch_size: int,
-        process_index: int = 0,
-        process_count: int = 1,
-        skipped: set[str] | None = None,
+        share: tuple[int, int] = (0, 1),
     ):
         """Checks that batches can be made.
 
@@ -55,9 +56,8 @@ class TrainBatches:
           data: config.data.
           seed: of the order and the augmentation, not negative.
           batch_size: of all processes together.
-          process_index: of this process.
-          process_count: divides batch_size.
-          skipped: where the names of unreadable images are added.
+          share: which part of each batch this process makes, from 0, and of how many
+            parts, which divide batch_size.
 
         Raises:
           UsageError: a setting that cannot work.
@@ -84,16 +84,27 @@ class TrainBatches:
         self._data = data
         self._seed = seed
         self._batch_size = batch_size
-        self._rows = _process_rows(batch_size, process_index, process_count)
+        self._rows = _process_rows(batch_size, *share)
         self.steps_per_epoch = len(source) // batch_size
-        self.skipped = set() if skipped is None else skipped
+        self.skipped: set[str] = set()
+
+    @classmethod
+    def of_run(cls, config: ConfigDict, source: Source, mesh: Mesh) -> "TrainBatches":
+        """Returns this process's part of the batches of a run."""
+        return cls(
+            source,
+            config.data,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            share=batch_share(mesh),
+        )
 
     def batch(self, step: int) -> Batch:
         """Makes this process's part of the batch of a step, for ``device.augment``.
 
         Returns:
-          "image" uint8 [B / process_count, image_size, image_size, channels] and
-          "label" int32 [B / process_count].
+          "image" uint8 [B / parts, image_size, image_size, channels] and "label" int32
+          [B / parts].
         """
         data = self._data
         epoch, position = divmod(step, self.steps_per_epoch)
@@ -155,10 +166,7 @@ def evaluation_batches(
     source: Source,
     data: DataConfig,
     batch_size: int,
-    process_index: int = 0,
-    process_count: int = 1,
-    *,
-    skipped: set[str] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Generator[Batch, None, None]:
     """Yields every example of a split exactly once, in its order.
 
@@ -166,17 +174,16 @@ def evaluation_batches(
       source: the split.
       data: config.data.
       batch_size: of all processes together.
-      process_index: of this process.
-      process_count: divides batch_size; all processes get equally many batches.
-      skipped: where the names of unreadable images are added.
+      share: which part of each batch this process makes, from 0, and of how many
+        parts, which divide batch_size. All processes get equally many batches.
 
     Returns:
-      An iterator of "image" uint8 [B / process_count, image_size, image_size,
-      channels], "label" int32 and "mask" bool [B / process_count]: false, with zeros
-      beside it, where the split has ended or the image was skipped.
+      An iterator of "image" uint8 [B / parts, image_size, image_size, channels],
+      "label" int32 and "mask" bool [B / parts]: false, with zeros beside it, where the
+      split has ended or the image cannot be read.
     """
     check_view(data)
-    rows = _process_rows(batch_size, process_index, process_count)
+    rows = _process_rows(batch_size, *share)
     size = data.image_size
 
     def batch(step: int) -> Batch:
@@ -190,8 +197,6 @@ def evaluation_batches(
                 images[row] = evaluation_view(image, data)
                 labels[row] = label
                 mask[row] = True
-            elif skipped is not None:
-                skipped.add(source.name(index))
         return {"image": images, "label": labels, "mask": mask}
 
     num_batches = -(-len(source) // batch_size)

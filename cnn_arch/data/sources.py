@@ -50,14 +50,11 @@ def load_dataset(data: DataConfig) -> Dataset:
     for split, source in found.items():
         if isinstance(source, ArraySource):
             _check_labels(source, len(class_names), f"{name}/{split}")
-    skipped: set[str] = set()
+    unread: list[str] = []
     if is_in_memory(data):
-        found = {
-            split: source
-            if isinstance(source, ArraySource)
-            else _decode_all(source, data, skipped)
-            for split, source in found.items()
-        }
+        decoded = {split: _decoded(source, data) for split, source in found.items()}
+        found = {split: source for split, (source, _) in decoded.items()}
+        unread = [name for _, names in decoded.values() for name in names]
     splits = _divide(found, data, name)
     is_folder = data.source == "folder"
     return Dataset(
@@ -66,7 +63,7 @@ def load_dataset(data: DataConfig) -> Dataset:
         splits=splits,
         fingerprint=_fingerprint(class_names, splits),
         split_rows=_split_rows(class_names, splits, data.dir) if is_folder else (),
-        skipped=frozenset(skipped),
+        skipped=frozenset(unread),
     )
 
 
@@ -150,16 +147,21 @@ def _check_labels(source: ArraySource, num_classes: int, name: str) -> None:
             )
 
 
-def _decode_all(source: Source, data: DataConfig, skipped: set[str]) -> ArraySource:
-    """Decodes a source into memory, at its own size where all images have one."""
+def _decoded(source: Source, data: DataConfig) -> tuple[ArraySource, list[str]]:
+    """Returns a source in memory, and the names of images that cannot be read.
+
+    The images are of their own size where all have the same, otherwise of image_size.
+    """
+    if isinstance(source, ArraySource):
+        return source, []
     with ThreadPoolExecutor(num_threads(data)) as pool:
         decoded = list(
             pool.map(lambda i: read_image(source, i, data), range(len(source)))
         )
-    images, labels, names = [], [], []
+    images, labels, names, unread = [], [], [], []
     for i, (image, label) in enumerate(decoded):
         if image is None:
-            skipped.add(source.name(i))
+            unread.append(source.name(i))
         else:
             images.append(image)
             labels.append(label)
@@ -167,7 +169,8 @@ def _decode_all(source: Source, data: DataConfig, skipped: set[str]) -> ArraySou
     if len({image.shape for image in images}) != 1:
         size = data.image_size
         images = [transforms.resize_centre_crop(image, size, size) for image in images]
-    return ArraySource(np.array(images, np.uint8), np.array(labels, np.int32), names)
+    labels = np.array(labels, np.int32)
+    return ArraySource(np.array(images, np.uint8), labels, names), unread
 
 
 def _divide(found: Splits, data: DataConfig, name: str) -> Splits:

@@ -67,17 +67,15 @@ def tile(axes: Axes, image: np.ndarray, left: float, top: float, size: float) ->
 
 
 def mosaic(
-    path: Path,
     title: str,
     images: np.ndarray,
     captions: Sequence[str],
     columns: int = 8,
     size: float = TILE,
-) -> None:
-    """Writes a sheet of images, row by row, each with its caption below.
+) -> Figure:
+    """Draws a sheet of images, row by row, each with its caption below.
 
     Args:
-      path: the file to write.
       title: one line above.
       images: uint8 [N, H, W, 1 or 3].
       captions: N texts with the same number of lines, or empty ones.
@@ -94,7 +92,7 @@ def mosaic(
         top = TITLE + (i // columns) * row_height
         tile(axes, image, left, top, size)
         axes.text(left, top + size + 0.04, caption, va="top", fontsize=12)
-    write(figure, path)
+    return figure
 
 
 def write(figure: Figure, path: Path) -> None:

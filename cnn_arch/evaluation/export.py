@@ -11,11 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 
 from cnn_arch.data.device import normalise
 from cnn_arch.errors import RunError, UsageError
-from cnn_arch.evaluation.network import Trained
+from cnn_arch.evaluation.network import Network
 from cnn_arch.files import replacing
 from cnn_arch.ops.platform import plain_forms
 from cnn_arch.screen import Screen
@@ -25,9 +24,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")  # that a StableHLO file runs on
 ONNX_TOLERANCE = 1e-4  # of the largest logit
 
 
-def export(
-    file: str, network: Trained, config: ConfigDict, screen: Screen
-) -> dict[str, str]:
+def export(file: str, network: Network, screen: Screen) -> dict[str, str]:
     """Writes a network as the file's suffix says.
 
     ``.stablehlo``: the program with its weights, for ``jax.export.deserialize``.
@@ -36,19 +33,18 @@ def export(
     ``.safetensors``: the weights by torchvision's names. ``.npz``: by ours.
 
     Args:
-      file: to be written.
+      file: its suffix says the format.
       network: the network.
-      config: ``data`` and ``model`` are read.
-      screen: where it is told.
+      screen: told what was written.
 
     Returns:
       The file, and what was written.
 
     Raises:
-      UsageError: another suffix, or a network that the format lacks.
+      UsageError: another suffix, or a network that the format does not have.
       RunError: an ONNX file was made that does not give the network's logits.
     """
-    writers: dict[str, Callable[[Path, Trained, ConfigDict], str]] = {
+    writers: dict[str, Callable[[Path, Network], str]] = {
         ".stablehlo": _stablehlo,
         ".onnx": _onnx,
         ".safetensors": _safetensors,
@@ -59,7 +55,7 @@ def export(
         raise UsageError(f"--export={file}: must end in {', '.join(writers)}")
     try:
         with replacing(path) as draft:
-            told = writers[path.suffix](draft, network, config)
+            told = writers[path.suffix](draft, network)
     except UsageError as error:
         raise UsageError(f"--export={file}: {error}") from None
     told += f", {path.stat().st_size / 2**20:.1f} MiB"
@@ -67,10 +63,10 @@ def export(
     return {"file": file, "what": told}
 
 
-def _predict(network: Trained, config: ConfigDict) -> Callable[[jax.Array], jax.Array]:
+def _predict(network: Network) -> Callable[[jax.Array], jax.Array]:
     """Returns the function from uint8 images to logits, its weights in it."""
     variables = jax.device_get(network.variables)
-    mean, std = tuple(config.data.mean), tuple(config.data.std)
+    mean, std = network.config.data.mean, network.config.data.std
 
     def predict(image: jax.Array) -> jax.Array:
         return network.model.apply(variables, normalise(image, mean, std), train=False)
@@ -78,11 +74,11 @@ def _predict(network: Trained, config: ConfigDict) -> Callable[[jax.Array], jax.
     return predict
 
 
-def _stablehlo(draft: Path, network: Trained, config: ConfigDict) -> str:
-    size, channels = config.data.image_size, config.data.channels
+def _stablehlo(draft: Path, network: Network) -> str:
+    size, channels = network.config.data.image_size, network.config.data.channels
     shape = jax.export.symbolic_shape(f"b, {size}, {size}, {channels}")
     image = jax.ShapeDtypeStruct(shape, jnp.uint8)
-    predict = jax.jit(_predict(network, config))
+    predict = jax.jit(_predict(network))
     exported = jax.export.export(predict, platforms=PLATFORMS)(image)
     draft.write_bytes(exported.serialize())
     return (
@@ -90,7 +86,7 @@ def _stablehlo(draft: Path, network: Trained, config: ConfigDict) -> str:
     )
 
 
-def _onnx(draft: Path, network: Trained, config: ConfigDict) -> str:
+def _onnx(draft: Path, network: Network) -> str:
     try:
         with _hush():  # its plugins tell of packages that they would support
             import jax2onnx
@@ -99,14 +95,14 @@ def _onnx(draft: Path, network: Trained, config: ConfigDict) -> str:
         raise UsageError(
             f"ONNX needs {error.name}; pip install -r requirements-onnx.txt"
         ) from None
-    size, channels = config.data.image_size, config.data.channels
-    predict = _predict(network, config)
+    size, channels = network.config.data.image_size, network.config.data.channels
+    predict = _predict(network)
     image: Any = jax.ShapeDtypeStruct(("b", size, size, channels), jnp.uint8)  # type: ignore[arg-type]
     with _hush(), plain_forms():
         jax2onnx.to_onnx(
             predict,
             [image],
-            model_name=config.model.name,
+            model_name=network.config.model.name,
             input_names=["image"],
             output_names=["logits"],
             return_mode="file",
@@ -142,14 +138,14 @@ def _hush() -> Iterator[None]:
         logging.disable(level)
 
 
-def _safetensors(draft: Path, network: Trained, config: ConfigDict) -> str:
-    data = config.data
-    name = config.model.name
+def _safetensors(draft: Path, network: Network) -> str:
+    data = network.config.data
+    name = network.config.model.name
     write_safetensors(draft, name, network.variables, data.mean, data.std)
     mean, std = list(data.mean), list(data.std)
     return f"torchvision's state_dict, for (image - {mean}) / {std} of 0..255"
 
 
-def _npz(draft: Path, network: Trained, config: ConfigDict) -> str:
-    write_npz(draft, network.params, network.batch_stats)
+def _npz(draft: Path, network: Network) -> str:
+    write_npz(draft, network.variables)
     return "parameters and statistics"

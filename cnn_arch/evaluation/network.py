@@ -1,124 +1,105 @@
 """A trained network to be evaluated: a run's checkpoint, or a file of weights."""
 
-import argparse
 import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cnn_arch import session
-from cnn_arch.checkpoints.checkpoint import Checkpoints
+from cnn_arch import settings
+from cnn_arch.checkpoints.checkpoint import open_checkpoints
+from cnn_arch.costs.summary import describe_network
 from cnn_arch.data import records
 from cnn_arch.data.sources import Dataset, load_dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
-from cnn_arch.parallel.mesh import replicated
+from cnn_arch.models.build import build_model
+from cnn_arch.parallel.mesh import abstract, replicated
+from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen
-from cnn_arch.weights.files import Weights, check_fit, read_weights
+from cnn_arch.weights.files import check_fit, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-    """A network with its arrays, which every device holds whole.
+class Network:
+    """A network with its arrays."""
 
-    Attributes:
-      model: the Flax module.
-      params: its parameters.
-      batch_stats: its running statistics.
-      class_names: in the order of the logits.
-      origin: what results.json says of where the arrays come from.
-    """
-
-    model: Any
-    params: Any
-    batch_stats: Any
-    class_names: list[str]
-    origin: dict[str, Any]
-
-    @property
-    def variables(self) -> dict[str, Any]:
-        """What ``model.apply`` takes."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
+    model: Any  # the Flax module
+    variables: dict[str, Any]  # {"params": ..., "batch_stats": ...}
+    class_names: tuple[str, ...]  # in the order of the logits
+    origin: dict[str, Any]  # what results.json says of where the arrays come from
+    config: ConfigDict  # ``data`` is as the network expects its images
 
 
-def restore(
-    options: argparse.Namespace,
-    config: ConfigDict,
-    workdir: Path,
-    dataset: Dataset | None,
-    mesh: Mesh,
-    screen: Screen,
-) -> Trained:
-    """Restores a run's ``--checkpoint``, or reads ``--weights``.
+def from_checkpoint(run: Run, which: str, config: ConfigDict, mesh: Mesh) -> Network:
+    """Restores a checkpoint of a run.
 
     Args:
-      options: of eval.py.
-      config: of the run, or the recipe given.
-      workdir: of the run.
-      dataset: names the classes of ``--weights``, where it is open.
-      mesh: the devices.
-      screen: where it is told.
+      run: the run.
+      which: ``best``, ``last`` or a step.
+      config: of the run.
+      mesh: every device of it holds the arrays whole.
 
     Raises:
-      UsageError: there are no such arrays, or they do not fit the network.
+      UsageError: there is no such checkpoint, or it is of another network.
       RunError: the checkpoint is damaged.
     """
-    if options.weights:
-        names = dataset.class_names if dataset else _class_names(config)
-        return _from_file(options.weights, config, names, mesh, screen)
-    names = (workdir / "classes.txt").read_text(encoding="utf-8").splitlines()
-    model = session.open_network(config, len(names), screen, loops=False)
-    shapes = session.abstract(_shapes(model, config), model, mesh)
-    checkpoints = Checkpoints(workdir / "checkpoints", warn=screen.warn)
-    params, batch_stats, step = checkpoints.restore_variables(
-        shapes["params"], shapes["batch_stats"], options.checkpoint
+    path = run.workdir / "classes.txt"
+    names = tuple(path.read_text(encoding="utf-8").splitlines())
+    run.screen.say("model", describe_network(config, len(names)))
+    model = build_model(config, len(names), loops=False)
+    shapes = abstract(_shapes(model, config), model, mesh)
+    params, batch_stats, step = open_checkpoints(run).restore_variables(
+        shapes["params"], shapes["batch_stats"], which
     )
-    screen.say("restored", f"step {step}")
-    return Trained(model, params, batch_stats, names, {"checkpoint_step": step})
+    run.screen.say("restored", f"step {step}")
+    variables = {"params": params, "batch_stats": batch_stats}
+    return Network(model, variables, names, {"checkpoint_step": step}, config)
 
 
-def _from_file(
-    path: str, config: ConfigDict, names: Sequence[str], mesh: Mesh, screen: Screen
-) -> Trained:
+def from_file(
+    path: str, dataset: Dataset | None, config: ConfigDict, mesh: Mesh, screen: Screen
+) -> Network:
+    """Reads a file of weights for the network that a recipe names.
+
+    Args:
+      path: of the file.
+      dataset: names the classes; None: the recipe's data does.
+      config: the recipe. Where the file says with which mean and deviation its network
+        was trained, the network's own config has them.
+      mesh: every device of it holds the arrays whole.
+      screen: told what was read.
+
+    Raises:
+      UsageError: there is no such file, or it does not fit the network.
+    """
     weights = read_weights(path, config.model.name)
-    variables = weights.variables
-    model = session.open_network(config, len(names), screen, loops=False)
-    if hasattr(
-        model, "aux_heads"
-    ):  # a file may leave them out: only training uses them
-        has_aux = any(name.startswith("aux") for name in variables["params"])
+    names = dataset.class_names if dataset else _class_names_of_data(config)
+    screen.say("model", describe_network(config, len(names)))
+    model = build_model(config, len(names), loops=False)
+    if hasattr(model, "aux_heads"):  # only training uses them: a file may have none
+        has_aux = any(name.startswith("aux") for name in weights.variables["params"])
         model = model.clone(aux_heads=has_aux)
     try:
-        check_fit(variables, _shapes(model, config))
+        check_fit(weights.variables, _shapes(model, config))
     except UsageError as error:
         raise UsageError(
             f"--weights={path}: {error}; the data has {len(names)} classes"
         ) from None
     screen.say("restored", path)
-    _normalise_as_expected(weights, config, screen)
-    placed = jax.device_put(variables, replicated(mesh))
-    params, batch_stats = placed["params"], placed["batch_stats"]
-    return Trained(model, params, batch_stats, list(names), {"weights": path})
+    for key, values in (("mean", weights.mean), ("std", weights.std)):
+        if not values or len(values) != config.data.channels:
+            continue
+        if values != tuple(config.data[key]):
+            screen.say("", f"{key} {values}, as these weights expect")
+            config = settings.derive(config, {f"data.{key}": values})
+    variables = jax.device_put(weights.variables, replicated(mesh))
+    return Network(model, variables, names, {"weights": path}, config)
 
 
-def _normalise_as_expected(
-    weights: Weights, config: ConfigDict, screen: Screen
-) -> None:
-    """Sets the normalisation that the file's network was trained with, and tells it."""
-    for key in ("mean", "std"):
-        values = getattr(weights, key)
-        if values and len(values) == config.data.channels:
-            if values != tuple(config.data[key]):
-                screen.say("", f"{key} {values}, as these weights expect")
-            config.data[key] = values
-
-
-def _class_names(config: ConfigDict) -> Sequence[str]:
-    """Names the classes; ImageNet's without its images."""
+def _class_names_of_data(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the names of the classes of a recipe's data; ImageNet's without it."""
     if config.data.source == "tfds" and config.data.name == "imagenet2012":
         return records.imagenet_class_names()
     return load_dataset(config.data).class_names

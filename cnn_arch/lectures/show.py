@@ -39,7 +39,7 @@ def _word(found: Verdict) -> str:
     return "wrong, slip found" if found.explained else "wrong"
 
 
-def tell(form: str, screen: Screen) -> None:
+def show_claims(form: str, screen: Screen) -> None:
     """Prints what lecture notes say, and what is counted, in a form of ``FORMATS``."""
     found = list(verdicts())
     if form == "json":

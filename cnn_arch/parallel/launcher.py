@@ -8,29 +8,22 @@ import argparse
 import dataclasses
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from cnn_arch.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """One process of a run.
-
-    Attributes:
-      index: from 0.
-      count: of all processes.
-      coordinator: HOST:PORT at which process 0 listens; None: JAX asks Slurm.
-      local_index: among the processes of this node, where Slurm tells.
-      local_count: of the processes on this node.
-      gpus: those of ``CUDA_VISIBLE_DEVICES``, by place, that are this process's; None:
-        JAX decides.
-    """
+    """One process of a run."""
 
     index: int = 0
-    count: int = 1
-    coordinator: str | None = None
-    local_index: int = 0
-    local_count: int = 1
+    count: int = 1  # of all processes
+    coordinator: str | None = None  # HOST:PORT of process 0; None: JAX asks Slurm
+    local_index: int = 0  # among the processes of this node, where Slurm tells
+    local_count: int = 1  # processes on this node
+    # Those of CUDA_VISIBLE_DEVICES, by place, that are this process's; None: JAX
+    # decides.
     gpus: tuple[int, ...] | None = None
 
     @property
@@ -40,6 +33,7 @@ class Process:
 
 
 ALONE = Process()
+OPTIONS = "coordinator", "num_processes", "process_id"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -53,25 +47,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--process_id", metavar="I", help="which this is, from 0")
 
 
-def find(options: argparse.Namespace, environment: Mapping[str, str]) -> Process:
+def find(given: Mapping[str, Any], environment: Mapping[str, str]) -> Process:
     """Returns this process, by its options or else by Slurm's variables.
 
     Args:
-      options: of `add_options`.
+      given: values of `OPTIONS` by their names; None: not given.
       environment: of the process.
 
     Raises:
       UsageError: options are missing or contradict each other, or the tasks of a node
         cannot share its GPUs evenly.
     """
-    names = "coordinator", "num_processes", "process_id"
-    missing = [f"--{name}" for name in names if getattr(options, name) is None]
+    missing = [f"--{name}" for name in OPTIONS if given[name] is None]
     if not missing:
-        return _by_options(*(getattr(options, name) for name in names))
-    if len(missing) < len(names):
-        given = next(name for name in names if f"--{name}" not in missing)
+        return _by_options(**{name: given[name] for name in OPTIONS})
+    if len(missing) < len(OPTIONS):
+        name = next(name for name in OPTIONS if f"--{name}" not in missing)
         raise UsageError(
-            f"--{given}={getattr(options, given)}: the three go together; add "
+            f"--{name}={given[name]}: the three go together; add "
             f"{' and '.join(missing)}"
         )
     if "SLURM_STEP_NODELIST" not in environment:  # set by srun alone

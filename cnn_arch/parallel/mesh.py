@@ -4,12 +4,13 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import psutil
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
 
-from cnn_arch.doctor import nvidia_driver_found
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel import processes
 
@@ -109,9 +110,34 @@ def shardings(tree: Any, model: Any, mesh: Mesh) -> Any:
     return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
+def abstract(tree: Any, model: Any, mesh: Mesh) -> Any:
+    """Returns the shapes of arrays, with how they lie on the devices.
+
+    Args:
+      tree: of arrays or shapes.
+      model: the network that they are of; None: every device holds them whole.
+      mesh: the devices.
+    """
+    return jax.tree.map(
+        lambda leaf, sharding: leaf.update(sharding=sharding),
+        tree,
+        shardings(tree, model, mesh),
+    )
+
+
 def partition_specs(tree: Any, model: Any, mesh: Mesh) -> Any:
     """Returns the same for ``jax.shard_map``."""
     return jax.tree.map(lambda each: each.spec, shardings(tree, model, mesh))
+
+
+def abstract_batch(config: ConfigDict, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a batch, spread over the "data" axis."""
+    size, spread = config.data.image_size, NamedSharding(mesh, P("data"))
+    shape = (config.batch_size, size, size, config.data.channels)
+    return {
+        "image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=spread),
+        "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32, sharding=spread),
+    }
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
@@ -135,19 +161,6 @@ def describe(mesh: Mesh) -> str:
     memory_gib = psutil.virtual_memory().total / 2**30
     virtual = f", as {mesh.size} devices{each}" if mesh.size > 1 else ""
     return f"cpu, {cores or os.cpu_count()} cores, {memory_gib:.0f} GiB{virtual}"
-
-
-def unused_gpu(mesh: Mesh) -> str | None:
-    """Returns a warning where there is an NVIDIA card that JAX does not use."""
-    wanted = os.environ.get("JAX_PLATFORMS", "")
-    if mesh.devices.flat[0].platform != "cpu" or "cpu" in wanted:
-        return None
-    if not nvidia_driver_found():
-        return None
-    return (
-        "there is an NVIDIA card that JAX cannot see; "
-        "pip install -r requirements-cuda.txt, then 'make doctor'"
-    )
 
 
 def available_bytes(mesh: Mesh) -> int | None:

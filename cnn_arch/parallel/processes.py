@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 from collections import Counter
+from collections.abc import Collection
 from typing import Any, NoReturn
 
 import numpy as np
@@ -172,6 +173,11 @@ def batch_share(mesh: Any) -> tuple[int, int]:
 def from_first(value: Any) -> Any:
     """Returns process 0's value, which JSON can hold, on every process."""
     return gather(value)[0]
+
+
+def union(names: Collection[str]) -> set[str]:
+    """Returns the names that any process has."""
+    return set().union(*gather(sorted(names)))
 
 
 def gather(value: Any) -> list[Any]:

@@ -14,6 +14,7 @@ import jinja2
 
 from cnn_arch.files import write_text
 from cnn_arch.installation import command
+from cnn_arch.run_directory import Run
 from cnn_arch.screen import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -64,6 +65,27 @@ def make_environment(*folders: Path) -> jinja2.Environment:
     return environment
 
 
+def write_pages(run: Run, facts: Mapping[str, Any]) -> None:
+    """Writes report.html and README.md of a run that ended well, and says so.
+
+    Args:
+      run: the run.
+      facts: what its files do not say: "command", "device", "data" and "model", a line
+        each, and "overrides", a list of lines, one for each setting that differs from
+        the recipe.
+    """
+    for path in run.workdir.glob("crash*.txt"):  # of any process, of an earlier start
+        path.unlink()
+    write_report(run.workdir, facts)
+    write_readme(run.workdir, facts)
+    num_pictures = len(list((run.workdir / "plots").iterdir()))
+    run.screen.say(
+        "wrote",
+        "report.html  README.md  metrics.csv  weights_best.npz  "
+        f"plots/ ({num_pictures} pictures)",
+    )
+
+
 def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
     """Writes report.html: one file, no script, nothing remote, pictures inside.
 
@@ -71,9 +93,7 @@ def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
 
     Args:
       workdir: the run directory.
-      facts: what its files do not say: "command", "device", "data" and "model", a line
-        each, and "overrides", a list of lines, one for each setting that differs from
-        the recipe.
+      facts: as for write_pages.
     """
     environment = make_environment()
     results = _results(workdir)
@@ -99,7 +119,7 @@ def write_readme(workdir: Path, facts: Mapping[str, Any]) -> None:
 
     Args:
       workdir: the run directory.
-      facts: as for write_report.
+      facts: as for write_pages.
     """
     results = _results(workdir)
     title = re.sub(r"([^\w\s.,-]|_)", r"\\\1", printable(workdir.resolve().name))

@@ -4,6 +4,7 @@ Every function writes one file, PNG or JPEG by its name. Names are shown as they
 one line, cut where they do not fit.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def train_batch(path: Path, images: np.ndarray, names: Sequence[str]) -> None:
       names: the class of each.
     """
     captions = [printable(name, NAME_COLUMNS) for name in names[:32]]
-    mosaic(path, "What the network sees: a training batch", images[:32], captions)
+    title = "What the network sees: a training batch"
+    write(mosaic(title, images[:32], captions), path)
 
 
 @styled
@@ -155,25 +157,27 @@ def confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> Non
     write(figure, path)
 
 
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Images with what they are and what a network says of them."""
+
+    images: np.ndarray  # uint8 [N, H, W, 1 or 3]
+    true_names: Sequence[str]  # N
+    predicted_names: Sequence[str]  # N
+    probabilities: np.ndarray  # float [N], of the predicted class
+
+
 @styled
-def most_confused(
-    path: Path,
-    images: np.ndarray,
-    true_names: Sequence[str],
-    predicted_names: Sequence[str],
-    probabilities: np.ndarray,
-) -> None:
+def most_confused(path: Path, examples: Examples) -> None:
     """Draws mistakes, a row of at most eight for each pair of true and predicted class.
 
     Args:
       path: the file to write.
-      images: uint8 [N, H, W, 1 or 3].
-      true_names: N names.
-      predicted_names: N names.
-      probabilities: float [N], of the predicted class.
+      examples: the mistakes.
     """
     rows: dict[tuple[str, str], list[int]] = {}
-    for i, pair in enumerate(zip(true_names, predicted_names, strict=True)):
+    pairs = zip(examples.true_names, examples.predicted_names, strict=True)
+    for i, pair in enumerate(pairs):
         rows.setdefault(pair, []).append(i)
     row_height = 0.3 + TILE + LINE + 2 * GAP
     columns = max([6, *(min(8, len(members)) for members in rows.values())])
@@ -189,8 +193,8 @@ def most_confused(
         axes.text(GAP, top, header, va="top", weight="bold")
         for column, member in enumerate(members[:8]):
             left = GAP + column * (TILE + GAP)
-            tile(axes, images[member], left, top + 0.3, TILE)
-            caption = _percent(probabilities[member])
+            tile(axes, examples.images[member], left, top + 0.3, TILE)
+            caption = _percent(examples.probabilities[member])
             axes.text(left, top + 0.34 + TILE, caption, va="top", fontsize=12)
     if not rows:
         axes.text(GAP, TITLE, "No mistake was made.", va="top")
@@ -198,22 +202,12 @@ def most_confused(
 
 
 @styled
-def top_losses(
-    path: Path,
-    images: np.ndarray,
-    true_names: Sequence[str],
-    predicted_names: Sequence[str],
-    probabilities: np.ndarray,
-    losses: np.ndarray,
-) -> None:
+def top_losses(path: Path, examples: Examples, losses: np.ndarray) -> None:
     """Draws the images with the greatest loss, the first 24 of those given.
 
     Args:
       path: the file to write.
-      images: uint8 [N, H, W, 1 or 3], the greatest loss first.
-      true_names: N names.
-      predicted_names: N names.
-      probabilities: float [N], of the predicted class.
+      examples: the greatest loss first.
       losses: float [N].
     """
     captions = [
@@ -221,11 +215,15 @@ def top_losses(
         f"net {printable(predicted_name, NAME_COLUMNS - 4)}\n"
         f"{_percent(probability)}, loss {loss:.1f}"
         for true_name, predicted_name, probability, loss in zip(
-            true_names, predicted_names, probabilities, losses, strict=True
+            examples.true_names,
+            examples.predicted_names,
+            examples.probabilities,
+            losses,
+            strict=True,
         )
     ]
     title = "The greatest losses: what it is, what the network says"
-    mosaic(path, title, images[:24], captions[:24])
+    write(mosaic(title, examples.images[:24], captions[:24]), path)
 
 
 @styled
@@ -245,7 +243,8 @@ def filters_conv1(path: Path, kernel: np.ndarray) -> None:
         f"First layer: {num_filters} filters of {height} x {width} x {channels} "
         "(grey is 0)"
     )
-    mosaic(path, title, images, [""] * num_filters, columns, size=10 / columns)
+    captions = [""] * num_filters
+    write(mosaic(title, images, captions, columns, size=10 / columns), path)
 
 
 @styled

@@ -13,10 +13,8 @@ from matplotlib.ticker import (
 )
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis.roofline import Device
 from cnn_arch.drawing.canvas import BLUE, ORANGE, PURPLE, SKY, WIDTH, YELLOW, styled
-from cnn_arch.scaling.message_time import Link
-from cnn_arch.scaling.prediction import Network, Prediction, sent_by_part
+from cnn_arch.scaling.prediction import Network, Prediction, Setting, sent_by_part
 
 COLORS = {"data parallel": BLUE, "split": ORANGE}
 MARKERS = {"data parallel": "o", "split": "s"}
@@ -37,8 +35,7 @@ def draw(
     config: ConfigDict,
     found: Sequence[Network],
     made: Sequence[Prediction],
-    device: Device,
-    link: Link,
+    setting: Setting,
 ) -> Figure:
     """Draws the efficiency of data parallelism and of the split, and bytes sent.
 
@@ -46,8 +43,7 @@ def draw(
       config: of the recipe.
       found: the network, whole and split.
       made: the predictions.
-      device: what computes.
-      link: what devices send over.
+      setting: of the devices.
     """
     figure = Figure(figsize=(WIDTH, 6), layout="constrained")
     grid = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))
@@ -68,8 +64,8 @@ def draw(
     _sent(grid[2], sent)
     grid[2].set_title(f"a device of {most} sends, MB")
     figure.suptitle(
-        f"{config.model.name}, {config.precision}: predicted on {device.name}, "
-        f"{link.bandwidth / 1e9:.4g} GB/s",
+        f"{config.model.name}, {config.precision}: predicted on "
+        f"{setting.device.name}, {setting.link.bandwidth / 1e9:.4g} GB/s",
         fontsize=18,
     )
     return figure

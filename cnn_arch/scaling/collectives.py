@@ -17,9 +17,8 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cnn_arch import session
 from cnn_arch.costs.xla import flops_of
-from cnn_arch.training import optimizer, step
+from cnn_arch.training.program import Program
 
 KEYS = "kind", "axes", "layer", "pass", "bytes", "inserted_by"
 GRADIENTS = "gradients"  # the scope of step.py in which they are averaged
@@ -89,14 +88,8 @@ def trace_step(config: ConfigDict, mesh: Any, *, loops: bool) -> Any:
       mesh: of devices, or an ``AbstractMesh`` of as many as one likes.
       loops: as in ``build_model``.
     """
-    model = step.build_model(config, config.data.num_classes or 1000, loops=loops)
-    schedule = optimizer.make_schedule(config, 1000)
-    sgd = optimizer.make_optimizer(config, schedule)
-    state = jax.eval_shape(lambda: step.init_state(config, model, sgd))
-    train_step: Any = step.make_train_step(config, model, sgd, schedule, mesh)
-    return train_step.trace(
-        session.abstract(state, model, mesh), session.abstract_batch(config, mesh)
-    )
+    num_classes = config.data.num_classes or 1000
+    return Program(config, num_classes, mesh, loops=loops).trace()
 
 
 def device_flops(config: ConfigDict, mesh: Mesh) -> int | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cnn_arch import settings
 from cnn_arch.analysis.roofline import Device, floors
 from cnn_arch.costs.blocks import fold
 from cnn_arch.costs.layers import LayerCost, costs_of_config
@@ -111,20 +112,16 @@ def networks(config: ConfigDict, most_devices: int) -> list[Network]:
     Raises:
       UsageError: the network cannot be split as the config says.
     """
-    one = config.copy_and_resolve_references()
-    with one.unlocked():
-        one.batch_size = 1
-    costs = costs_of_config(one)
+    costs = costs_of_config(settings.derive(config, {"batch_size": 1}))
     rows = fold(costs.rows)
     layers = getattr(costs.model, "split_layers", ())
     asked = config.mesh.model
     splits = [asked] if asked > 1 else range(2, MOST_PARTS + 1) if layers else []
     found = []
     for parts in [1, *(parts for parts in splits if parts <= most_devices)]:
-        with one.unlocked():
-            one.batch_size = 2 * parts
+        one_each = settings.derive(config, {"batch_size": 2 * parts})
         try:
-            messages = traced_collectives(one, 2, parts)
+            messages = traced_collectives(one_each, 2, parts)
         except UsageError:
             if parts == asked:
                 raise
@@ -134,8 +131,17 @@ def networks(config: ConfigDict, most_devices: int) -> list[Network]:
     return found
 
 
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What the devices are, and what they are given."""
+
+    batch: int  # images of a device (weak scaling) or of all (strong)
+    device: Device  # what computes
+    link: Link  # over which every device sends
+
+
 def predict(
-    mode: str, network: Network, data: int, batch: int, device: Device, link: Link
+    mode: str, network: Network, data: int, setting: Setting
 ) -> Prediction | None:
     """Predicts a step; None where the devices cannot share the batch.
 
@@ -143,10 +149,9 @@ def predict(
       mode: one of ``MODES``.
       network: of ``networks``, whole or split.
       data: devices that share the batch.
-      batch: images of a device (weak) or of all (strong).
-      device: what computes.
-      link: over which every device sends.
+      setting: of the devices.
     """
+    batch, device, link = setting.batch, setting.device, setting.link
     devices = data * network.parts
     images = batch * devices if mode == "weak" else batch
     if images % devices:
@@ -182,11 +187,7 @@ def predict(
 
 
 def predict_all(
-    found: Sequence[Network],
-    numbers: Sequence[int],
-    batch: int,
-    device: Device,
-    link: Link,
+    found: Sequence[Network], numbers: Sequence[int], setting: Setting
 ) -> list[Prediction]:
     """Predicts for each number of devices data parallelism and one split.
 
@@ -196,7 +197,7 @@ def predict_all(
     for mode in MODES:
         for devices in numbers:
             made = [
-                predict(mode, network, devices // network.parts, batch, device, link)
+                predict(mode, network, devices // network.parts, setting)
                 for network in found
                 if devices % network.parts == 0
             ]

@@ -1,57 +1,76 @@
 """What ``analyze.py`` says of many devices: what they send, and how they scale."""
 
-import argparse
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnn_arch.analysis import show, table
+from cnn_arch import settings
+from cnn_arch.analysis import roofline, table
 from cnn_arch.drawing import canvas
 from cnn_arch.errors import UsageError
 from cnn_arch.files import make_folder
-from cnn_arch.models import check_image_size
+from cnn_arch.models.build import build_model, check_image_size
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.scaling import chart, collectives, message_time, prediction
 from cnn_arch.scaling.collectives import Collective
 from cnn_arch.scaling.prediction import Prediction
 from cnn_arch.screen import Screen
-from cnn_arch.training.step import build_model
 
 
-def tell_collectives(
-    config: ConfigDict, options: argparse.Namespace, screen: Screen
-) -> None:
+def show_collectives(config: ConfigDict, form: str, screen: Screen) -> None:
     """Compiles a recipe's step for its mesh and prints what crosses devices.
 
     Args:
       config: ``mesh`` and ``batch_size`` are those of the step.
-      options: ``format``: JSON and CSV have a row for each collective, the others
-        count equal ones.
-      screen: where it is told.
+      form: one of ``table.FORMATS``: JSON and CSV have a row for each collective, the
+        others count equal ones.
+      screen: the lines around the table go there.
 
     Raises:
       UsageError: the network, its images or the batch do not fit the mesh.
     """
+    # 0 means all devices; none are real here, so simulate two.
+    config = settings.derive(config, {"mesh.data": config.mesh.data or 2})
     data, model = config.mesh.data, config.mesh.model
     collectives.open_virtual_devices(data * model)
     network = build_model(config, config.data.num_classes or 1000)
-    size = config.data.image_size, config.data.channels
-    check_image_size(network, config.model.name, *size, option="--image_size")
+    size, channels = config.data.image_size, config.data.channels
+    check_image_size(network, config.model.name, size, channels, "--image_size")
     mesh = meshes.make_mesh(data, model)
     meshes.check_batch_size(config.batch_size, mesh)
     screen.say("mesh", f"data {data} x model {model}, virtual devices of this CPU")
     with screen.timed("compile", "training step"):
         found = collectives.of_config(config, mesh)
-    if options.format in ("json", "csv"):
-        _print_records([row.as_record() for row in found], options.format)
+    if form in ("json", "csv"):
+        _print_records([row.as_record() for row in found], form)
         return
+    printed = _count_equal(found)
+    if form == "markdown":
+        print(table.to_markdown(printed), end="")
+        return
+    if not screen.is_quiet:
+        screen.row()
+        table.print_table(printed)
+        screen.row()
+    _sums(found, screen)
+    if screen.is_quiet or config.scan_blocks:  # XLA counts one round of a loop
+        return
+    whole = collectives.device_flops(config, meshes.make_mesh(1, 1))
+    own = collectives.device_flops(config, mesh)
+    if own and whole:
+        screen.say("FLOPs", f"{own:,} a device, as XLA counts: of the")
+        screen.say("", f"{whole:,} on one device 1 / {whole / own:.2f}")
+
+
+def _count_equal(found: Sequence[Collective]) -> dict[str, list[str]]:
+    """Returns the columns of the table, in which equal messages are one row."""
     counted = Counter(found)
-    printed = {
+    return {
         "collective": [row.kind for row in counted],
         "axes": [", ".join(row.axes) for row in counted],
         "layer": [row.layer for row in counted],
@@ -60,21 +79,6 @@ def tell_collectives(
         "by": [row.inserted_by for row in counted],
         "times": [str(times) for times in counted.values()],
     }
-    if options.format == "markdown":
-        print(table.to_markdown(printed), end="")
-        return
-    if not options.quiet:
-        screen.row()
-        table.print_table(printed)
-        screen.row()
-    _sums(found, screen)
-    if options.quiet or config.scan_blocks:  # XLA counts one round of a loop
-        return
-    whole = collectives.device_flops(config, meshes.make_mesh(1, 1))
-    own = collectives.device_flops(config, mesh)
-    if own and whole:
-        screen.say("FLOPs", f"{own:,} a device, as XLA counts: of the")
-        screen.say("", f"{whole:,} on one device 1 / {whole / own:.2f}")
 
 
 def _sums(found: Sequence[Collective], screen: Screen) -> None:
@@ -84,33 +88,40 @@ def _sums(found: Sequence[Collective], screen: Screen) -> None:
     texts = [f"over {axes} {size:,}" for axes, size in by_axes.items()]
     foreign = sum(row.inserted_by != "us" for row in found)
     screen.say("bytes", f"{'; '.join(texts) or 'none'}", last=True)
-    screen.say("inserted", f"by the partitioner: {foreign or 'none'}")
+    screen.say("added", f"by XLA's partitioner: {foreign or 'none'}")
 
 
-def tell_scaling(
-    config: ConfigDict, options: argparse.Namespace, screen: Screen
+def show_scaling(
+    config: ConfigDict,
+    asked: Mapping[str, Any],
+    figures: str | None,
+    form: str,
+    screen: Screen,
 ) -> None:
     """Predicts training on many devices, as a table and, if asked for, a figure.
 
     Args:
       config: ``batch_size`` is that of a device (weak scaling) and of all (strong).
-      options: ``scale``, ``roofline``, ``link``, ``latency``, ``format``, ``figures``.
-      screen: where it is told.
+      asked: the options ``scale``, ``roofline``, ``link`` and ``latency``, us.
+      figures: a folder for the figure, or None.
+      form: one of ``table.FORMATS``.
+      screen: the lines around the table go there.
 
     Raises:
-      UsageError: an option is lacking or wrong, or the network cannot be split.
+      UsageError: an option is missing or wrong, or the network cannot be split.
     """
     for option in "roofline", "link":
-        if not getattr(options, option):
+        if not asked[option]:
             raise UsageError(
-                f"--scale={options.scale}: needs --{option}; as in "
+                f"--scale={asked['scale']}: needs --{option}; as in "
                 "--roofline=h100 --link=400Gbit"
             )
-    numbers = message_time.parse_devices(options.scale)
-    link = message_time.parse_link(options.link, options.latency)
+    numbers = message_time.parse_devices(asked["scale"])
+    link = message_time.parse_link(asked["link"], asked["latency"])
     found = prediction.networks(config, numbers[-1])
-    device = show.find_device(options.roofline, config, screen)
-    made = prediction.predict_all(found, numbers, config.batch_size, device, link)
+    device = roofline.find_device(asked["roofline"], config.precision, screen)
+    setting = prediction.Setting(config.batch_size, device, link)
+    made = prediction.predict_all(found, numbers, setting)
     record: dict[str, Any] = {
         "model": config.model.name,
         "precision": config.precision,
@@ -119,22 +130,22 @@ def tell_scaling(
         "link": dataclasses.asdict(link),
         "predictions": [each.as_record() for each in made],
     }
-    if options.figures:
-        folder = Path(options.figures)
+    if figures:
+        folder = Path(figures)
         make_folder(folder, "--figures")
-        figure = chart.draw(config, found, made, device, link)
+        figure = chart.draw(config, found, made, setting)
         files = canvas.write_slide(figure, folder, f"{config.model.name}-scaling")
         record["wrote"] = [str(path) for path in files]
-    if options.format == "json":
+    if form == "json":
         print(json.dumps(record, indent=2))
-    elif options.format == "csv":
+    elif form == "csv":
         _print_records(record["predictions"], "csv")
-    elif options.format == "markdown":
+    elif form == "markdown":
         print(table.to_markdown(_as_columns(made)), end="")
-    elif not options.quiet:
+    elif not screen.is_quiet:
         _print_scaling(record, made, screen)
-    screen.say("split", _where_split_wins(made), last=options.format == "table")
-    if options.figures:
+    screen.say("split", _where_split_wins(made), last=form == "table")
+    if figures:
         screen.say("wrote", f"{record['wrote'][0]}  .svg")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from jax.sharding import AbstractMesh, AxisType
 from ml_collections import ConfigDict
 
+from cnn_arch import settings
 from cnn_arch.costs.walk import inner_jaxpr
 from cnn_arch.ops.platform import plain_forms
 from cnn_arch.scaling.collectives import Collective, place_of, trace_step
@@ -37,9 +38,7 @@ def traced_collectives(config: ConfigDict, data: int, model: int) -> list[Collec
     Raises:
       UsageError: the network cannot be split so.
     """
-    config = config.copy_and_resolve_references()
-    with config.unlocked():
-        config.mesh.data, config.mesh.model = data, model
+    config = settings.derive(config, {"mesh.data": data, "mesh.model": model})
     mesh = AbstractMesh((data, model), ("data", "model"), (AxisType.Auto,) * 2)
     with plain_forms():
         traced = trace_step(config, mesh, loops=False)

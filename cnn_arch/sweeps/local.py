@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel.gpus import visible_gpus
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
 
@@ -30,7 +31,7 @@ class Local:
         Raises:
           UsageError: more trials at a time than there are GPUs, or none.
         """
-        gpus = find_gpus()
+        gpus = visible_gpus()
         asked = sweep.max_parallel
         self.max_parallel = (len(gpus) or 1) if asked is None else asked
         if self.max_parallel < 1:
@@ -107,14 +108,3 @@ class Local:
                 process.send_signal(signal.SIGTERM)
         except psutil.NoSuchProcess:
             pass
-
-
-def find_gpus() -> list[str]:
-    """Returns the NVIDIA cards there are for trials, by CUDA_VISIBLE_DEVICES' names."""
-    if os.environ.get("JAX_PLATFORMS") == "cpu":
-        return []
-    if "CUDA_VISIBLE_DEVICES" in os.environ:
-        named = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
-        return [name for name in named if name not in ("", "-1")]
-    cards = Path("/proc/driver/nvidia/gpus")
-    return [str(n) for n in range(len(list(cards.iterdir())))] if cards.exists() else []

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
 
-from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.files import make_folder, write_csv
+from cnn_arch.parallel import processes
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.screen import Screen
+from cnn_arch.training.program import Program
 
 NUM_WARM_UPS, NUM_STEPS = 2, 3
-NUM_TOLD = 10
+NUM_SHOWN = 10
 OUTSIDE = "(loss, update, input)"  # what lies in no layer
 
 # Parts of an operation's path that are not names of layers.
@@ -29,59 +29,48 @@ _CONTAINER = re.compile(r"(while|call|conditional)([.-]|$)")
 
 
 class Operation(NamedTuple):
-    """A kind of operation in a layer.
+    """A kind of operation in a layer."""
 
-    Attributes:
-      layer: the module's path, or ``OUTSIDE``.
-      direction: ``forward`` or ``backward``; empty outside the layers.
-      name: of the JAX primitive that it ends in, such as ``conv_general_dilated``.
-    """
-
-    layer: str
-    direction: str
-    name: str
+    layer: str  # the module's path, or OUTSIDE
+    direction: str  # forward or backward; empty outside the layers
+    name: str  # of the JAX primitive that it ends in, such as conv_general_dilated
 
 
 def profile(
-    directory: str,
-    train_step: Any,
-    state: TrainState,
-    batches: TrainBatches,
-    mesh: Mesh,
-    screen: Screen,
+    directory: str, program: Program, batches: TrainBatches, screen: Screen
 ) -> None:
-    """Traces a few steps and tells the costliest operations.
+    """Traces a few steps and shows the costliest operations.
 
     Args:
-      directory: where the trace and ``operations.csv`` are written.
-      train_step: compiled.
-      state: before the steps; donated.
+      directory: for the trace and ``operations.csv``.
+      program: compiled.
       batches: to train on.
-      mesh: the devices.
-      screen: where it is told.
+      screen: told the costliest operations and the files.
 
     Raises:
-      UsageError: the directory cannot be written.
+      UsageError: the directory cannot be written, or there are several processes.
     """
+    processes.check_alone(f"--profile={directory}")
     folder = Path(directory)
     make_folder(folder, "--profile")
     known = set(folder.rglob("*.xplane.pb"))
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # it would slow down the steps
+    state = program.initialise()
     with screen.progress("profile", NUM_WARM_UPS + NUM_STEPS) as progress:
         for number in range(NUM_WARM_UPS + NUM_STEPS):
             if number == NUM_WARM_UPS:
                 jax.profiler.start_trace(folder, profiler_options=options)
-            batch = put_batch(batches.batch(number), mesh)
+            batch = put_batch(batches.batch(number), program.mesh)
             with jax.profiler.StepTraceAnnotation("train_step", step_num=number):
-                state, metrics = train_step(state, batch)
+                state, metrics = program.train_step(state, batch)
                 jax.block_until_ready(metrics)
             progress.advance("")
     jax.profiler.stop_trace()
     (trace,) = set(folder.rglob("*.xplane.pb")) - known
-    seconds = seconds_by_operation(trace, train_step.as_text())
+    seconds = seconds_by_operation(trace, program.train_step.as_text())
     _write(folder / "operations.csv", seconds)
-    _tell(seconds, screen)
+    _show(seconds, screen)
     screen.say("wrote", f"{folder}/operations.csv  {trace}", last=True)
     screen.say("", "the .trace.json.gz beside it opens in https://ui.perfetto.dev")
 
@@ -133,15 +122,15 @@ def _write(path: Path, seconds: Counter[Operation]) -> None:
     write_csv(path, rows)
 
 
-def _tell(seconds: Counter[Operation], screen: Screen) -> None:
+def _show(seconds: Counter[Operation], screen: Screen) -> None:
     total = sum(seconds.values())
     screen.row()
     screen.row(f"{'layer':<24} {'pass':<9} {'operation':<24} {'ms a step':>9}  share")
-    for operation, spent in seconds.most_common(NUM_TOLD):
+    for operation, spent in seconds.most_common(NUM_SHOWN):
         layer, direction, name = (field[:24] for field in operation)
         screen.row(
             f"{layer:<24} {direction:<9} {name:<24} {1000 * spent:>9.2f}  "
             f"{100 * spent / total:>4.1f}%"
         )
-    rest = total - sum(spent for _, spent in seconds.most_common(NUM_TOLD))
+    rest = total - sum(spent for _, spent in seconds.most_common(NUM_SHOWN))
     screen.row(f"{'all others':<59} {1000 * rest:>9.2f}  {100 * rest / total:>4.1f}%")

@@ -1,15 +1,15 @@
 """One step of training, written for one device of the mesh.
 
-The whole step is one ``jax.shard_map`` inside one ``jax.jit``: the code below sees its
-own share of the batch, and of a network that is split its share of that; what crosses
-devices is written out (``pmean``, ``psum``, and ops/split.py).
+The whole step is one ``jax.shard_map`` inside one ``jax.jit``. The code below sees its
+own part of the batch and, of a network that is split, its own part of the layers. What
+crosses devices is written out (``pmean``, ``psum``, and ops/split.py).
 
-Whatever crosses devices forward, its transpose carries gradients back, so that a device
-differentiates the sum of all devices' losses. Hence each one's loss is its share of the
-whole, 1 / devices of its mean, and the gradient of an array is the sum over the mesh
-axes on which every device holds that array whole.
+The transpose of each collective sends gradients back, so each device differentiates the
+sum of all losses. Each loss is therefore scaled by 1 / number of devices, and the
+gradient of an array is the sum over the mesh axes on which every device holds it whole.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -24,8 +24,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data.device import augment, normalise
-from cnn_arch.errors import UsageError
-from cnn_arch.models import create_model, init_variables
+from cnn_arch.models import init_variables
 from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.parallel.mesh import partition_specs
 from cnn_arch.training.losses import cross_entropy
@@ -36,55 +35,6 @@ TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 # What a step draws random numbers for.
 AUGMENTATION, DROPOUT = 0, 1
-
-
-def build_model(config: ConfigDict, num_classes: int, *, loops: bool = True):
-    """Makes the network that the config names, for use inside the step.
-
-    Args:
-      config: of the run.
-      num_classes: the number of logits.
-      loops: as ``scan_blocks`` and ``remat`` say; otherwise block by block.
-
-    Raises:
-      UsageError: there is no such network, or it has no blocks for a loop.
-    """
-    fields = dict(config.model.fields, dtype=jnp.dtype(config.precision))
-    model: Any = create_model(config.model.name, num_classes, **fields)
-    for field, setting in (("scan", "scan_blocks"), ("remat", "remat")):
-        if loops and config[setting]:
-            if not hasattr(model, field):
-                raise UsageError(
-                    f"--config.{setting}=true: {config.model.name} is not made of "
-                    "equal blocks; only the residual networks are"
-                )
-            model = model.clone(**{field: True})
-    if config.batch_norm_statistics == "global" and hasattr(model, "batch_norm_axis"):
-        axes = AXES if config.mesh.model > 1 else "data"
-        model = model.clone(batch_norm_axis=axes)
-    check_split(config, model)
-    return model
-
-
-def check_split(config: ConfigDict, model: Any) -> None:
-    """Checks that so many devices can share a network.
-
-    Raises:
-      UsageError: they cannot.
-    """
-    num_parts, name = config.mesh.model, config.model.name
-    given = f"--config.mesh.model={num_parts}"
-    if num_parts > 1 and not hasattr(model, "split_layers"):
-        raise UsageError(
-            f"{given}: {name} has nothing to split, only the AlexNets and the VGGs "
-            "have; write --config.mesh.model=1"
-        )
-    groups = getattr(model, "groups", num_parts)
-    if groups % num_parts:
-        raise UsageError(
-            f"{given}: must divide the groups of {name}, {groups}; write "
-            f"--config.mesh.model={groups} or --config.model.fields.groups={num_parts}"
-        )
 
 
 def init_state(
@@ -117,35 +67,76 @@ def step_key(seed: int, step: jax.Array | int, purpose: int) -> jax.Array:
     return jax.random.fold_in(key, purpose)
 
 
-def make_train_step(
-    config: ConfigDict,
-    model: Any,
-    optimizer: optax.GradientTransformation,
-    schedule: optax.Schedule,
-    mesh: Mesh,
-) -> TrainStep:
-    """Returns the jitted ``train_step(state, batch) -> (state, metrics)``.
+@dataclasses.dataclass(frozen=True)
+class DeviceStep:
+    """A training step: ``step`` on all devices, and the part of each of them."""
 
-    The state is donated. A batch holds ``image`` uint8 [B, H, W, C] and ``label``
-    int32 [B], split over the mesh axis "data". Metrics are float32 scalars over the
-    whole batch: ``loss`` in nats, without that of auxiliary heads, ``top1_error`` in
-    percent, ``gradient_norm`` before weight decay, and the ``learning_rate`` of this
-    step.
-    """
-    global_statistics = config.batch_norm_statistics == "global"
-    # XLA would copy what is added up over a single device.
-    axes = [axis for axis in AXES if mesh.shape[axis] > 1]
+    config: ConfigDict
+    model: Any
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    mesh: Mesh
 
-    def add_up(grad: jax.Array, spec: P) -> jax.Array:
-        others = [axis for axis in axes if axis not in spec]
-        return lax.psum(grad, others) if others else grad
+    def jitted(self) -> TrainStep:
+        """Returns the jitted ``train_step(state, batch) -> (state, metrics)``.
 
-    def loss_and_outputs(params: Any, state: TrainState, batch: Batch):
+        The state is donated. A batch holds ``image`` uint8 [B, H, W, C] and ``label``
+        int32 [B], split over the mesh axis "data". Metrics are float32 scalars over the
+        whole batch: ``loss`` in nats, without that of auxiliary heads, ``top1_error``
+        in percent, ``gradient_norm`` before weight decay, and the ``learning_rate`` of
+        this step.
+        """
+        return jax.jit(self.step, donate_argnums=0)
+
+    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """Makes one update, on all devices together."""
+        specs = partition_specs(state, self.model, self.mesh)
+        # check_vma off: gradients are added up by _on_device, not by shard_map.
+        return jax.shard_map(
+            partial(self._on_device, specs.params),
+            mesh=self.mesh,
+            in_specs=(specs, P("data")),
+            out_specs=(specs, P()),
+            check_vma=False,
+        )(state, batch)
+
+    def _on_device(
+        self, specs: Any, state: TrainState, batch: Batch
+    ) -> tuple[TrainState, Metrics]:
+        gradient = jax.value_and_grad(self._loss, has_aux=True)
+        (_, outputs), grads = gradient(state.params, state, batch)
+        loss, logits, batch_stats = outputs
+        # scaling/collectives.py finds these scopes in the compiled program.
+        with jax.named_scope("gradients"):
+            grads = jax.tree.map(self._add_up, grads, specs)
+        if self.config.batch_norm_statistics == "per_device" and self._axes:
+            with jax.named_scope("statistics"):
+                batch_stats = lax.pmean(batch_stats, self._axes)
+        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
+        with jax.named_scope("metrics"):
+            wrong = logits.argmax(axis=-1) != batch["label"]
+            metrics = {
+                "loss": lax.pmean(loss, "data"),
+                "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
+                "gradient_norm": norm_of_shares(grads, specs),
+                "learning_rate": jnp.asarray(self.schedule(state.step), jnp.float32),
+            }
+        state = TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return state, metrics
+
+    def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[Any, Any]:
+        """Returns this device's share of the loss; and loss, logits and statistics."""
+        config = self.config
         key = step_key(config.seed, state.step, AUGMENTATION)
         first_row = lax.axis_index("data") * len(batch["image"])
         image = augment(batch["image"], key, config.data, first_row)
         key = step_key(config.seed, state.step, DROPOUT)
-        logits, updates = model.apply(
+        logits, updates = self.model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             normalise(image, config.data.mean, config.data.std),
             train=True,
@@ -160,49 +151,17 @@ def make_train_step(
         loss = loss_of(logits)
         aux_logits = jax.tree.leaves(updates.get("aux_logits", {}))
         total = loss + config.aux_weight * sum(map(loss_of, aux_logits))
-        return total / mesh.size, (loss, logits, updates.get("batch_stats", {}))
+        outputs = loss, logits, updates.get("batch_stats", {})
+        return total / self.mesh.size, outputs
 
-    def device_step(
-        specs: Any, state: TrainState, batch: Batch
-    ) -> tuple[TrainState, Metrics]:
-        gradient = jax.value_and_grad(loss_and_outputs, has_aux=True)
-        (_, outputs), grads = gradient(state.params, state, batch)
-        loss, logits, batch_stats = outputs
-        # The compiled program tells these scopes of what crosses devices.
-        with jax.named_scope("gradients"):
-            grads = jax.tree.map(add_up, grads, specs)
-        if not global_statistics and axes:  # each device has its own; keep their mean
-            with jax.named_scope("statistics"):
-                batch_stats = lax.pmean(batch_stats, axes)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        with jax.named_scope("metrics"):
-            wrong = logits.argmax(axis=-1) != batch["label"]
-            metrics = {
-                "loss": lax.pmean(loss, "data"),
-                "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
-                "gradient_norm": norm_of_shares(grads, specs),
-                "learning_rate": jnp.asarray(schedule(state.step), jnp.float32),
-            }
-        state = TrainState(
-            step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-        )
-        return state, metrics
+    @property
+    def _axes(self) -> list[str]:
+        """The mesh axes of several devices; XLA would copy what one device adds up."""
+        return [axis for axis in AXES if self.mesh.shape[axis] > 1]
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        specs = partition_specs(state, model, mesh)
-        # check_vma off: gradients are added up by device_step, not by shard_map.
-        return jax.shard_map(
-            partial(device_step, specs.params),
-            mesh=mesh,
-            in_specs=(specs, P("data")),
-            out_specs=(specs, P()),
-            check_vma=False,
-        )(state, batch)
-
-    return jax.jit(step, donate_argnums=0)
+    def _add_up(self, grad: jax.Array, spec: P) -> jax.Array:
+        axes = [axis for axis in self._axes if axis not in spec]
+        return lax.psum(grad, axes) if axes else grad
 
 
 def norm_of_shares(tree: Any, specs: Any) -> jax.Array:

@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from cnn_arch.run_directory import Run, resume_command
 
 # What a scheduler sends before it ends a job: SIGTERM at preemption, either of the
 # others as a warning of the time limit, as ``sbatch --signal=USR1@120`` asks for.
@@ -19,16 +21,16 @@ class StoppedError(Exception):
     """A run was asked to stop, and has saved its state.
 
     Attributes:
-      step: the state that was saved.
+      epoch: passes over the training split so far.
       by_scheduler: whether it was not Ctrl-C.
-      exit_status: 130 after Ctrl-C; 0 where the scheduler asked, as it starts again
-        what ended well.
+      exit_status: 130 after Ctrl-C; 0 where the scheduler asked, because it starts
+        again only a job that ended well.
     """
 
-    def __init__(self, number: int, step: int):
-        """Remembers the signal's number and the step saved."""
+    def __init__(self, number: int, epoch: float):
+        """Takes the signal's number and where the run is."""
         super().__init__(signal.Signals(number).name)
-        self.step = step
+        self.epoch = epoch
         self.by_scheduler = number in SCHEDULER_SIGNALS
         self.exit_status = 0 if self.by_scheduler else 128 + number
 
@@ -42,25 +44,25 @@ class StopRequest:
 _early = StopRequest()  # of a signal before there is a step to stop after
 
 
-def prepare(workdir: str | None) -> str | None:
-    """Has Slurm's signals wait for the first step; returns a warning where one is due.
+def prepare(workdir: str | None, warn: Callable[[str], None]) -> None:
+    """Lets Slurm's signals wait for the first step, and warns where one is due.
 
     Slurm starts a preempted job again only if it is still there when its time of grace
     ends, or if it asks for that: it must not die of a signal while it compiles.
 
     Args:
       workdir: that the user has given.
+      warn: called with one line.
     """
     if "SLURM_JOB_ID" not in os.environ:
-        return None
+        return
     for each in SCHEDULER_SIGNALS:
         signal.signal(each, lambda number, _: setattr(_early, "number", number))
-    if not workdir:
-        return "no --workdir: if Slurm starts the job again, it will not continue"
     num_tasks = os.environ.get("SLURM_NTASKS", "1")
-    if "SLURM_STEP_NODELIST" not in os.environ and num_tasks != "1":
-        return f"this process works alone; srun starts all {num_tasks} tasks"
-    return None
+    if not workdir:
+        warn("no --workdir: if Slurm starts the job again, it will not continue")
+    elif "SLURM_STEP_NODELIST" not in os.environ and num_tasks != "1":
+        warn(f"this process works alone; srun starts all {num_tasks} tasks")
 
 
 @contextmanager
@@ -81,6 +83,23 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
+
+
+def leave(stopped: StoppedError, run: Run, *, requeues: bool) -> int:
+    """Says where a run stopped and how it continues; returns the exit status.
+
+    Args:
+      stopped: what stopped it.
+      run: the run.
+      requeues: this process asks Slurm to start the job again, if Slurm stopped it.
+    """
+    if requeues and stopped.by_scheduler and requeue():
+        then = "Slurm will start it again"
+    else:
+        then = f"Continue: {resume_command(run.workdir)}"
+    where = f"stopped at epoch {stopped.epoch:.4g}, saved."
+    run.screen.row(f"{where} {then}", last=True)
+    return stopped.exit_status
 
 
 def requeue() -> bool:

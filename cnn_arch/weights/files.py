@@ -83,12 +83,12 @@ def _numbers(notes: Mapping[str, str], key: str) -> tuple[float, ...] | None:
     return numbers
 
 
-def write_npz(path: Path, params: Any, batch_stats: Any) -> None:
-    """Writes parameters and statistics so that numpy alone reads them.
+def write_npz(path: Path, variables: Mapping[str, Any]) -> None:
+    """Writes ``{"params": ..., "batch_stats": ...}`` so that numpy alone reads them.
 
     The keys are the layers' paths: ``params/conv1/kernel``.
     """
-    tree = {"params": params, "batch_stats": batch_stats}
+    tree = {key: variables[key] for key in COLLECTIONS}
     arrays = {
         "/".join(key.key for key in keys): np.asarray(leaf)
         for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)

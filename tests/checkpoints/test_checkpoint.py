@@ -144,8 +144,8 @@ def test_donated_state_is_saved_as_it_was(run: Run):
     step = jax.jit(
         lambda tree: jax.tree.map(lambda leaf: leaf * 0 + 7, tree), donate_argnums=0
     )
+    # XLA reuses the arrays, or copies those that the save is still reading.
     jax.block_until_ready(step(state))
-    assert state.params["fc"]["kernel"].is_deleted()
     run.checkpoints.close()
     assert_same(run.checkpoints.restore(abstract(make_state(0))), make_state(1))
 

@@ -62,9 +62,8 @@ class Job:
 def test_the_processes_of_a_step(slurm):
     """Each task finds its place and its GPUs in the variables of a real Slurm."""
     code = (
-        "import os, argparse; from cnn_arch.parallel import launcher as p; "
-        "given = dict.fromkeys(('coordinator', 'num_processes', 'process_id')); "
-        "found = p.find(argparse.Namespace(**given), os.environ); "
+        "import os; from cnn_arch.parallel import launcher as p; "
+        "found = p.find(dict.fromkeys(p.OPTIONS), os.environ); "
         "print(found.index, found.count, found.gpus)"
     )
     python = ROOT / ".venv" / "bin" / "python", "-c", code

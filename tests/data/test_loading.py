@@ -73,12 +73,7 @@ def test_batch_depends_on_seed_and_step_alone(photos, crop, in_memory):
     for process_count in (2, 4):
         parts = [
             loading.TrainBatches(
-                source,
-                data,
-                seed=1,
-                batch_size=8,
-                process_index=i,
-                process_count=process_count,
+                source, data, seed=1, batch_size=8, share=(i, process_count)
             )
             for i in range(process_count)
         ]
@@ -201,7 +196,7 @@ def test_settings_that_cannot_work(array_source, data_config, batch_size, fields
     data = data_config(**{"in_memory": True, **fields})
     with pytest.raises(UsageError) as caught:
         loading.TrainBatches(
-            array_source, data, seed=0, batch_size=batch_size, process_count=2
+            array_source, data, seed=0, batch_size=batch_size, share=(0, 2)
         )
     assert text in str(caught.value)
 
@@ -236,12 +231,9 @@ def test_a_broken_image_is_skipped(photos):
     whole = loading.TrainBatches(splits["train"], data, seed=0, batch_size=36).batch(0)
     order = np.random.default_rng((0, loading.ORDER, 0)).permutation(36)
     path = break_image(splits["train"], 35)
-    skipped = set()
-    batches = loading.TrainBatches(
-        splits["train"], data, seed=0, batch_size=36, skipped=skipped
-    )
+    batches = loading.TrainBatches(splits["train"], data, seed=0, batch_size=36)
     batch = batches.batch(0)
-    assert skipped == batches.skipped == {path}
+    assert batches.skipped == {path}
     broken, following = np.flatnonzero(order == 35), np.flatnonzero(order == 0)
     for key in batch:
         others = np.arange(36) != broken
@@ -293,7 +285,7 @@ def test_evaluation_by_processes(photos):
     data, splits = photos()
     whole = list(loading.evaluation_batches(splits["test"], data, 4))
     parts = [
-        list(loading.evaluation_batches(splits["test"], data, 4, i, 2))
+        list(loading.evaluation_batches(splits["test"], data, 4, (i, 2)))
         for i in range(2)
     ]
     union = [
@@ -305,14 +297,10 @@ def test_evaluation_by_processes(photos):
 
 def test_evaluation_skips_a_broken_image(photos):
     data, splits = photos(skip_broken=True)
-    path = break_image(splits["test"], 4)
-    skipped = set()
-    batches = list(
-        loading.evaluation_batches(splits["test"], data, 11, skipped=skipped)
-    )
+    break_image(splits["test"], 4)
+    batches = list(loading.evaluation_batches(splits["test"], data, 11))
     assert batches[0]["mask"].tolist() == [i != 4 for i in range(11)]
     assert not batches[0]["image"][4].any()
-    assert skipped == {path}
 
 
 # Threads.

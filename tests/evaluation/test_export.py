@@ -7,7 +7,7 @@ import pytest
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.export import export
-from cnn_arch.evaluation.network import Trained
+from cnn_arch.evaluation.network import Network
 from cnn_arch.models import create_model
 from cnn_arch.screen import Screen
 from tests.models.conftest import fresh_variables
@@ -18,14 +18,13 @@ NETWORKS |= {"googlenet": (79, 3), "resnet20": (32, 3)}
 
 
 def make(name):
-    """Returns a network, its config, and its own logits of images."""
+    """Returns a network, images, and its own logits of them."""
     image_size, channels = NETWORKS[name]
     config, _ = settings.parse([f"--config=configs/{name}.py"])
-    with config.unlocked():
-        config.data.image_size = image_size
+    config = settings.derive(config, {"data.image_size": image_size})
     model = create_model(name, 10)
     variables = fresh_variables(model, image_size, channels)
-    network = Trained(model, variables["params"], variables["batch_stats"], [], {})
+    network = Network(model, variables, (), {}, config)
 
     def logits(images):
         normed = (images - np.float32(config.data.mean)) / np.float32(config.data.std)
@@ -33,14 +32,14 @@ def make(name):
 
     shape = (5, image_size, image_size, channels)
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
-    return network, config, images, logits
+    return network, images, logits
 
 
 @pytest.mark.parametrize("name", ["lenet5", "alexnet", "resnet20"])
 def test_stablehlo_takes_any_number_of_images(name, tmp_path):
-    network, config, images, logits = make(name)
+    network, images, logits = make(name)
     path = tmp_path / "model.stablehlo"
-    answer = export(str(path), network, config, Screen(quiet=True))
+    answer = export(str(path), network, Screen(quiet=True))
     assert answer["file"] == str(path)
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
     assert exported.platforms == ("cpu", "cuda", "tpu")
@@ -55,9 +54,9 @@ def test_stablehlo_takes_any_number_of_images(name, tmp_path):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_onnx_runtime_agrees(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    network, config, images, logits = make(name)
+    network, images, logits = make(name)
     path = tmp_path / "model.onnx"
-    answer = export(str(path), network, config, Screen(quiet=True))
+    answer = export(str(path), network, Screen(quiet=True))
     assert "agrees within" in answer["what"]
     session = onnxruntime.InferenceSession(path)
     for count in (1, 5):
@@ -68,11 +67,11 @@ def test_onnx_runtime_agrees(name, tmp_path):
 
 
 def test_mistakes_leave_nothing(tmp_path):
-    network, config, _, _ = make("lenet5")
+    network, _, _ = make("lenet5")
     for name, rule in (
         ("x.pb", "must end in .stablehlo, .onnx"),
         ("x.safetensors", "lenet5: torchvision has no such network"),
     ):
         with pytest.raises(UsageError, match=f"^--export={tmp_path / name}: {rule}"):
-            export(str(tmp_path / name), network, config, Screen(quiet=True))
+            export(str(tmp_path / name), network, Screen(quiet=True))
     assert not list(tmp_path.iterdir())

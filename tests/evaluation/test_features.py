@@ -6,10 +6,9 @@ import pytest
 
 from cnn_arch import settings
 from cnn_arch.data.bundled import ArraySource
-from cnn_arch.data.sources import Dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation import features
-from cnn_arch.evaluation.network import Trained
+from cnn_arch.evaluation.network import Network
 from cnn_arch.models import create_model, layer_output
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.screen import Screen
@@ -44,54 +43,53 @@ def test_any_named_layer(name, layer, shape):
 def lenet():
     config, _ = settings.parse(["--config=configs/lenet5.py", "--config.batch_size=16"])
     model = create_model("lenet5")
-    params = fresh_variables(model, 32, 1)["params"]
     generator = np.random.default_rng(0)
     source = ArraySource(
         generator.integers(0, 256, (37, 28, 28, 1)).astype(np.uint8),
         generator.integers(0, 10, 37).astype(np.int32),
         [f"noise {i}" for i in range(37)],
     )
-    dataset = Dataset(
-        "noise", tuple("0123456789"), {"test": source}, "", (), frozenset()
-    )
-    return Trained(model, params, {}, list(dataset.class_names), {}), config, dataset
+    variables = fresh_variables(model, 32, 1)
+    return Network(model, variables, tuple("0123456789"), {}, config), source
 
 
 @pytest.mark.parametrize("num_devices", [1, 8])
 def test_features_of_a_split(lenet, tmp_path, num_devices):
-    network, config, dataset = lenet
-    path, mesh = tmp_path / "f6.npz", make_mesh(num_devices, 1)
-    where = dataset, "test", config, mesh, Screen(quiet=True)
-    answer = features.write_features(str(path), network, "F6", *where)
+    network, source = lenet
+    mesh, screen = make_mesh(num_devices, 1), Screen(quiet=True)
+    path = features.output_path(str(tmp_path / "f6.npz"), "F6")
+    arrays = features.extract("F6", network, source, mesh, screen)
+    answer = features.write(path, arrays, network.class_names, screen)
     assert answer == {"file": str(path), "features": [37, 84]}
     with np.load(path, allow_pickle=False) as written:
-        source = dataset.splits["test"]
         np.testing.assert_array_equal(written["label"], source.labels)
         np.testing.assert_array_equal(written["index"], np.arange(37))
-        assert tuple(written["class_names"]) == dataset.class_names
+        assert tuple(written["class_names"]) == network.class_names
         # F6 is what the last layer multiplies to the logits.
+        data = network.config.data
         images = np.pad(source.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-        images = (images - np.float32(config.data.mean)) / np.float32(config.data.std)
+        images = (images - np.float32(data.mean)) / np.float32(data.std)
         logits = network.model.apply(network.variables, images, train=False)
-        last = network.params["output"]
+        last = network.variables["params"]["output"]
         expected = written["features"] @ last["kernel"] + last["bias"]
         np.testing.assert_allclose(expected, logits, atol=1e-4)
 
 
-def test_mistakes(lenet, tmp_path):
-    network, config, dataset = lenet
-    where = dataset, "test", config, make_mesh(1, 1), Screen(quiet=True)
-    path = str(tmp_path / "features.npz")
+def test_mistakes(lenet):
+    network, source = lenet
+    where = source, make_mesh(1, 1), Screen(quiet=True)
     with pytest.raises(UsageError, match="--features=fc6: no such layer; there are C1"):
-        features.write_features(path, network, "fc6", *where)
+        features.extract("fc6", network, *where)
     with pytest.raises(UsageError, match=r"--output=x.txt: must end in .npz"):
-        features.write_features("x.txt", network, "F6", *where)
-    assert not list(tmp_path.iterdir())
+        features.output_path("x.txt", "F6")
+    with pytest.raises(UsageError, match=r"--output=x.npz: goes with --features=LAYER"):
+        features.output_path("x.npz", None)
+    path = features.output_path(None, "inception_4a/3x3")
+    assert str(path) == "inception_4a-3x3.npz"
 
 
-def test_too_little_memory_is_said_beforehand(lenet, tmp_path, monkeypatch):
-    network, config, dataset = lenet
+def test_too_little_memory_is_said_beforehand(lenet, monkeypatch):
+    network, source = lenet
     monkeypatch.setattr(ArraySource, "__len__", lambda self: 10**12)
-    where = dataset, "test", config, make_mesh(1, 1), Screen(quiet=True)
     with pytest.raises(UsageError, match="GiB are free; choose a later layer"):
-        features.write_features(str(tmp_path / "x.npz"), network, "C1", *where)
+        features.extract("C1", network, source, make_mesh(1, 1), Screen(quiet=True))

@@ -7,10 +7,10 @@ import pytest
 from cnn_arch import settings
 from cnn_arch.data.sources import ArraySource
 from cnn_arch.errors import RunError
-from cnn_arch.evaluation.one_crop import Results, evaluate, make_eval_step
+from cnn_arch.evaluation.one_crop import Evaluator, Results
 from cnn_arch.models import init_variables
+from cnn_arch.models.build import build_model
 from cnn_arch.parallel.mesh import make_mesh
-from cnn_arch.training.step import build_model
 
 NUM_EXAMPLES = 37
 
@@ -29,8 +29,8 @@ def evaluate_on(num_devices, batch_size, change=lambda params: params):
     model = build_model(config, 10)
     variables = init_variables(model, jax.random.key(0), 32, 1)
     params = change(variables["params"])
-    eval_step = make_eval_step(config, model, mesh)
-    results = evaluate(eval_step, params, {}, source, config, mesh)
+    evaluator = Evaluator(config, model, mesh)
+    results = evaluator.judge({"params": params, "batch_stats": {}}, source)
     images = np.pad(source.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
     images = (images - np.float32(config.data.mean)) / np.float32(config.data.std)
     logits = model.apply({"params": params}, images, train=False)

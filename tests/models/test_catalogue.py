@@ -9,7 +9,8 @@ import pytest
 
 from cnn_arch.costs.layers import count_macs
 from cnn_arch.errors import UsageError
-from cnn_arch.models import MODELS, check_image_size, create_model
+from cnn_arch.models import MODELS, create_model
+from cnn_arch.models.build import check_image_size
 from tests.models.conftest import abstract_variables, num_params, output_shapes
 from tests.paper_tables import (
     AUX_PARAMS,

@@ -1,7 +1,5 @@
 """Which process of a run this is."""
 
-import argparse
-
 import pytest
 
 from cnn_arch.errors import UsageError
@@ -10,8 +8,7 @@ from cnn_arch.parallel.launcher import Process
 
 
 def find(environment=(), **given):
-    names = "coordinator", "num_processes", "process_id"
-    options = argparse.Namespace(**{name: given.get(name) for name in names})
+    options = dict.fromkeys(launcher.OPTIONS) | given
     return launcher.find(options, dict(environment))
 
 

@@ -9,8 +9,8 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
+from cnn_arch.models.build import build_model
 from cnn_arch.parallel import mesh as meshes
-from cnn_arch.training import step
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_devices_that_are_not_there(given, message):
 def test_networks_that_cannot_be_split(words, message):
     config, _ = settings.parse([f"--config={words[0]}", *words[1:]])
     with pytest.raises(UsageError) as caught:
-        step.build_model(config, 10)
+        build_model(config, 10)
     assert str(caught.value) == message
 
 
 def test_more_groups_go_to_fewer_devices():
     words = ["--config.mesh.model=4", "--config.model.fields.groups=8"]
     config, _ = settings.parse(["--config=configs/alexnet.py:folder", *words])
-    assert step.build_model(config, 10).groups == 8
+    assert build_model(config, 10).groups == 8
 
 
 def test_a_split_layer_lies_on_the_model_axis():

@@ -12,7 +12,7 @@ import pytest
 from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.models import create_model
 from cnn_arch.parallel import processes
-from cnn_arch.session import abstract
+from cnn_arch.parallel.mesh import abstract
 from tests.models.conftest import abstract_variables
 from tests.parallel import launch
 from tests.parallel.launch import RECIPE, STEPS_PER_EPOCH

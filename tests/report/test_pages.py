@@ -208,4 +208,4 @@ def test_readme_shows_hostile_names_as_text(tmp_path):
     ]
     hostile = [line for line in lines if "<script>" in line]
     assert [line[:4] for line in hostile] == ["    "] * 2  # code, not markup
-    assert f"    python eval.py --workdir='{run}'" in lines
+    assert f"    python eval.py '--workdir={run}'" in lines

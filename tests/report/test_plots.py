@@ -151,9 +151,8 @@ def test_most_confused_has_a_row_a_pair(drawn, tmp_path):
     true_names = ["4"] * 10 + ["7"] * 2
     predicted_names = ["9"] * 10 + ["2"] * 2
     probabilities = np.linspace(0.2, 0.999, 12)
-    plots.most_confused(
-        tmp_path / "a.png", images, true_names, predicted_names, probabilities
-    )
+    examples = plots.Examples(images, true_names, predicted_names, probabilities)
+    plots.most_confused(tmp_path / "a.png", examples)
     axes = drawn[0].axes[0]
     shades = [int(np.asarray(image.get_array()).max()) for image in axes.images]
     assert shades == [*range(8), 10, 11]  # at most eight of a pair
@@ -165,10 +164,16 @@ def test_most_confused_has_a_row_a_pair(drawn, tmp_path):
 
 def test_top_losses_say_what_it_is_and_what_the_network_says(tmp_path, monkeypatch):
     captions = []
-    monkeypatch.setattr(plots, "mosaic", lambda *args: captions.extend(args[3]))
+
+    def mosaic(title, images, given):
+        captions.extend(given)
+        return plots.Figure()
+
+    monkeypatch.setattr(plots, "mosaic", mosaic)
     images = np.zeros((2, 8, 8, 3), np.uint8)
     names = ["shirt", "a name that does not fit below"]
-    plots.top_losses(tmp_path / "a.jpg", images, names, names[::-1], PAIR, 9 * PAIR)
+    examples = plots.Examples(images, names, names[::-1], PAIR)
+    plots.top_losses(tmp_path / "a.jpg", examples, 9 * PAIR)
     assert captions[0] == "is shirt\nnet a name th…\n50 %, loss 4.5"
     assert captions[1] == "is a name tha…\nnet shirt\n>99 %, loss 9.0"
 
@@ -193,8 +198,9 @@ def test_hostile_names_are_drawn_as_names(tmp_path):
     path = tmp_path / "a.jpg"
     plots.train_batch(path, images, HOSTILE)
     plots.confusion(path, np.eye(len(HOSTILE), dtype=int), HOSTILE)
-    plots.most_confused(path, images, HOSTILE, HOSTILE[::-1], ones)
-    plots.top_losses(path, images, HOSTILE, HOSTILE[::-1], ones, ones)
+    examples = plots.Examples(images, HOSTILE, HOSTILE[::-1], ones)
+    plots.most_confused(path, examples)
+    plots.top_losses(path, examples, ones)
     plots.predictions(
         path, images, [[name] for name in HOSTILE], ones[:, None], HOSTILE
     )
@@ -202,8 +208,9 @@ def test_hostile_names_are_drawn_as_names(tmp_path):
 
 def test_no_mistakes_and_no_images_are_no_error(tmp_path):
     images = np.zeros((0, 8, 8, 3), np.uint8)
-    plots.most_confused(tmp_path / "a.png", images, [], [], PAIR[:0])
-    plots.top_losses(tmp_path / "b.jpg", images, [], [], PAIR[:0], PAIR[:0])
+    examples = plots.Examples(images, [], [], PAIR[:0])
+    plots.most_confused(tmp_path / "a.png", examples)
+    plots.top_losses(tmp_path / "b.jpg", examples, PAIR[:0])
     assert size(tmp_path / "a.png")[0] > 0
 
 

@@ -26,6 +26,10 @@ TOY = Device("toy", {"float32": 1000.0, "bfloat16": 2000.0}, 100.0, "this test")
 LINK = Link("toy", 100.0, 0.0, "this test")
 
 
+def setting(batch):
+    return prediction.Setting(batch, TOY, LINK)
+
+
 @pytest.mark.parametrize(
     ("text", "bytes_a_second"),
     [
@@ -95,7 +99,7 @@ def test_a_step_by_hand():
     second = 4 * (images * 4 * (10 + 5) + 10 * 5) / 100
     forward, backward = first + second, first + 2 * second
     update = 5 * 4 * 80 / 100
-    made = prediction.predict("weak", network, 4, images, TOY, LINK)
+    made = prediction.predict("weak", network, 4, setting(images))
     assert made
     assert made.images == 24
     assert made.compute_seconds == pytest.approx(forward + backward + update)
@@ -108,12 +112,12 @@ def test_a_step_by_hand():
     assert made.images_per_second == pytest.approx(24 / made.seconds)
     assert made.sent_bytes == pytest.approx(2 * 3 / 4 * 360)
     # The same images shared by all: each has fewer, its weights are as many.
-    strong = prediction.predict("strong", network, 2, images, TOY, LINK)
+    strong = prediction.predict("strong", network, 2, setting(images))
     assert strong and strong.images == 6
     weights = 3 * (3 * 10 + 10 * 5) * 4 / 100 - 4 * 30 / 100
     expected = (forward + backward - weights) / 2 + weights + update
     assert strong.compute_seconds == pytest.approx(expected)
-    assert prediction.predict("strong", network, 4, images, TOY, LINK) is None
+    assert prediction.predict("strong", network, 4, setting(images)) is None
 
 
 def test_parts_of_a_network_hold_and_update_their_share():
@@ -121,7 +125,7 @@ def test_parts_of_a_network_hold_and_update_their_share():
     gather = Collective("all-gather", axes, "layers_1", "forward", size, "us")
     network = layers(("layers_0", "layers_1"), 2, gather)
     assert [row.name for row in network.rows[1:]] == ["layers_0", "layers_1"]
-    made = prediction.predict("weak", network, 1, 3, TOY, LINK)
+    made = prediction.predict("weak", network, 1, setting(3))
     assert made
     # Six images, half of the features. The second layer reads all that are gathered.
     first = 4 * (3 * 4 * (3 + 10) + 15) / 100
@@ -136,8 +140,8 @@ def owt():
     config, _ = settings.parse(["--config=configs/alexnet_owt.py"])
     found = prediction.networks(config, 64)
     link = parse_link("400Gbit", 5.0)
-    made = prediction.predict_all(found, [1, 8, 64], 256, DEVICES["h100"], link)
-    return config, found, made, link
+    cluster = prediction.Setting(256, DEVICES["h100"], link)
+    return config, found, prediction.predict_all(found, [1, 8, 64], cluster), cluster
 
 
 def test_one_weird_trick(owt):
@@ -169,8 +173,8 @@ def test_one_weird_trick(owt):
 
 
 def test_the_figure_shows_what_was_predicted(owt, tmp_path):
-    config, found, made, link = owt
-    figure = chart.draw(config, found, made, DEVICES["h100"], link)
+    config, found, made, cluster = owt
+    figure = chart.draw(config, found, made, cluster)
     weak, strong, sent = figure.axes
     lines: Any = {line.get_label(): line for line in weak.lines}
     assert list(lines["split"].get_xdata()) == [8, 64]
@@ -192,7 +196,8 @@ def test_vgg16_sends_half_a_gigabyte_twice():
     config, _ = settings.parse(["--config=configs/vgg16.py"])
     whole = prediction.networks(config, 1)
     link = parse_link("400Gbit", 5.0)
-    (weak,) = prediction.predict_all(whole, [256], 1, DEVICES["h100"], link)[:1]
+    cluster = prediction.Setting(1, DEVICES["h100"], link)
+    (weak,) = prediction.predict_all(whole, [256], cluster)[:1]
     gradient = 2 * 255 / 256 * 4 * 138_357_544
     assert weak.sent_bytes == pytest.approx(gradient, rel=1e-6)
     # 1,103 MB at 50 GB/s, and 510 messages of 5 us.

@@ -2,7 +2,7 @@
 
 import functools
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from cnn_arch import session, settings
+from cnn_arch import settings
 from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.parallel.mesh import make_mesh, partition_specs, put_batch
-from cnn_arch.training import optimizer, step
+from cnn_arch.training.program import Program
 
 BATCH, NUM_CLASSES, NUM_STEPS = 16, 16, 10
 # Of sums of thousands in float32, in another order.
@@ -26,17 +26,6 @@ IMAGE_SIZES = {  # the smallest, or nearly so; BatchNorm wants more pixels
     **{"alexnet": 67, "alexnet_owt": 63, "vgg11": 32, "vgg11_bn": 64},
     **{"resnet20": 16, "googlenet": 79},
 }
-
-
-class Program(NamedTuple):
-    """What a run on one mesh consists of."""
-
-    config: Any
-    mesh: Any
-    model: Any
-    shapes: Any
-    initialise: Any
-    train_step: Any
 
 
 def make_program(name: str, data: int, model: int, *words: str) -> Program:
@@ -56,24 +45,7 @@ def make_program(name: str, data: int, model: int, *words: str) -> Program:
             *words,
         ]
     )
-    mesh = make_mesh(data, model)
-    network = step.build_model(config, NUM_CLASSES)
-    schedule = optimizer.make_schedule(config, 100)
-    sgd = optimizer.make_optimizer(config, schedule)
-
-    def fresh_state():
-        return step.init_state(config, network, sgd)
-
-    shapes = session.abstract(jax.eval_shape(fresh_state), network, mesh)
-    where = jax.tree.map(lambda leaf: leaf.sharding, shapes)
-    return Program(
-        config,
-        mesh,
-        network,
-        shapes,
-        jax.jit(fresh_state, out_shardings=where),
-        step.make_train_step(config, network, sgd, schedule, mesh),
-    )
+    return Program(config, NUM_CLASSES, make_mesh(data, model), steps_per_epoch=100)
 
 
 def make_batch(program: Program, number: int) -> dict[str, jax.Array]:
@@ -197,7 +169,7 @@ def saved(tmp_path_factory):
 def test_a_checkpoint_goes_on_on_another_mesh(saved, shape):
     checkpoints, arrays, after = saved
     program = make_program("alexnet", *shape, "--config.model.fields.groups=4")
-    state = checkpoints.restore(program.shapes)
+    state = checkpoints.restore(program.state_shapes)
     jax.tree.map(np.testing.assert_array_equal, state, arrays)
     trace = state.opt_state[0].trace  # of momentum
     for tree in (state.params, trace):

@@ -1,7 +1,7 @@
 """The training step on one device, on several, and by hand."""
 
 import re
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +11,22 @@ import pytest
 from flax import linen as nn
 
 from cnn_arch import settings
+from cnn_arch.models import MODELS
 from cnn_arch.models.layers import Dense, keep_aux_logits
 from cnn_arch.models.resnet import CifarResNet
 from cnn_arch.parallel.mesh import make_mesh, put_batch, replicated
 from cnn_arch.training import optimizer, step
+from cnn_arch.training.program import Program
 
 
 def make_config(*words):
     config, _ = settings.parse(
-        ["--config=configs/resnet20.py:folder", "--config.batch_size=16", *words]
+        [
+            "--config=configs/resnet20.py:folder",
+            "--config.batch_size=16",
+            "--config.model.name=resnet8",  # compiles in a second
+            *words,
+        ]
     )
     return config
 
@@ -34,23 +41,25 @@ def make_batch():
 
 def train(config, num_devices, num_steps=1):
     """Returns the state and the metrics after some steps on some devices."""
-    mesh = make_mesh(num_devices, 1)
-    model = step.build_model(config, 10).clone(depth=8)  # compiles in a second
-    schedule = optimizer.make_schedule(config, 100)
-    sgd = optimizer.make_optimizer(config, schedule)
-    state = jax.jit(
-        lambda: step.init_state(config, model, sgd), out_shardings=replicated(mesh)
-    )()
-    train_step = step.make_train_step(config, model, sgd, schedule, mesh)
-    metrics = {}
+    program = Program(config, 10, make_mesh(num_devices, 1), steps_per_epoch=100)
+    state, metrics = program.initialise(), {}
     for _ in range(num_steps):
-        state, metrics = train_step(state, put_batch(make_batch(), mesh))
+        batch = put_batch(make_batch(), program.mesh)
+        state, metrics = program.train_step(state, batch)
     return jax.device_get(state), jax.device_get(metrics)
 
 
 def greatest_difference(one, other):
     differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), one, other)
     return max(jax.tree.leaves(differences))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def resnet8():
+    """A network of 6n + 2 layers that is not in the catalogue."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "resnet8", partial(CifarResNet, 8))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +156,8 @@ def test_auxiliary_heads_add_their_share_of_the_loss(weight):
     mesh, sgd, model = make_mesh(2, 1), optax.sgd(1.0), WithHead()
     state = jax.device_put(step.init_state(config, model, sgd), replicated(mesh))
     schedule = optax.constant_schedule(1.0)
-    train_step = step.make_train_step(config, model, sgd, schedule, mesh)
-    state, metrics = train_step(state, put_batch(make_batch(), mesh))
+    device_step = step.DeviceStep(config, model, sgd, schedule, mesh)
+    state, metrics = device_step.jitted()(state, put_batch(make_batch(), mesh))
     # Both guess, so that the gradient is 0.1 less the class's share of the labels.
     shares = np.bincount(make_batch()["label"], minlength=10) / 16
     np.testing.assert_allclose(state.params["fc"]["bias"], shares - 0.1, atol=1e-6)
@@ -161,19 +170,10 @@ def test_the_program_for_a_gpu_has_the_plain_forms():
     """XLA's own operations, in bfloat16, nothing from the host, the state donated."""
     words = "--config.precision=bfloat16", "--config.batch_size=8"
     config, _ = settings.parse(["--config=configs/alexnet.py:fashion_mnist", *words])
-    mesh = make_mesh(1, 1)
-    model = step.build_model(config, 10)
-    schedule = optimizer.make_schedule(config, 10)
-    sgd = optimizer.make_optimizer(config, schedule)
-    train_step: Any = step.make_train_step(config, model, sgd, schedule, mesh)
-    state = jax.eval_shape(lambda: step.init_state(config, model, sgd))
-    size, channels = config.data.image_size, config.data.channels
-    batch = {
-        "image": jax.ShapeDtypeStruct((8, size, size, channels), jnp.uint8),
-        "label": jax.ShapeDtypeStruct((8,), jnp.int32),
-    }
+    program = Program(config, 10, make_mesh(1, 1))
+    state, batch = program.state_shapes, program.batch_shapes
     text = {
-        platform: jax.export.export(train_step, platforms=[platform])(
+        platform: jax.export.export(program.train_step, platforms=[platform])(
             state, batch
         ).mlir_module()
         for platform in ("cuda", "cpu")

@@ -18,7 +18,7 @@ def test_a_scheduler_asks_and_may_repeat_itself(name):
         signal.raise_signal(number)
         assert request.number == number
     assert signal.getsignal(number) == before
-    stopped = StoppedError(request.number, step=7)
+    stopped = StoppedError(request.number, epoch=7)
     assert (stopped.exit_status, stopped.by_scheduler) == (0, True)
 
 
@@ -28,7 +28,7 @@ def test_ctrl_c_asks_and_the_second_ends_at_once():
     try:
         with pytest.raises(KeyboardInterrupt), stop_request() as request:
             signal.raise_signal(signal.SIGINT)
-            stopped = StoppedError(request.number, step=7)
+            stopped = StoppedError(request.number, epoch=7)
             assert (stopped.exit_status, stopped.by_scheduler) == (130, False)
             signal.raise_signal(signal.SIGINT)
     finally:
@@ -38,7 +38,7 @@ def test_ctrl_c_asks_and_the_second_ends_at_once():
 def test_nothing_is_said_or_requeued_outside_slurm(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     before = signal.getsignal(signal.SIGTERM)
-    assert stopping.prepare(None) is None
+    stopping.prepare(None, pytest.fail)
     assert signal.getsignal(signal.SIGTERM) == before
     assert not stopping.requeue()
 
@@ -50,8 +50,11 @@ def test_under_slurm_an_early_signal_waits_for_the_first_step(monkeypatch):
     before = {each: signal.getsignal(each) for each in stopping.SCHEDULER_SIGNALS}
     monkeypatch.setattr(stopping, "_early", stopping.StopRequest())
     try:
-        assert "no --workdir" in str(stopping.prepare(None))
-        assert "srun starts all 2 tasks" in str(stopping.prepare("runs/a"))
+        warnings = []
+        stopping.prepare(None, warnings.append)
+        stopping.prepare("runs/a", warnings.append)
+        assert "no --workdir" in warnings[0]
+        assert "srun starts all 2 tasks" in warnings[1]
         signal.raise_signal(signal.SIGUSR1)
         with stop_request() as request:
             assert request.number == signal.SIGUSR1

@@ -36,7 +36,7 @@ def assert_equal(variables, expected):
 
 def test_npz(resnet20, tmp_path):
     path = tmp_path / "weights.npz"
-    files.write_npz(path, resnet20["params"], resnet20["batch_stats"])
+    files.write_npz(path, resnet20)
     weights = files.read_weights(str(path), "resnet20")
     assert_equal(weights.variables, resnet20)
     assert weights.mean is None
@@ -62,7 +62,7 @@ def test_torchvisions_normalisation_where_the_file_says_nothing(resnet18, tmp_pa
 def test_a_damaged_file(resnet18, tmp_path, suffix):
     path = tmp_path / f"weights{suffix}"
     if suffix == ".npz":
-        files.write_npz(path, resnet18["params"], resnet18["batch_stats"])
+        files.write_npz(path, resnet18)
     else:
         files.write_safetensors(path, "resnet18", resnet18, (0.0,) * 3, (1.0,) * 3)
     whole = path.read_bytes()

@@ -1,0 +1,61 @@
+"""Which network is looked at, and how large its images and batches are."""
+
+import difflib
+from collections.abc import Sequence
+
+from ml_collections import FrozenConfigDict
+
+from cnn_arch import settings
+from cnn_arch.errors import UsageError
+from cnn_arch.installation import ROOT, recipes
+
+
+def choose(
+    model: str | None, words: Sequence[str], image_size: int | None, batch: int | None
+) -> FrozenConfigDict:
+    """Returns the recipe of a network, with another image size and batch.
+
+    Args:
+      model: its name; None: ``words`` name the recipe.
+      words: ``--config`` and settings, as for ``settings.parse``.
+      image_size: px; None: the recipe's.
+      batch: number of images; None: the recipe's.
+
+    Raises:
+      UsageError: there is no such network, or a number cannot be.
+    """
+    if model:
+        words = [*words_of(model), *words]
+    elif not any(word.startswith("--config") for word in words):
+        raise UsageError("--model: must be given, or --config, or --claims; see --help")
+    config, _ = settings.parse(words)
+    changes = {}
+    for option, key, value in (
+        ("image_size", "data.image_size", image_size),
+        ("batch", "batch_size", batch),
+    ):
+        if value is not None and value < 1:
+            raise UsageError(f"--{option}={value}: must be at least 1")
+        if value is not None:
+            changes[key] = value
+    return settings.derive(config, changes)
+
+
+def words_of(model: str) -> list[str]:
+    """Returns the words that name the recipe of a network.
+
+    A network without a recipe of its own has the defaults of configs/base.py.
+
+    Raises:
+      UsageError: there is no such network.
+    """
+    names = recipes()
+    if model in names:
+        return [f"--config={model}"]
+    from cnn_arch.models import MODELS  # takes a second to import
+
+    if model in MODELS:
+        base = ROOT / "configs" / "base.py"
+        return [f"--config={base}", f"--config.model.name={model}"]
+    near = difflib.get_close_matches(model, names, n=3) or names
+    raise UsageError(f"--model={model}: no such network; there are {', '.join(near)}")

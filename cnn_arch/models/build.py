@@ -1,0 +1,115 @@
+"""From a config to the network that it names, and whether that can take its images."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from cnn_arch.errors import UsageError
+from cnn_arch.models import create_model
+from cnn_arch.ops.split import ALL as AXES
+
+
+def build_model(config: ConfigDict, num_classes: int, *, loops: bool = True):
+    """Makes the network that the config names, for use inside the step.
+
+    Args:
+      config: of the run.
+      num_classes: the number of logits.
+      loops: as ``scan_blocks`` and ``remat`` say; otherwise block by block.
+
+    Raises:
+      UsageError: there is no such network, or it has no blocks for a loop.
+    """
+    fields = dict(config.model.fields, dtype=jnp.dtype(config.precision))
+    model: Any = create_model(config.model.name, num_classes, **fields)
+    for field, setting in (("scan", "scan_blocks"), ("remat", "remat")):
+        if loops and config[setting]:
+            if not hasattr(model, field):
+                raise UsageError(
+                    f"--config.{setting}=true: {config.model.name} is not made of "
+                    "equal blocks; only the residual networks are"
+                )
+            model = model.clone(**{field: True})
+    if config.batch_norm_statistics == "global" and hasattr(model, "batch_norm_axis"):
+        axes = AXES if config.mesh.model > 1 else "data"
+        model = model.clone(batch_norm_axis=axes)
+    check_split(config, model)
+    return model
+
+
+def check_split(config: ConfigDict, model: Any) -> None:
+    """Checks that so many devices can share a network.
+
+    Raises:
+      UsageError: they cannot.
+    """
+    num_parts, name = config.mesh.model, config.model.name
+    given = f"--config.mesh.model={num_parts}"
+    if num_parts > 1 and not hasattr(model, "split_layers"):
+        raise UsageError(
+            f"{given}: {name} has nothing to split, only the AlexNets and the VGGs "
+            "have; write --config.mesh.model=1"
+        )
+    groups = getattr(model, "groups", num_parts)
+    if groups % num_parts:
+        raise UsageError(
+            f"{given}: must divide the groups of {name}, {groups}; write "
+            f"--config.mesh.model={groups} or --config.model.fields.groups={num_parts}"
+        )
+
+
+def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
+    """Returns the first layer whose output is empty at this image size, or None."""
+    empty = []
+
+    def note_empty(next_function, args, kwargs, context):
+        output = next_function(*args, **kwargs)
+        if any(0 in jnp.shape(leaf) for leaf in jax.tree.leaves(output)):
+            empty.append("/".join(context.module.path))
+            raise ValueError("an empty feature map")
+        return output
+
+    image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
+    try:
+        with nn.intercept_methods(note_empty):
+            jax.eval_shape(partial(model.init, train=False), jax.random.key(0), image)
+    except (ValueError, ZeroDivisionError):
+        return empty[0] if empty else "its first layer"
+    return None
+
+
+def check_image_size(
+    model: nn.Module,
+    name: str,
+    image_size: int,
+    channels: int,
+    option: str = "--config.data.image_size",
+) -> None:
+    """Checks that no feature map is empty.
+
+    Args:
+      model: what ``create_model`` made.
+      name: of the network, for the message.
+      image_size: side of the square image, px.
+      channels: 1 or 3.
+      option: by which the user gave the size.
+
+    Raises:
+      UsageError: one is; the message names the layer and the smallest size that works.
+    """
+    layer = empty_layer(model, image_size, channels)
+    if layer is None:
+        return
+    smallest = next(
+        size
+        for size in range(image_size + 1, image_size + 512)
+        if empty_layer(model, size, channels) is None
+    )
+    raise UsageError(
+        f"{option}={image_size}: {name} needs at least {smallest} px "
+        f"({layer} would be empty)"
+    )

@@ -1,0 +1,26 @@
+"""The first batch as a picture: what the network is about to see."""
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from cnn_arch.data.device import augment
+from cnn_arch.data.loading import TrainBatches
+from cnn_arch.report import plots
+from cnn_arch.run_directory import Run
+from cnn_arch.training.step import AUGMENTATION, step_key
+
+
+def draw_first_batch(
+    batches: TrainBatches, class_names: tuple[str, ...], config: ConfigDict, run: Run
+) -> None:
+    """Draws the first batch, so that a mistake in the data is seen before training."""
+    if jax.process_index():
+        return
+    batch = batches.batch(0)
+    key = step_key(config.seed, 0, AUGMENTATION)
+    image = jax.jit(lambda image: augment(image, key, config.data))(batch["image"])
+    names = [class_names[label] for label in batch["label"]]
+    path = run.workdir / "plots" / "train_batch.jpg"
+    plots.train_batch(path, np.asarray(image), names)
+    run.screen.say("look at", f"{path}   what the net sees")

@@ -1,0 +1,149 @@
+"""What a run computes with: its network, optimizer, shapes and compiled steps."""
+
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from cnn_arch.checkpoints.checkpoint import Checkpoints
+from cnn_arch.checkpoints.state import TrainState
+from cnn_arch.errors import UsageError
+from cnn_arch.models import INIT_OPTIONS
+from cnn_arch.models.build import build_model
+from cnn_arch.ops.loops import rolled, unrolled
+from cnn_arch.parallel import runtime
+from cnn_arch.parallel.mesh import (
+    abstract,
+    abstract_batch,
+    available_bytes,
+    check_batch_size,
+)
+from cnn_arch.training import optimizer, step
+
+Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
+
+
+class Program:
+    """The program of a run. It allocates nothing before ``initialise``.
+
+    Attributes:
+      config: of the run.
+      num_classes: of the data.
+      mesh: the devices.
+      model: the network.
+      schedule: the learning rate by the number of updates made.
+      optimizer: an optax transformation.
+      state_shapes: of the state, as jax.ShapeDtypeStruct with shardings.
+      batch_shapes: of a batch, the same.
+      train_step: ``(state, batch) -> (state, metrics)``; compiled after ``compile``.
+    """
+
+    def __init__(
+        self,
+        config: ConfigDict,
+        num_classes: int,
+        mesh: Any,
+        steps_per_epoch: int = 1000,
+        *,
+        loops: bool = True,
+    ):
+        """Traces the shapes; compiles nothing.
+
+        Args:
+          config: of the run.
+          num_classes: the number of logits.
+          mesh: of devices, or an ``AbstractMesh``, with which only `trace` works.
+          steps_per_epoch: for the schedule of the learning rate.
+          loops: as in ``build_model``.
+
+        Raises:
+          UsageError: the devices cannot share the network or the batch evenly.
+        """
+        check_batch_size(config.batch_size, mesh)
+        self.config, self.num_classes, self.mesh = config, num_classes, mesh
+        self.model = build_model(config, num_classes, loops=loops)
+        self.schedule = optimizer.make_schedule(config, steps_per_epoch)
+        self.optimizer = optimizer.make_optimizer(config, self.schedule)
+        self.state_shapes = abstract(
+            jax.eval_shape(self._fresh_state), self.model, mesh
+        )
+        self.batch_shapes = abstract_batch(config, mesh)
+        self.train_step: Any = step.DeviceStep(
+            config, self.model, self.optimizer, self.schedule, mesh
+        ).jitted()
+
+    @property
+    def variable_shapes(self) -> Variables:
+        """The shapes of what ``model.apply`` takes."""
+        return self.state_shapes.variables
+
+    def trace(self) -> Any:
+        """Returns the traced training step, to be lowered or looked at."""
+        return self.train_step.trace(self.state_shapes, self.batch_shapes)
+
+    def compile(self) -> None:
+        """Compiles the training step, once it is clear that memory suffices.
+
+        Raises:
+          UsageError: the step needs more memory than there is; names a batch that fits.
+        """
+        self.train_step = compiled = self.trace().lower().compile()
+        analysis, available = compiled.memory_analysis(), available_bytes(self.mesh)
+        if analysis is None or available is None:
+            return
+        fixed = analysis.argument_size_in_bytes
+        needed = fixed + analysis.temp_size_in_bytes
+        if needed > available:
+            batch_size, num_devices = self.config.batch_size, self.mesh.size
+            share = max(0.0, (available - fixed) / analysis.temp_size_in_bytes)
+            fits = int(batch_size * share) // num_devices * num_devices
+            hint = f"about {fits} would fit" if fits else "not even one image would fit"
+            raise UsageError(
+                f"--config.batch_size={batch_size}: a step needs "
+                f"{needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are free; "
+                f"{hint}"
+            )
+        if needed + analysis.temp_size_in_bytes > available:
+            runtime.return_freed_memory()
+
+    def initialise(self) -> TrainState:
+        """Returns the state before the first step."""
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state_shapes)
+        initialise = jax.jit(
+            self._fresh_state, out_shardings=shardings, compiler_options=INIT_OPTIONS
+        )
+        return initialise()
+
+    def restore(self, checkpoints: Checkpoints) -> TrainState | None:
+        """Returns the newest state that is whole on disk, or None where there is none.
+
+        Raises:
+          RunError: all are damaged.
+          UsageError: they are of another network.
+        """
+        saved = checkpoints.restore(unrolled(self.state_shapes))
+        return None if saved is None else rolled(saved, self.state_shapes)
+
+    def restore_best(self, checkpoints: Checkpoints) -> tuple[Variables, int]:
+        """Returns the variables with the least validation error, and their step.
+
+        They are block by block and whole on every device, so that any process can
+        write them down; ``place`` spreads them again.
+
+        Raises:
+          RunError: the checkpoint is damaged.
+        """
+        shapes = abstract(unrolled(self.variable_shapes), None, self.mesh)
+        params, batch_stats, best_step = checkpoints.restore_variables(
+            shapes["params"], shapes["batch_stats"]
+        )
+        return {"params": params, "batch_stats": batch_stats}, best_step
+
+    def place(self, variables: Variables) -> Variables:
+        """Returns variables as the network takes them: in loops, on their devices."""
+        shapes = self.variable_shapes
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
+        return jax.device_put(rolled(variables, shapes), shardings)
+
+    def _fresh_state(self) -> TrainState:
+        return step.init_state(self.config, self.model, self.optimizer)
