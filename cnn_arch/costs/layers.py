@@ -40,7 +40,7 @@ class LayerCost:
         counts one, a window or sum of k elements k - 1.
       transcendentals: those of them that XLA counts apart (exp, pow, rsqrt, tanh).
       xla_flops: what XLA counts of this row: 2 x (MACs - padding MACs) + other
-        operations - transcendentals; nothing in a loop's rounds after the first.
+        operations - transcendentals.
       output_elements: of the whole batch.
       output_bytes: of the whole batch.
       receptive_field: side of the field, px; of its longer side, were it not square.
@@ -173,7 +173,7 @@ def _count(
     )
     jaxpr = traced.jaxpr.jaxpr
     source = jaxpr.invars[-1].aval
-    image = Layer("", "", "input", "input", shape=source.shape, dtype=source.dtype)
+    image = Layer("", "input", "input", shape=source.shape, dtype=source.dtype)
     walk = Walk(classes)
     walk.layers.append(image)
     walk.run(jaxpr, [FIXED] * (len(jaxpr.invars) - 1) + [Value(image, Seen())])
@@ -201,7 +201,7 @@ def _row(layer: Layer, names: dict[int, str], params: int, biases: int) -> Layer
         padding_macs=count.padding_macs,
         other_operations=count.others,
         transcendentals=count.transcendentals,
-        xla_flops=count.xla_flops if layer.round == 1 else 0,
+        xla_flops=count.xla_flops,
         output_elements=elements,
         output_bytes=elements * layer.dtype.itemsize,
         receptive_field=int(longer.size),
@@ -209,7 +209,7 @@ def _row(layer: Layer, names: dict[int, str], params: int, biases: int) -> Layer
         receptive_offset=int(longer.start),
         receptive_field_hw=(int(spans[0].size), int(spans[1].size)),
         inputs=tuple(names[id(source)] for source in layer.inputs),
-        auxiliary=layer.module.startswith("aux"),
+        auxiliary=layer.path.startswith("aux"),
     )
 
 
@@ -227,14 +227,14 @@ def _names(layers: Sequence[Layer]) -> dict[int, str]:
 def _params(params: Any, layers: Sequence[Layer]) -> tuple[Counter, Counter]:
     """Counts each layer's parameters and biases: those of the module of its name."""
     all_params, biases = Counter(), Counter()
-    of_module: dict[str, dict[str, Layer]] = {}
+    by_path: dict[str, Layer] = {}
     for layer in layers:
-        if not layer.label:  # the first of a place is the one with parameters
-            of_module.setdefault(layer.module, {}).setdefault(layer.path, layer)
+        if not layer.label:  # the first of a path is the one with parameters
+            by_path.setdefault(layer.path, layer)
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         keys = [entry.key for entry in path]
-        for layer in of_module.get("/".join(keys[:-1]), {}).values():
-            all_params[id(layer)] += leaf.size // layer.rounds
+        if layer := by_path.get("/".join(keys[:-1])):
+            all_params[id(layer)] += leaf.size
             if keys[-1] == "bias" and layer.kind != "batch_norm":
-                biases[id(layer)] += leaf.size // layer.rounds
+                biases[id(layer)] += leaf.size
     return all_params, biases

@@ -16,6 +16,7 @@ from jax.extend import core
 from cnn_arch.costs import operations
 from cnn_arch.costs.operations import Count
 from cnn_arch.costs.receptive_field import Seen, see
+from cnn_arch.errors import UsageError
 
 # Modules that are one layer each, whatever they compute.
 WHOLE_MODULES = {
@@ -39,6 +40,7 @@ JOINS = {
     "reduce_window_sum": ("avg_pool", "pool"),
     "reduce_sum": ("global_avg_pool", "pool"),
 }
+LOOPS = "scan", "while"
 # Elementwise primitives by which an activation is known.
 ACTIVATIONS = {"max": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
@@ -47,8 +49,7 @@ ACTIVATIONS = {"max": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 class Layer:
     """A layer, complete after the walk."""
 
-    path: str  # of the module; in a loop with the round: "blocks[3]/conv1"
-    module: str  # the same without the round
+    path: str  # of the module
     kind: str
     label: str = ""  # of what a module computes besides its layers, such as "relu"
     shape: tuple[int, ...] = ()
@@ -56,8 +57,6 @@ class Layer:
     seen: Seen = dataclasses.field(default_factory=Seen)
     inputs: list["Layer"] = dataclasses.field(default_factory=list)
     count: Count = dataclasses.field(default_factory=Count)
-    round: int = 1  # of the loop that it is in
-    rounds: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +67,6 @@ class Value:
     seen: Seen
 
 
-LOOP_FLOPS = 2  # that XLA counts for a loop itself: its counter and its condition
 FIXED = "fixed"  # stands in for what depends on parameters alone
 Known = Value | str | None  # None: a constant, which is folded before XLA counts
 
@@ -79,8 +77,7 @@ class Walk:
     Attributes:
       layers: in the order of the program.
       xla_flops: what XLA will say of the whole: it adds float32 numbers in the order
-        of the program, which rounds totals beyond 2 ** 24, and counts the body of a
-        loop once.
+        of the program, which rounds totals beyond 2 ** 24.
     """
 
     def __init__(self, classes: dict[str, str]):
@@ -90,7 +87,6 @@ class Walk:
         self._classes = classes
         self._fixed: dict[str, Count] = {}  # what needs no image, by path
         self._last: dict[str, Layer] = {}  # of each path
-        self._loop = 0, 1, 1  # where in a path its round stands, the round, all rounds
 
     def run(
         self, jaxpr: core.Jaxpr, known: Sequence[Known], prefix: str = ""
@@ -117,8 +113,11 @@ class Walk:
             inner = inner_jaxpr(equation)
             if inner is None:
                 outputs = self._equation(equation, inputs, self._path(stack))
-            elif equation.primitive.name == "scan":
-                outputs = self._scan(equation, inner, inputs, stack)
+            elif equation.primitive.name in LOOPS:
+                raise UsageError(
+                    f"{stack}: has a loop, whose rounds are not counted; apply its "
+                    "blocks one after the other"
+                )
             else:  # a cond has its choice before what the branches take
                 given = inputs[len(inputs) - len(inner.invars) :]
                 before = self.xla_flops
@@ -151,36 +150,6 @@ class Walk:
                 kept.append(part)
         return "/".join(kept)
 
-    def _scan(
-        self, equation: Any, inner: core.Jaxpr, inputs: list[Known], stack: str
-    ) -> list[Known]:
-        """Repeats a loop's body, which takes constants, carry, and stacked slices."""
-        shapes: Any = [
-            [variable.aval for variable in variables]
-            for variables in (
-                *(equation.invars, inner.invars),
-                *(equation.outvars, inner.outvars),
-            )
-        ]
-        whole = [a.ndim == b.ndim for a, b in zip(shapes[0], shapes[1], strict=True)]
-        num_carries = sum(
-            a.ndim == b.ndim for a, b in zip(shapes[2], shapes[3], strict=True)
-        )
-        num_fixed, rounds = sum(whole) - num_carries, equation.params["length"]
-        depth = len(self._path(stack).split("/")) if "/" in stack else 0
-        outside, before = self._loop, self.xla_flops
-        fixed, carry = inputs[:num_fixed], inputs[num_fixed : sum(whole)]
-        outputs: list[Known] = []
-        for index in range(1, rounds + 1):
-            self._loop = depth, index, rounds
-            self.xla_flops = np.float32(0)
-            outputs = self.run(inner, [*fixed, *carry, *inputs[sum(whole) :]], stack)
-            carry = outputs[:num_carries]
-            if index == 1:  # all that XLA counts, with two for the loop's counter
-                before += self.xla_flops + np.float32(LOOP_FLOPS)
-        self._loop, self.xla_flops = outside, before
-        return outputs
-
     def _equation(self, equation: Any, inputs: list[Known], path: str) -> list[Known]:
         name = equation.primitive.name
         flowing = [value for value in inputs if isinstance(value, Value)]
@@ -189,11 +158,10 @@ class Walk:
         cost = operations.count(equation)
         self.xla_flops += np.float32(cost.xla_flops)
         kind = WHOLE_MODULES.get(self._classes.get(path, ""))
-        place = self._place(path)
         # A batch's statistics see all of it; fields are those of test time.
         statistics = kind == "batch_norm" and name.startswith("reduce_")
         if not flowing or statistics:
-            self._fixed.setdefault(place, Count()).add(cost)
+            self._fixed.setdefault(path, Count()).add(cost)
             return [FIXED] * len(equation.outvars)
         seen = see(
             equation,
@@ -201,7 +169,7 @@ class Walk:
         )
         layer = self._choose(name, kind, inputs, path)
         if layer is None:  # data only moves: still the layer that made it
-            self._fixed.setdefault(place, Count()).add(cost)
+            self._fixed.setdefault(path, Count()).add(cost)
             return [Value(flowing[0].layer, seen)] * len(equation.outvars)
         for value in flowing:
             if value.layer is not layer and value.layer not in layer.inputs:
@@ -212,7 +180,7 @@ class Walk:
         return [Value(layer, seen)] * len(equation.outvars)
 
     def _choose(
-        self, name: str, kind: str | None, inputs: list[Known], module: str
+        self, name: str, kind: str | None, inputs: list[Known], path: str
     ) -> Layer | None:
         """Returns the layer that an equation belongs to; None: to none.
 
@@ -220,49 +188,36 @@ class Walk:
           name: of its primitive.
           kind: of the layer that its module is as a whole, if it is one.
           inputs: what its operands are.
-          module: the path of its module.
+          path: of its module.
         """
-        path = self._place(module)
         layers = [value.layer for value in inputs if isinstance(value, Value)]
         previous = layers[-1]
         goes_on = previous.path == path
         if kind:
-            return self._last.get(path) or self._open(module, kind)
+            return self._last.get(path) or self._open(path, kind)
         if name in LAYERS:
-            return self._open(module, LAYERS[name])
+            return self._open(path, LAYERS[name])
         if name in JOINS:
             kind, label = JOINS[name]
             if goes_on and previous.kind == kind == "subsample":
                 return previous
-            return self._open(module, kind, label)
+            return self._open(path, kind, label)
         if name in operations.MOVES or name == "convert_element_type":
             return None
         if len(set(layers)) > 1:
-            return self._open(module, name, name)
+            return self._open(path, name, name)
         if goes_on and (FIXED in inputs or previous.kind == "global_avg_pool"):
             return previous  # a bias, or the division of a sum
         if not (goes_on and previous.kind == "activation"):
-            previous = self._open(module, "activation", name)
+            previous = self._open(path, "activation", name)
         previous.label = ACTIVATIONS.get(name, previous.label)
         return previous
 
-    def _open(self, module: str, kind: str, label: str = "") -> Layer:
-        path = self._place(module)
-        _, index, rounds = self._loop
-        layer = Layer(path, module, kind, label, round=index, rounds=rounds)
+    def _open(self, path: str, kind: str, label: str = "") -> Layer:
+        layer = Layer(path, kind, label)
         self.layers.append(layer)
         self._last[path] = layer
         return layer
-
-    def _place(self, module: str) -> str:
-        """Writes the round of a loop into a path: "blocks[3]/conv1"."""
-        depth, index, rounds = self._loop
-        if rounds == 1:
-            return module
-        parts = module.split("/")
-        depth = min(depth, len(parts) - 1)
-        parts[depth] += f"[{index}]"
-        return "/".join(parts)
 
 
 def inner_jaxpr(equation: Any) -> core.Jaxpr | None:
