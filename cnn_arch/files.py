@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,3 +60,8 @@ def make_folder(folder: Path, option: str) -> None:
         raise UsageError(f"{option}={folder}: is a file; give a folder") from None
     except OSError as error:
         raise UsageError(f"{option}={folder}: {error.strerror}") from None
+
+
+def free_bytes(path: Path) -> int:
+    """Returns what is free on the disk that a path is on, or will be on."""
+    return shutil.disk_usage(next(filter(Path.exists, (path, *path.parents)))).free

@@ -1,6 +1,5 @@
 """Checkpoints that are restored bit for bit, or refused with the name of the array."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from cnn_arch.checkpoints.fingerprint import (
 from cnn_arch.checkpoints.orbax_log import quieten_orbax
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.files import free_bytes
 from cnn_arch.parallel import processes
 from cnn_arch.run_directory import Run
 
@@ -183,20 +183,19 @@ class Checkpoints:
         """
         steps = {"best": self.best_step(), "last": self.last_step()}
         steps |= {str(step): step for step in self.steps()}
-        step = steps.get(str(which))
-        agreed = _agreed([] if step is None else [step])
-        if not agreed:
+        step = processes.from_first(steps.get(str(which)))
+        if step is None:
             raise self._unknown(which)
         items = self._restore_step(
-            agreed[0], {"params": abstract_params, "batch_stats": abstract_batch_stats}
+            step, {"params": abstract_params, "batch_stats": abstract_batch_stats}
         )
-        return items["params"], items["batch_stats"], agreed[0]
+        return items["params"], items["batch_stats"], step
 
     def _restore_newest(
         self, abstract_items: dict[str, Any]
     ) -> tuple[int | None, dict[str, Any]]:
         damages = []
-        for step in reversed(_agreed(self.steps())):
+        for step in reversed(processes.from_first(self.steps())):
             try:
                 items = self._load(step, abstract_items)
             except DamageError as damage:
@@ -215,7 +214,7 @@ class Checkpoints:
     def _restore_step(
         self, step: int, abstract_items: dict[str, Any]
     ) -> dict[str, Any]:
-        steps = _agreed(self.steps())
+        steps = processes.from_first(self.steps())
         if step not in steps:
             raise self._unknown(step)
         try:
@@ -245,7 +244,7 @@ class Checkpoints:
             items = load_items(path, abstract_items)
         except DamageError as error:
             damage = error
-        if np.any(multihost_utils.process_allgather(np.array(damage is not None))):
+        if any(processes.gather(damage is not None)):
             raise damage or DamageError("cannot be read by another process")
         verify(path, items)
         return items
@@ -276,8 +275,7 @@ class Checkpoints:
         needed = sum(
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract_items)
         )
-        folders = (self.directory, *self.directory.parents)
-        free = shutil.disk_usage(next(filter(Path.exists, folders))).free
+        free = free_bytes(self.directory)
         space = f"it needs {needed / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are free"
         # Of several processes, another may have been short of it.
         is_short = jax.process_count() == 1 or free < 2 * needed
@@ -294,15 +292,6 @@ def open_checkpoints(run: Run) -> Checkpoints:
 
 def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-
-
-def _agreed(numbers: list[int]) -> list[int]:
-    """Returns the numbers of process 0 on every process."""
-    if jax.process_count() == 1:
-        return numbers
-    count = multihost_utils.broadcast_one_to_all(np.int32(len(numbers)))
-    padded = np.resize(np.array(numbers, np.int32), int(count))
-    return multihost_utils.broadcast_one_to_all(padded).tolist()
 
 
 def _reason(error: BaseException) -> str:

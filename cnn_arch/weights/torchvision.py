@@ -29,34 +29,22 @@ ARRAYS = {
     "mean": "running_mean",
     "var": "running_var",
 }
-
-
 HALF = (127.5, 127.5, 127.5)  # TensorFlow's, whose weights these are: to [-1, 1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Counterpart:
-    """What torchvision calls a network and its layers.
+    """What torchvision calls a network and its layers."""
 
-    Attributes:
-      name: of the function in ``torchvision.models``.
-      rename: from the path of a layer of ours to its name there.
-      first: the name there of the first convolution.
-      head: the name there of the dense layer that makes the logits.
-      image_size: that the weights are made for, px.
-      behind_map: dense layers of ours right behind a map, and the map's side: their
-        inputs are ordered by channel there, by position here.
-      mean: that its trained weights expect to be subtracted, of 0..255.
-      std: that they expect to be divided by.
-    """
-
-    name: str
-    rename: Callable[[Path], str]
-    first: str
-    head: str
-    image_size: int = 224
+    name: str  # of the function in torchvision.models
+    rename: Callable[[Path], str]  # from the path of a layer here to its name there
+    first: str  # name of the first convolution there
+    head: str  # name of the dense layer there that computes the logits
+    image_size: int = 224  # px, of the images that the weights were trained on
+    # Dense layers right behind a map, and the side of that map: torchvision flattens
+    # channel by channel, this project pixel by pixel.
     behind_map: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    mean: tuple[float, ...] = (123.675, 116.28, 103.53)
+    mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of pixels 0..255
     std: tuple[float, ...] = (58.395, 57.12, 57.375)
 
 
