@@ -8,7 +8,7 @@ ends with ``use_data``. Any setting can be changed from the command line:
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:
+def get_config() -> ConfigDict:  # noqa: PLR0915 - one line for each setting
     """Returns every legal setting with its default."""
     config = ConfigDict()
     config.seed = 0  # of initial weights, order of the images and augmentation

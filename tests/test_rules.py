@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from importlinter.cli import lint_imports
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -109,6 +111,20 @@ def test_configs_import_nothing_of_ours_but_configs() -> None:
         assert imported_modules(path) & {"cnn_arch", "tests"} == set(), path
         others = imported_modules(path) - set(sys.stdlib_module_names)
         assert others <= {"configs", "ml_collections"}, path
+
+
+def test_no_package_imports_one_above_it() -> None:
+    """The order of the packages is written down in pyproject.toml."""
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml")) == 0
+
+
+def test_no_package_is_an_eighth_of_the_code() -> None:
+    lines: Counter[str] = Counter()
+    for path in ROOT.glob("cnn_arch/**/*.py"):
+        own = path.read_text().count("\n")
+        assert own <= 300, path
+        lines[path.relative_to(ROOT / "cnn_arch").parts[0]] += own
+    assert max(lines.values()) <= 0.12 * lines.total(), lines.most_common(1)
 
 
 def test_no_archive_of_arrays_is_unpickled() -> None:

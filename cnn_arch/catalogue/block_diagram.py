@@ -60,6 +60,48 @@ class Diagram:
     labels: tuple[Label, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Grid:
+    """Where the boxes of a block are."""
+
+    texts: dict[str, tuple[str, ...]]  # the lines of each layer's box
+    level: dict[str, int]  # of each layer: its row
+    middle: dict[str, float]  # x of each layer, and of shortcuts in their own column
+    tops: list[float]  # y of the upper edge of each level; the last is below all
+
+    def width(self, name: str) -> float:
+        """Returns the width of a layer's box."""
+        return text_width(*self.texts[name])
+
+    def bottom(self, name: str) -> float:
+        """Returns y of the lower edge of a layer's box."""
+        return self.tops[self.level[name]] + _height(self.texts[name])
+
+    def box(self, name: str, kind: str, *, auxiliary: bool) -> Box:
+        """Returns a layer's box."""
+        return Box(
+            x=self.middle[name] - self.width(name) / 2,
+            y=self.tops[self.level[name]],
+            width=self.width(name),
+            height=_height(self.texts[name]),
+            lines=self.texts[name],
+            kind=kind,
+            auxiliary=auxiliary,
+        )
+
+    def arrow(self, source: str, name: str) -> Arrow:
+        """Leads from a layer down to another, past all that is between them."""
+        shortcut = f"{source}>{name}"
+        x, top = self.middle.get(shortcut, self.middle[source]), self.level[name]
+        turns = [(self.middle[source], self.bottom(source))]
+        if shortcut in self.middle:
+            turns.append((x, self.tops[self.level[source] + 1]))
+        if top > 1:
+            turns.append((x, self.tops[top] - GAP))
+        turns.append((self.middle[name], self.tops[top]))
+        return Arrow(tuple(dict.fromkeys(turns)))
+
+
 def lay_out_block(
     blocks: Sequence[Block],
     shapes: dict[str, tuple[int, ...]],
@@ -81,85 +123,64 @@ def lay_out_block(
     feeding = [block.layers[0].inputs[0] for block in blocks]
     fed = value_range([shapes[source][-1] for source in feeding])
     texts: dict[str, tuple[str, ...]] = {BEFORE: (f"{fed} maps",)}
-    level = {BEFORE: 0}
-    for index, (name, layer) in enumerate(layers.items()):
+    for index, name in enumerate(layers):
         equals = [block.layers[index] for block in blocks]
-        notes = ", ".join(layer.notes)
-        if with_macs and layer.macs:
-            notes = f"{layer.macs / 1e6:,.1f} M MACs"
-        own = name.partition("/")[2]
-        head = () if layer.kind in JOINS else (own,)
-        texts[name] = (*head, describe(equals), *((notes,) if notes else ()))
-        level[name] = 1 + max(level[source] for source in inputs[name])
-    widths = {name: text_width(*lines) for name, lines in texts.items()}
-    center = _place(layers, inputs, widths)
-
-    heights = {name: LINE * len(lines) + 8 for name, lines in texts.items()}
-    deepest = max(level.values())
-    row_heights = [
-        max(heights[name] for name in texts if level[name] == depth)
-        for depth in range(deepest + 1)
+        texts[name] = _lines(equals, with_macs=with_macs)
+    grid = _arrange(layers, inputs, texts)
+    auxiliary = blocks[0].layers[0].auxiliary
+    boxes = [
+        grid.box(name, layers[name].kind if name else "input", auxiliary=auxiliary)
+        for name in texts
     ]
-    tops = [1.5 * LINE]
-    for height in row_heights:
-        tops.append(tops[-1] + height + GAP)
-    shift = -min(center[name] - widths[name] / 2 for name in widths)
-    shift = max(shift, -min(center.values()) + 10)
-    boxes = tuple(
-        Box(
-            *(center[name] + shift - widths[name] / 2, tops[level[name]]),
-            *(widths[name], heights[name], lines),
-            kind=layers[name].kind if name else "input",
-            auxiliary=blocks[0].layers[0].auxiliary,
-        )
-        for name, lines in texts.items()
-    )
-    bottoms = {name: tops[level[name]] + heights[name] for name in texts}
-    middle = {name: x + shift for name, x in center.items()}
     arrows = [
-        _arrow(source, name, middle, bottoms[source], tops, level)
+        grid.arrow(source, name)
         for name, sources in inputs.items()
         for source in sources
     ]
     title = _title(blocks)
-    right = max(center[name] + shift + widths[name] / 2 for name in widths)
-    right = max(right, max(center.values()) + shift + 10)
+    right = max(grid.middle[name] + grid.width(name) / 2 for name in texts)
+    right = max(right, max(grid.middle.values()) + 10)
     return Diagram(
-        max(right, len(title) * CHARACTER),
-        tops[-1] - GAP,
-        boxes,
-        tuple(arrows),
-        (Label(0, LINE / 2, title),),
+        width=max(right, len(title) * CHARACTER),
+        height=grid.tops[-1] - GAP,
+        boxes=tuple(boxes),
+        arrows=tuple(arrows),
+        labels=(Label(0, LINE / 2, title),),
     )
 
 
-def _arrow(
-    source: str,
-    name: str,
-    middle: dict[str, float],
-    bottom: float,
-    tops: Sequence[float],
-    level: dict[str, int],
-) -> Arrow:
-    """Leads from a layer down to another, past all that stands between them.
+def _lines(equals: Sequence[Layer], *, with_macs: bool) -> tuple[str, ...]:
+    """Returns the text of a layer, which is the same in several blocks."""
+    layer = equals[0]
+    notes = ", ".join(layer.notes)
+    if with_macs and layer.macs:
+        notes = f"{layer.macs / 1e6:,.1f} M MACs"
+    head = "" if layer.kind in JOINS else layer.name.partition("/")[2]
+    return tuple(filter(None, (head, describe(equals), notes)))
 
-    Args:
-      source: the layer that feeds.
-      name: the layer that is fed.
-      middle: x of each layer, and of the shortcuts that have a column of their own.
-      bottom: y of the lower edge of the source.
-      tops: y of the upper edge of each level.
-      level: of each layer.
-    """
-    shortcut = f"{source}>{name}"
-    x = middle.get(shortcut, middle[source])
-    turns = [(middle[source], bottom)]
-    if shortcut in middle:
-        turns.append((x, tops[level[source] + 1]))
-    if level[name] > 1:
-        turns.append((x, tops[level[name]] - GAP))
-    turns.append((middle[name], tops[level[name]]))
-    return Arrow(tuple(dict.fromkeys(turns)))
+
+def _height(lines: Sequence[str]) -> float:
+    return LINE * len(lines) + 8
+
+
+def _arrange(
+    layers: dict[str, Layer],
+    inputs: dict[str, list[str]],
+    texts: dict[str, tuple[str, ...]],
+) -> _Grid:
+    level = {BEFORE: 0}
+    for name in layers:
+        level[name] = 1 + max(level[source] for source in inputs[name])
+    tops = [1.5 * LINE]
+    for depth in range(max(level.values()) + 1):
+        heights = [_height(texts[name]) for name in texts if level[name] == depth]
+        tops.append(tops[-1] + max(heights) + GAP)
+    widths = {name: text_width(*lines) for name, lines in texts.items()}
+    center = _place(layers, inputs, widths)
+    shift = -min(center[name] - widths[name] / 2 for name in widths)
+    shift = max(shift, -min(center.values()) + 10)
+    middle = {name: x + shift for name, x in center.items()}
+    return _Grid(texts, level, middle, tops)
 
 
 def _title(blocks: Sequence[Block]) -> str:

@@ -47,51 +47,22 @@ def describe_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     import altair as alt
 
-    def choice(name: str, label: str, value: str, options: Mapping[str, str]):
-        menu = alt.binding_select(
-            options=list(options), labels=list(options.values()), name=f"{label} "
-        )
-        return alt.param(name=name, value=value, bind=menu)
-
     datasets = {name: name for name in dict.fromkeys(p["dataset"] for p in points)}
-    present = {point["family"] for point in points}
-    colors = {name: color for name, color in COLORS.items() if name in present}
-    families = alt.Scale(domain=list(colors), range=list(colors.values()))
-    names = json.dumps(AXES)
-    scale = alt.Scale(zero=False, padding=22)  # room for a large bubble
     hovered = alt.selection_point(
         name="hovered", on="pointerover", clear="pointerout", empty=False
     )
+    names = json.dumps(AXES)
     chart = (
         alt.Chart(alt.Data(values=list(points)))
         .transform_calculate(x="datum[x_axis]", y="datum[y_axis]")
         .transform_filter("datum.dataset == data_set")
         .transform_filter("isValid(datum.x) && isValid(datum.y)")
         .mark_point(filled=True, cursor="pointer")
-        .encode(
-            x=alt.X("x:Q", title=None, scale=scale, axis=alt.Axis(tickCount=10)),
-            y=alt.Y("y:Q", title=None, scale=scale, axis=alt.Axis(tickCount=8)),
-            size=alt.Size(
-                "params:Q", legend=None, scale=alt.Scale(zero=True, range=[30, 2600])
-            ),
-            color=alt.Color(
-                "family:N",
-                title=None,
-                scale=families,
-                legend=alt.Legend(orient="bottom", columns=4, symbolOpacity=1),
-            ),
-            stroke=alt.Stroke("family:N", title=None, scale=families),
-            strokeOpacity=alt.value(1),
-            fillOpacity=alt.condition(
-                "datum.comparable", alt.value(0.45), alt.value(0.12)
-            ),
-            strokeWidth=alt.condition(hovered, alt.value(4), alt.value(1.6)),
-            tooltip=[alt.Tooltip(f"{key}:N", title=TOOLTIP[key]) for key in TOOLTIP],
-        )
+        .encode(**_encode({point["family"] for point in points}, hovered))
         .add_params(
-            choice("data_set", "data set", next(iter(datasets)), datasets),
-            choice("y_axis", "upwards", "top1", AXES),
-            choice("x_axis", "to the right", "macs", AXES),
+            _menu("data_set", "data set", next(iter(datasets)), datasets),
+            _menu("y_axis", "upwards", "top1", AXES),
+            _menu("x_axis", "to the right", "macs", AXES),
             hovered,
         )
         .properties(
@@ -111,6 +82,40 @@ def describe_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         .configure_view(stroke=None)
     )
     return chart.to_dict()
+
+
+def _menu(name: str, label: str, value: str, options: Mapping[str, str]) -> Any:
+    """Returns a menu that sets a parameter of the chart."""
+    import altair as alt
+
+    menu = alt.binding_select(
+        options=list(options), labels=list(options.values()), name=f"{label} "
+    )
+    return alt.param(name=name, value=value, bind=menu)
+
+
+def _encode(families: set[str], hovered: Any) -> dict[str, Any]:
+    """Returns how a point's fields become place, size, colour and text."""
+    import altair as alt
+
+    colors = {name: color for name, color in COLORS.items() if name in families}
+    by_family = alt.Scale(domain=list(colors), range=list(colors.values()))
+    scale = alt.Scale(zero=False, padding=22)  # room for a large bubble
+    legend = alt.Legend(orient="bottom", columns=4, symbolOpacity=1)
+    sizes = alt.Scale(zero=True, range=[30, 2600])
+    return {
+        "x": alt.X("x:Q", title=None, scale=scale, axis=alt.Axis(tickCount=10)),
+        "y": alt.Y("y:Q", title=None, scale=scale, axis=alt.Axis(tickCount=8)),
+        "size": alt.Size("params:Q", legend=None, scale=sizes),
+        "color": alt.Color("family:N", title=None, scale=by_family, legend=legend),
+        "stroke": alt.Stroke("family:N", title=None, scale=by_family),
+        "strokeOpacity": alt.value(1),
+        "fillOpacity": alt.condition(
+            "datum.comparable", alt.value(0.45), alt.value(0.12)
+        ),
+        "strokeWidth": alt.condition(hovered, alt.value(4), alt.value(1.6)),
+        "tooltip": [alt.Tooltip(f"{key}:N", title=TOOLTIP[key]) for key in TOOLTIP],
+    }
 
 
 def bundle_script() -> str:

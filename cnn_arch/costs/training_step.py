@@ -77,20 +77,17 @@ def training_costs(
     model: Any,
     rows: Sequence[LayerCost],
     optimizer: optax.GradientTransformation,
-    image_size: int,
-    channels: int,
     batch: int,
 ) -> TrainingCosts:
     """Counts a step from shapes; nothing is compiled.
 
     Args:
       model: what ``create_model`` made.
-      rows: its layers at this batch, with auxiliary heads.
+      rows: its layers at this batch, the image first, with auxiliary heads.
       optimizer: from ``make_optimizer``.
-      image_size: side of the square image, px.
-      channels: 1 or 3.
       batch: number of images.
     """
+    image_size, _, channels = rows[0].output_shape
     variables = jax.eval_shape(
         lambda key: init_variables(model, key, image_size, channels), jax.random.key(0)
     )
@@ -126,15 +123,8 @@ def training_costs(
 def of_config(config: ConfigDict, costs: Costs) -> TrainingCosts:
     """Counts a step of a recipe's training."""
     schedule = optax.constant_schedule(config.optim.learning_rate)
-    data = config.data
-    return training_costs(
-        costs.model,
-        costs.rows,
-        make_optimizer(config, schedule),
-        data.image_size,
-        data.channels,
-        config.batch_size,
-    )
+    optimizer = make_optimizer(config, schedule)
+    return training_costs(costs.model, costs.rows, optimizer, config.batch_size)
 
 
 def as_record(counted: TrainingCosts, memory_bytes: int | None) -> dict[str, int]:

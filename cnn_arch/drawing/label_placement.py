@@ -1,5 +1,6 @@
 """Names beside points of a chart, placed so that none lies over another."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -8,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox, BboxBase
+
+Disc = tuple[float, float, float]  # x, y and radius, points
 
 
 def write_beside(
@@ -26,15 +29,18 @@ def write_beside(
     """
     figure.draw_without_rendering()  # fixes the layout, and so where points are
     pixel = figure.dpi / 72  # px in a point
+    discs: list[Disc] = []
+    for x, y, radius, _ in places:
+        at = axes.transData.transform((x, y)) / pixel
+        discs.append((at[0], at[1], radius))
     legends = [child for child in axes.get_children() if isinstance(child, Legend)]
     taken = [legend.get_window_extent() for legend in legends]
-    discs = [
-        (*(axes.transData.transform((x, y)) / pixel), radius)
-        for x, y, radius, _ in places
-    ]
+    room = _Room(discs, taken, axes.bbox, pixel)
     for (x, y, _, text), disc in zip(places, discs, strict=True):
         label = axes.annotate(
-            *(text, (x, y), (0, 0)),
+            text,
+            xy=(x, y),
+            xytext=(0, 0),
             textcoords="offset points",
             ha="center",
             va="center",
@@ -43,20 +49,23 @@ def write_beside(
             zorder=5,
         )
         extent = label.get_window_extent()
-        box, distance = min(
-            _candidates(disc, extent.width / pixel, extent.height / pixel),
-            key=lambda place: _cost(place, disc, discs, taken, axes.bbox, pixel),
-        )
+        candidates = _candidates(disc, extent.width / pixel, extent.height / pixel)
+        box, distance = min(candidates, key=lambda place: room.cost(place, disc))
         taken.append(_scaled(box, pixel))
         offset = ((box.x0 + box.x1) / 2 - disc[0], (box.y0 + box.y1) / 2 - disc[1])
         label.set_position(offset)
         if distance > 8:
             axes.annotate(
-                *("", (x, y), offset),
+                "",
+                xy=(x, y),
+                xytext=offset,
                 textcoords="offset points",
                 arrowprops={
-                    **{"arrowstyle": "-", "color": "#777777", "linewidth": 0.8},
-                    **{"shrinkA": 7, "shrinkB": min(disc[2], 4)},
+                    "arrowstyle": "-",
+                    "color": "#777777",
+                    "linewidth": 0.8,
+                    "shrinkA": 7,
+                    "shrinkB": min(disc[2], 4),
                 },
             )
 
@@ -66,7 +75,7 @@ def _scaled(box: BboxBase, factor: float) -> Bbox:
 
 
 def _candidates(
-    disc: tuple[float, float, float], width: float, height: float
+    disc: Disc, width: float, height: float
 ) -> Iterator[tuple[Bbox, float]]:
     """Yields boxes around a disc, points, each with its distance from the rim."""
     x, y, radius = disc
@@ -80,28 +89,31 @@ def _candidates(
             yield Bbox.from_bounds(left, bottom, width, height), distance
 
 
-def _cost(
-    place: tuple[Bbox, float],
-    own: tuple[float, float, float],
-    discs: Sequence[tuple[float, float, float]],
-    taken: Sequence[Bbox],
-    area: Bbox,
-    pixel: float,
-) -> float:
-    """Returns how bad a place is: on a name, outside, on discs, far away."""
-    box, distance = place
-    inside = _scaled(box.padded(1.5), pixel)
-    cost = distance
-    if box.x0 < own[0]:  # on the right, if all else is equal
-        cost += 3
-    cost += 1e6 * sum(inside.overlaps(other) for other in taken)
-    corners = inside.get_points()
-    cost += 1e6 * (not all(area.contains(x, y) for x, y in corners))
-    for disc in discs:
-        x, y, radius = disc
-        gap_x = max(box.x0 - x, x - box.x1, 0)
-        gap_y = max(box.y0 - y, y - box.y1, 0)
-        if math.hypot(gap_x, gap_y) < radius:
-            fits = disc == own and radius > 1.05 * math.hypot(box.width, box.height) / 2
-            cost += 0 if fits else 25
-    return cost
+@dataclasses.dataclass
+class _Room:
+    """Where names can be written."""
+
+    discs: Sequence[Disc]  # points of the chart
+    taken: list[Bbox]  # by names and legends, px
+    area: Bbox  # of the axes, px
+    pixel: float  # px in a point
+
+    def cost(self, place: tuple[Bbox, float], own: Disc) -> float:
+        """Returns how bad a place is: on a name, outside, on discs, far away."""
+        box, distance = place
+        inside = _scaled(box.padded(1.5), self.pixel)
+        cost = distance
+        if box.x0 < own[0]:  # on the right, if all else is equal
+            cost += 3
+        cost += 1e6 * sum(inside.overlaps(other) for other in self.taken)
+        corners = inside.get_points()
+        cost += 1e6 * (not all(self.area.contains(x, y) for x, y in corners))
+        for disc in self.discs:
+            x, y, radius = disc
+            gap_x = max(box.x0 - x, x - box.x1, 0)
+            gap_y = max(box.y0 - y, y - box.y1, 0)
+            if math.hypot(gap_x, gap_y) < radius:
+                half = math.hypot(box.width, box.height) / 2
+                fits = disc == own and radius > 1.05 * half
+                cost += 0 if fits else 25
+        return cost

@@ -87,15 +87,15 @@ def create_model(name: str, num_classes: int = 1000, **fields: Any) -> nn.Module
         raise UsageError(
             f"--config.model.name={name}: no such network; there are {', '.join(near)}"
         )
-    default = MODELS[name]()
-    known = {field.name for field in dataclasses.fields(default)} - {"parent", "name"}
+    model: Any = MODELS[name](num_classes=num_classes)
+    known = {field.name for field in dataclasses.fields(model)} - {"parent", "name"}
     for field in fields:
         if field not in known:
             raise UsageError(
                 f"--config.model.fields.{field}: {name} has no such field; it has "
                 f"{', '.join(sorted(known))}"
             )
-    return MODELS[name](num_classes=num_classes, **fields)
+    return model.clone(**fields)
 
 
 def init_variables(model: nn.Module, key: jax.Array, image_size: int, channels: int):

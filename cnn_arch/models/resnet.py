@@ -28,7 +28,7 @@ from cnn_arch.models.layers import (
     batch_norm,
     relu,
 )
-from cnn_arch.ops.loops import run_stage
+from cnn_arch.ops.loops import Depth, run_stage
 from cnn_arch.ops.split import Axes
 
 # Table 1: the number of blocks in conv2_x to conv5_x.
@@ -41,31 +41,18 @@ STAGE_SIZES = {
 }
 
 
-def shortcut(
-    option: str,
-    x: jax.Array,
-    width: int,
-    stride: int,
-    conv: ConvMaker,
-    norm: Callable[..., nn.Module],
-) -> jax.Array:
+def shortcut(block: "BasicBlock | Bottleneck", x: jax.Array, width: int) -> jax.Array:
     """Brings a block's input [B, H, W, C] to [B, H/stride, W/stride, width].
 
-    Args:
-      option: Section 4.1: ``A`` subsamples and pads with zero channels; ``B`` projects
-        (a 1x1 convolution) where the shape changes; ``C`` projects in every block.
-      x: the input of the block.
-      width: channels at the end of the block.
-      stride: of the block.
-      conv: makes a convolution.
-      norm: makes a BatchNorm.
+    Section 4.1: option A subsamples and pads with zero channels; B projects (a 1x1
+    convolution) where the shape changes; C projects in every block.
     """
-    changes = stride != 1 or x.shape[-1] != width
-    if option == "C" or (option == "B" and changes):
-        x = conv(width, 1, stride=stride, padding=0, name="shortcut")(x)
-        return norm(name="shortcut_bn")(x)
+    changes = block.stride != 1 or x.shape[-1] != width
+    if block.option == "C" or (block.option == "B" and changes):
+        x = block.conv(width, 1, stride=block.stride, padding=0, name="shortcut")(x)
+        return block.norm(name="shortcut_bn")(x)
     if changes:
-        x = x[:, ::stride, ::stride]
+        x = x[:, :: block.stride, :: block.stride]
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, width - x.shape[-1])))
     return x
 
@@ -86,7 +73,7 @@ class BasicBlock(nn.Module):
         y = relu(self.norm(name="bn1")(y))
         y = self.norm(name="bn2")(conv3x3(name="conv2")(y))
         if self.option != "none":
-            y += shortcut(self.option, x, self.width, self.stride, self.conv, self.norm)
+            y += shortcut(self, x, self.width)
         return relu(y)
 
 
@@ -109,9 +96,7 @@ class Bottleneck(nn.Module):
         y = relu(self.norm(name="bn2")(y))
         y = self.norm(name="bn3")(self.conv(4 * self.width, 1, name="conv3")(y))
         if self.option != "none":
-            y += shortcut(
-                self.option, x, 4 * self.width, self.stride, self.conv, self.norm
-            )
+            y += shortcut(self, x, 4 * self.width)
         return relu(y)
 
 
@@ -142,9 +127,7 @@ class ResNet(nn.Module):
                 conv=conv,
                 norm=norm,
             )
-            stride = 1 if stage == 2 else 2
-            loop = {"scan": self.scan, "remat": self.remat}
-            x = run_stage(block, f"conv{stage}", size, x, stride=stride, **loop)
+            x = run_stage(block, stage, size, Depth(self.scan, self.remat), x)
         x = GlobalAvgPool(name="pool5")(x)  # [B, 512], or 2048 with bottlenecks
         return Dense(self.num_classes, name="fc")(x)
 
@@ -170,9 +153,8 @@ class CifarResNet(nn.Module):
             block = partial(
                 BasicBlock, width=width, option=self.shortcut, conv=conv, norm=norm
             )
-            size, stride = (self.depth - 2) // 6, 1 if stage == 2 else 2
-            loop = {"scan": self.scan, "remat": self.remat}
-            x = run_stage(block, f"conv{stage}", size, x, stride=stride, **loop)
+            size = (self.depth - 2) // 6
+            x = run_stage(block, stage, size, Depth(self.scan, self.remat), x)
         x = GlobalAvgPool(name="pool")(x)  # [B, 64]
         return Dense(self.num_classes, name="fc")(x)
 

@@ -7,7 +7,7 @@ A loop's variables are those of its blocks, stacked: ``conv2_loop`` [n, ...] hol
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,27 +17,26 @@ SUFFIX = "_loop"
 FIRST = 2  # the index of a loop's first block; a stage's first one is another
 
 
+class Depth(NamedTuple):
+    """How a stage's equal blocks are applied; neither changes what they compute."""
+
+    scan: bool  # all but the first as one loop
+    # Keep only the blocks' inputs for the backward pass, which computes the rest again
+    # (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
+    remat: bool
+
+
 def run_stage(
-    make_block: Callable[..., nn.Module],
-    stage: str,
-    size: int,
-    x: jax.Array,
-    *,
-    stride: int,
-    scan: bool,
-    remat: bool,
+    make_block: Callable[..., nn.Module], stage: int, size: int, depth: Depth, x: Any
 ) -> jax.Array:
-    """Applies the blocks ``conv2_1``, ``conv2_2``, ... of a stage.
+    """Applies the blocks ``conv2_1``, ``conv2_2``, ... of a stage of a residual net.
 
     Args:
       make_block: takes ``stride`` and ``name``.
-      stage: such as ``conv2``.
+      stage: its number; 2 is the first, and all others halve the maps.
       size: number of blocks.
+      depth: how they are applied.
       x: [B, H, W, C].
-      stride: of the first block.
-      scan: apply all blocks but the first as one loop.
-      remat: keep only the blocks' inputs for the backward pass, which computes the
-        rest again (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost").
     """
 
     def apply(block: nn.Module, x: jax.Array) -> jax.Array:
@@ -47,11 +46,11 @@ def run_stage(
         return run(block, x), None
 
     # Inside a loop nothing could be merged with the first computation anyway.
-    run: Any = nn.remat(apply, prevent_cse=not scan) if remat else apply
-    x = run(make_block(stride=stride, name=f"{stage}_1"), x)
-    if not scan:
+    run: Any = nn.remat(apply, prevent_cse=not depth.scan) if depth.remat else apply
+    x = run(make_block(stride=1 if stage == 2 else 2, name=f"conv{stage}_1"), x)
+    if not depth.scan:
         for index in range(FIRST, size + 1):
-            x = run(make_block(stride=1, name=f"{stage}_{index}"), x)
+            x = run(make_block(stride=1, name=f"conv{stage}_{index}"), x)
         return x
     if size < FIRST:
         return x
@@ -61,7 +60,7 @@ def run_stage(
         split_rngs={"params": True},
         length=size - 1,
     )
-    return loop(make_block(stride=1, name=stage + SUFFIX), x)[0]
+    return loop(make_block(stride=1, name=f"conv{stage}{SUFFIX}"), x)[0]
 
 
 def unrolled(tree: Any) -> Any:

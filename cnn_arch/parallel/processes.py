@@ -74,15 +74,22 @@ def start(process: Process) -> None:
         timer.cancel()
     if process.gpus is None and process.local_count == 1:
         jax.config.update("jax_cuda_visible_devices", "all")
+    _check_equal_shares(process.count)
+
+
+def _check_equal_shares(count: int) -> None:
+    """Checks that all processes have equally many devices."""
+    import jax
+
     try:
         owners = Counter(device.process_index for device in jax.devices())
-    except (RuntimeError, AssertionError):  # make_mesh tells what is missing
+    except (RuntimeError, AssertionError):  # make_mesh says what is missing
         return
     fewest, most = min(owners.values()), max(owners.values())
     if fewest < most:
         raise UsageError(
-            f"{process.count} processes: have {fewest} to {most} devices; give all of "
-            "them equally many"
+            f"{count} processes: have {fewest} to {most} devices; give all of them "
+            "equally many"
         )
     gather(None)  # none ends, whatever it may find wrong, before all have come so far
 

@@ -28,7 +28,7 @@ class Small(nn.Module):
 
 def costs_of(model, optimizer, batch=2):
     rows = layer_costs(model, 4, 2, batch)
-    return training_costs(model, rows, optimizer, 4, 2, batch)
+    return training_costs(model, rows, optimizer, batch)
 
 
 def test_by_hand():
@@ -98,7 +98,7 @@ def test_alexnet_and_the_gtx_580():
     # which limits the maximum size of the networks"; the batch was 128.
     model = create_model("alexnet")
     rows = layer_costs(model, 227, 3)
-    costs = training_costs(model, rows, optax.sgd(0.1, momentum=0.9), 227, 3, 1)
+    costs = training_costs(model, rows, optax.sgd(0.1, momentum=0.9), 1)
     assert costs.parameter_bytes == 4 * 60_965_224
     assert costs.largest_batch(3 * 2**30, with_gradients=True) < 128
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +39,8 @@ def test_where_a_bottleneck_halves_the_map(name, side):
 
 def test_option_a_subsamples_and_pads_with_zeros():
     x = jnp.arange(2 * 4 * 4 * 3.0).reshape(2, 4, 4, 3)
-    y = shortcut("A", x, 5, 2, conv=None, norm=None)  # type: ignore[arg-type]
+    block = BasicBlock(5, stride=2, option="A", conv=nn.Conv, norm=nn.BatchNorm)
+    y = shortcut(block, x, 5)
     np.testing.assert_array_equal(y[..., :3], x[:, ::2, ::2])
     assert y.shape == (2, 2, 2, 5) and not y[..., 3:].any()
 
