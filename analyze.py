@@ -11,7 +11,7 @@ import json
 
 from ml_collections import ConfigDict
 
-from cnn_arch import cli
+from cnn_arch import cli, settings
 from cnn_arch.analysis import recipe
 from cnn_arch.installation import command
 from cnn_arch.screen import Screen
@@ -63,7 +63,9 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
         images = f"{count} image{'s' * (count > 1)}"
         images += f" of {size}x{size}x{config.data.channels}"
         screen.say("network", f"{config.model.name}: {images}, {config.precision}")
-        new = (show_devices if many else show_costs)(options, config, screen)
+        after = (show_devices if many else show_costs)(options, config, screen)
+        given = settings.own_recipe(words) or [f"--model={config.model.name}"]
+        new = [(*given, *each) for each in after]
     cli.say_next(screen, *(command("analyze", *each) for each in new))
     return 0
 
@@ -72,14 +74,14 @@ def show_devices(options: argparse.Namespace, config: ConfigDict, screen: Screen
     """Shows what many devices exchange, or how training scales to them."""
     from cnn_arch.scaling import show
 
-    given, form = f"--model={config.model.name}", options.format
+    form = options.format
     if options.collectives:
         show.show_collectives(config, form, screen)
-        return [(given, "--scale=1,8,64", "--roofline=h100", "--link=400Gbit")]
+        return [("--scale=1,8,64", "--roofline=h100", "--link=400Gbit")]
     names = "scale", "roofline", "link", "latency"
     asked = {name: getattr(options, name) for name in names}
     show.show_scaling(config, asked, options.figures, form, screen)
-    return [(given, "--fold")]
+    return [("--fold",)]
 
 
 def show_costs(options: argparse.Namespace, config: ConfigDict, screen: Screen):
@@ -104,10 +106,7 @@ def show_costs(options: argparse.Namespace, config: ConfigDict, screen: Screen):
         ("--training", "--memory=3GiB"): options.training,
         ("--measure",): options.measure,
     }
-    given = f"--model={config.model.name}"
-    return [(given, *each) for each, used in others.items() if not used][:2] or [
-        (given,)
-    ]
+    return [each for each, used in others.items() if not used][:2] or [()]
 
 
 if __name__ == "__main__":

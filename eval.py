@@ -66,10 +66,10 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         if options.weights:
             run_directory.create(workdir, network.config, dataset.class_names, ())
         answer = {split: record.evaluate(network, dataset, split, mesh, run)}
-    given = [*words, f"--weights={options.weights}"]
-    given = given if options.weights else [f"--workdir={workdir}"]
+    weights = options.weights
+    given = f"--weights={weights}" if weights else f"--workdir={workdir}"
     after = [] if options.images else ["--images=my_picture.jpg"]
-    cli.say_next(screen, command("eval", *given, *after))
+    cli.say_next(screen, command("eval", *words, given, *after))
     if options.json and process.writes:
         print(json.dumps(answer, indent=2))
     return 0

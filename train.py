@@ -73,15 +73,17 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     skipped = dataset.skipped | batches.skipped | validation.skipped
     opening.say_skipped(processes.union(skipped), screen)
     record.test_best(compiled, evaluator, dataset, run)
+    evaluate = command("eval", f"--workdir={run.workdir}", *settings.own_recipe(words))
     if process.writes:
-        write_pages(run, overrides, dataset, compiled)
-    given = f"--workdir={run.workdir}"
-    new = [(given, "--split=validation"), (given, "--images=my_picture.jpg")]
-    cli.say_next(screen, *(command("eval", *each) for each in new))
+        write_pages(run, overrides, evaluate, dataset, compiled)
+    new = "--split=validation", "--images=my_picture.jpg"
+    cli.say_next(screen, *(f"{evaluate} {option}" for option in new))
     return 0
 
 
-def write_pages(run: Run, overrides: dict[str, Any], dataset: Any, compiled: Any):
+def write_pages(
+    run: Run, overrides: dict[str, Any], evaluate: str, dataset: Any, compiled: Any
+) -> None:
     """Writes the report and the README of the run."""
     from cnn_arch.costs.summary import describe_network
     from cnn_arch.data.opening import describe_data
@@ -93,6 +95,7 @@ def write_pages(run: Run, overrides: dict[str, Any], dataset: Any, compiled: Any
         "device": describe(compiled.mesh),
         "data": describe_data(dataset),
         "model": describe_network(compiled.config, compiled.num_classes),
+        "evaluate": evaluate,
         "overrides": [f"--config.{key}={value}" for key, value in overrides.items()],
     }
     pages.write_pages(run, facts)

@@ -65,7 +65,8 @@ def find_trained(
     """Returns the config of a trained network, and a directory for results.
 
     Args:
-      words: ``--config`` and its settings, which go with ``weights``.
+      words: with ``weights``, ``--config`` and its settings; with a run, nothing, or
+        the ``--config`` that registers the run's network.
       workdir: of the run; with ``weights`` any, or the next free one.
       weights: a file; None: the network is a run's.
       data: the folder of the data, if it is not the config's.
@@ -77,18 +78,35 @@ def find_trained(
         config, _ = settings.parse(words)
         path = choose(workdir, config, prefix="eval-")
         check_same_run(path, config)
+    elif workdir:
+        path = Path(workdir)
+        config = read_config(path)
+        _check_recipe(words, config, path)
     elif words:
         hint = "needs --weights=FILE" if "--config" in words[0] else "no such option"
         raise UsageError(f"{words[0]}: {hint}; see --help")
-    elif not workdir:
-        raise UsageError("--workdir: must be given, or --config and --weights")
     else:
-        path = Path(workdir)
-        config = read_config(path)
+        raise UsageError("--workdir: must be given, or --config and --weights")
     # Any mesh evaluates what any other trained; layers are looked at whole.
     changes: dict[str, Any] = {"mesh.data": 0, "mesh.model": 1}
     changes |= {"data.dir": data} if data else {}
     return settings.derive(config, changes), path
+
+
+def _check_recipe(words: Sequence[str], config: ConfigDict, path: Path) -> None:
+    """Reads the recipe beside a run, if there is one: it may register a network."""
+    if not words:
+        return
+    recipe, changed = settings.parse(words)
+    for key in changed:
+        raise UsageError(
+            f"--config.{key}: the run in {path} keeps its own settings; leave it out"
+        )
+    if recipe.model.name != config.model.name:
+        raise UsageError(
+            f"{words[0]}: is a recipe of {recipe.model.name}, and {path} holds a run "
+            f"of {config.model.name}; leave it out"
+        )
 
 
 def check_same_run(path: Path, config: ConfigDict) -> None:

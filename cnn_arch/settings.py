@@ -10,7 +10,7 @@ from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from cnn_arch.errors import UsageError
-from cnn_arch.installation import find_recipe, import_recipes
+from cnn_arch.installation import ROOT, find_recipe, import_recipes
 
 # For each setting that is not free: the rule in words, and whether a value keeps it.
 Rule = tuple[str, Callable[[Any], bool]]
@@ -123,6 +123,20 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
         if value != known.get(key, object())
     }
     return FrozenConfigDict(config), changed
+
+
+def own_recipe(words: Sequence[str]) -> list[str]:
+    """Returns the word ``--config=FILE`` of a recipe that is not the project's.
+
+    Such a recipe may register a network, which later commands need.
+    """
+    own = []
+    for word in _joined(words):
+        option, _, given = word.partition("=")
+        if option == "--config":
+            path = find_recipe(given.partition(":")[0]).resolve()
+            own += [word] if path.parent != ROOT / "configs" else []
+    return own
 
 
 def check(config: ConfigDict) -> None:

@@ -109,11 +109,11 @@ def test_a_recipe_by_its_name_and_one_of_the_users_own(installed, tmp_path):
         "    config.epochs = 0.05\n"
         "    return config\n"
     )
-    words = f"--config={recipe}", f"--workdir={tmp_path / 'run'}"
-    result = installed(MAIN, "train", *words)
+    workdir = f"--workdir={tmp_path / 'run'}"
+    result = installed(MAIN, "train", f"--config={recipe}", workdir)
     assert result.returncode == 0, result.stderr
     shown = result.stdout.partition("Next:")[2]
-    assert f"cnn-arch eval --workdir={tmp_path / 'run'} --split=validation" in shown
+    assert f"cnn-arch eval {workdir} --config={recipe} --split=validation" in shown
     result = installed(MAIN, "train", "--config=lenet55")
     assert result.returncode == 2
     assert result.stderr == (

@@ -32,6 +32,7 @@ COLORS = {
     "Plain": "#56B4E9",
     "NiN": "#E69F00",
     "LeNet": "#000000",
+    "Others": "#999999",
 }
 LARGEST = 36.0  # radius of the largest bubble, points
 

@@ -97,8 +97,9 @@ def make_entry(name: str, rows: Sequence[LayerCost]) -> Entry:
     title = f"{name}: {total['params']:,} parameters, {total['macs']:,} multiply-adds"
     maps = [layer for layer in main if len(layer.output_shape) == 3]
     return Entry(
-        name,
-        *family(name),
+        name=name,
+        family=family(name)[0],
+        paper=family(name)[1],
         image=(side, channels),
         total=total,
         depth=depth(rows),

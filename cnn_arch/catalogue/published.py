@@ -50,15 +50,11 @@ class PublishedError:
 
 
 def family(network: str) -> tuple[str, str]:
-    """Returns the family of a network and its paper.
-
-    Raises:
-      KeyError: no family begins so.
-    """
+    """Returns the family and the paper of a network: "Others" and "" if unknown."""
     for prefix, entry in FAMILIES.items():
         if network.startswith(prefix):
             return entry
-    raise KeyError(network)
+    return "Others", ""
 
 
 def published_errors(network: str, dataset: str | None = None) -> list[PublishedError]:

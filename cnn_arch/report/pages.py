@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 
 from cnn_arch.files import write_text
-from cnn_arch.installation import command
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import printable
 
@@ -70,9 +69,9 @@ def write_pages(run: Run, facts: Mapping[str, Any]) -> None:
 
     Args:
       run: the run.
-      facts: what its files do not say: "command", "device", "data" and "model", a line
-        each, and "overrides", a list of lines, one for each setting that differs from
-        the recipe.
+      facts: what its files do not say: "command", "device", "data", "model" and
+        "evaluate", a line each; and "overrides", a list with one line for each setting
+        that differs from the recipe.
     """
     for path in run.workdir.glob("crash*.txt"):  # of any process, of an earlier start
         path.unlink()
@@ -109,7 +108,6 @@ def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
         classes=_classes(workdir, split),
         settings=list(_flatten(_json(workdir / "config.json"))),
         crashed=(workdir / "crash.txt").exists(),
-        evaluate=_evaluate_command(workdir),
     )
     write_text(workdir / "report.html", page)
 
@@ -139,7 +137,13 @@ def write_readme(workdir: Path, facts: Mapping[str, Any]) -> None:
     for pattern, meaning in FILES.items():
         for path in sorted(workdir.glob(pattern)):
             lines.append(f"- `{path.relative_to(workdir).as_posix()}`: {meaning}")
-    lines += ["", "## What to do with it", "", f"    {_evaluate_command(workdir)}", ""]
+    lines += [
+        "",
+        "## What to do with it",
+        "",
+        f"    {printable(facts['evaluate'])}",
+        "",
+    ]
     write_text(workdir / "README.md", "\n".join(lines))
 
 
@@ -151,10 +155,6 @@ def _headline(results: Mapping[str, Any]) -> str:
         f"{100 - result['top1_error']:.2f} % of {result['num_examples']:,} "
         f"{printable(split)} images are classified right."
     )
-
-
-def _evaluate_command(workdir: Path) -> str:
-    return command("eval", f"--workdir={printable(str(workdir))}")
 
 
 def _results(workdir: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnn_arch.installation import command
 from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen, printable
+from cnn_arch.settings import own_recipe
 from cnn_arch.sweeps import progress, results, space
 from cnn_arch.sweeps.manifest import ACTIVE, STATES, Sweep
 
@@ -124,7 +125,8 @@ def next_commands(sweep: Sweep, is_active: bool, is_unfinished: bool) -> list[st
         commands.append(again(sweep, "--resume"))
     if best := results.best(sweep):
         workdir = f"--workdir={relative(sweep.path(best))}"
-        commands.append(command("eval", workdir, "--split=validation"))
+        recipe = own_recipe(sweep.words)
+        commands.append(command("eval", workdir, *recipe, "--split=validation"))
     return commands or [again(sweep, "--status")]
 
 

@@ -27,8 +27,8 @@ SLOW = pytest.mark.slow  # a minute each
 ALL = [pytest.param(n, marks=SLOW) if n == "resnet1202" else n for n in TOTALS]
 
 
-def test_every_network_has_its_numbers():
-    assert set(TOTALS) == set(STAGE_SHAPES) == set(MODELS)
+def test_every_paper_network_is_there():
+    assert set(TOTALS) == set(STAGE_SHAPES) <= set(MODELS)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -15,6 +15,7 @@ FACTS = {
     "command": "python train.py --config=configs/lenet5.py",
     "device": "cpu, 2 cores",
     "data": "digits: train 3,500",
+    "evaluate": "python eval.py --workdir=run",
     "model": "lenet5: 60,850 parameters",
     "overrides": ["batch_size = 64 (recipe: 128)"],
 }
@@ -188,7 +189,7 @@ def test_readme_says_command_result_and_what_differs(workdir):
     assert "    command  python train.py --config=configs/lenet5.py\n" in text
     assert "test     top-1 error 1.60 %, top-5 error 0.25 %, loss 0.5000" in text
     assert "recipe\n\n    batch_size = 64 (recipe: 128)\n\n" in text
-    assert f"    python eval.py --workdir={workdir}\n" in text
+    assert "do with it\n\n    python eval.py --workdir=run\n" in text
     write_readme(workdir, FACTS | {"overrides": []})
     text = (workdir / "README.md").read_text(encoding="utf-8")
     assert "recipe\n\nNothing.\n\n" in text
@@ -197,7 +198,8 @@ def test_readme_says_command_result_and_what_differs(workdir):
 def test_readme_shows_hostile_names_as_text(tmp_path):
     run = tmp_path / "a b_<img src=x>*"
     run.mkdir()
-    write_readme(run, FACTS | {"command": HOSTILE, "overrides": [HOSTILE]})
+    facts = {"command": HOSTILE, "overrides": [HOSTILE], "evaluate": HOSTILE}
+    write_readme(run, FACTS | facts)
     lines = (run / "README.md").read_text(encoding="utf-8").splitlines()
     assert lines[0] == r"# a b\_\<img src\=x\>\*"
     headings = [line for line in lines if line.startswith("#")]
@@ -207,5 +209,4 @@ def test_readme_shows_hostile_names_as_text(tmp_path):
         "## What to do with it",
     ]
     hostile = [line for line in lines if "<script>" in line]
-    assert [line[:4] for line in hostile] == ["    "] * 2  # code, not markup
-    assert f"    python eval.py '--workdir={run}'" in lines
+    assert [line[:4] for line in hostile] == ["    "] * 3  # code, not markup

@@ -1,0 +1,101 @@
+"""A network of a user's own, in a recipe outside the project."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnn_arch import models, settings
+from cnn_arch.errors import UsageError
+
+ROOT = Path(__file__).parents[1]
+RECIPE = """
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnn_arch.models import register
+from configs import base
+
+
+class Tiny(nn.Module):
+    num_classes: int  # without a default
+    dtype: type = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = nn.relu(nn.Conv(8, (3, 3), strides=2, dtype=self.dtype, name="conv1")(x))
+        x = x.mean(axis=(1, 2)).astype(jnp.float32)
+        return nn.Dense(self.num_classes, name="fc")(x)
+
+
+register("tiny", Tiny)
+
+
+def get_config(data="mnist5k"):
+    config = base.get_config()
+    config.model.name = "tiny"
+    config.epochs = 0.2
+    return base.use_data(config, data, in_memory=True)
+"""
+SWEEP = """
+def get_sweep():
+    return [{"optim.learning_rate": rate} for rate in (0.1, 0.2)]
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Runs a command in a folder with the recipe and a sweep."""
+    (tmp_path / "my").mkdir()
+    (tmp_path / "my" / "recipe.py").write_text(RECIPE)
+    (tmp_path / "my" / "sweep.py").write_text(SWEEP)
+
+    def run(program, *words, status=0):
+        words = [sys.executable, ROOT / f"{program}.py", *words]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == status, done.stderr
+        return done.stdout + done.stderr
+
+    return run
+
+
+def test_every_command_takes_it(run, tmp_path):
+    recipe = "--config=my/recipe.py"
+    shown = run("train", recipe, "--workdir=run")
+    assert "tiny: 170 parameters" in shown  # 9 x 8 + 8, and 8 x 10 + 10
+    assert f"eval.py --workdir=run {recipe} --split=validation" in shown
+    assert recipe in (tmp_path / "run" / "README.md").read_text()
+    shown = run("eval", "--workdir=run", recipe, "--export=tiny.npz")
+    assert f"Next:    python eval.py {recipe} --workdir=run" in shown
+    shown = run("analyze", recipe)
+    assert "conv1  conv             14x14x8      80  14,112" in shown
+    assert f"Next:    python analyze.py {recipe} --roofline" in shown
+    shown = run("sweep", recipe, "--sweep=my/sweep.py", "--workdir=sweep")
+    assert shown.count("done") == 2
+    assert f"{recipe} --split=validation" in shown
+
+    shown = run("eval", "--workdir=run", status=2)
+    assert "tiny: no such network" in shown and "needs --config=RECIPE" in shown
+    shown = run("eval", "--workdir=run", "--config=lenet5", status=2)
+    assert "is a recipe of lenet5, and run holds a run of tiny" in shown
+    shown = run("eval", "--workdir=run", recipe, "--config.seed=1", status=2)
+    assert "--config.seed: the run in run keeps its own settings" in shown
+
+
+def test_it_takes_no_name_of_the_project(tmp_path):
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text(RECIPE.replace('register("tiny"', 'register("vgg16"'))
+    with pytest.raises(UsageError, match="vgg16: the project has a network of this"):
+        settings.parse([f"--config={recipe}"])
+    assert models.MODELS["vgg16"] is not None
+
+
+def test_a_recipe_of_the_project_is_not_an_own_one(tmp_path):
+    assert settings.own_recipe(["--config=resnet20:cifar10"]) == []
+    assert settings.own_recipe(["--config", "configs/resnet20.py"]) == []
+    own = tmp_path / "mine.py"
+    shutil.copy(ROOT / "configs" / "resnet20.py", own)
+    words = ["--config.epochs=3", f"--config={own}:cifar10"]
+    assert settings.own_recipe(words) == [f"--config={own}:cifar10"]
