@@ -86,6 +86,21 @@ def summarize(
     return row
 
 
+def print_rows(rows: list[dict]) -> None:
+    """Prints a line for each loader."""
+    measures = "images_per_second", "images_per_cpu_second"
+    columns = ["loader", "how", "img/s", "img/CPU-s", "memory, MiB"]
+    lines = []
+    for row in rows:
+        line = [row["loader"], row["how"]]
+        line += [rounds.shown(row[key]) for key in (*measures, "peak_mib")]
+        for key in measures:
+            low, high = row[f"ratio_{key}_spread"]
+            line.append(f"{row[f'ratio_{key}']:.2f} ({low:.2f}-{high:.2f})")
+        lines.append(line)
+    rounds.print_table([*columns, "ours/its img/s", "ours/its img/CPU-s"], lines)
+
+
 def main() -> None:
     """Runs the rounds, prints the table and writes the results."""
     options = read_options()
@@ -123,25 +138,7 @@ def main() -> None:
     results |= {**case, "images_per_round": num_images}
     results |= {"versions": versions, "rows": rows}
     rounds.write(path, results)
-    columns = ["loader", "how", "img/s", "img/CPU-s", "memory, MiB"]
-    columns += ["ours/its img/s", "ours/its img/CPU-s"]
-    rounds.print_table(
-        columns,
-        [
-            [row["loader"], row["how"]]
-            + [
-                rounds.shown(row[key])
-                for key in ("images_per_second", "images_per_cpu_second", "peak_mib")
-            ]
-            + [
-                "{:.2f} ({:.2f}-{:.2f})".format(
-                    row[f"ratio_{key}"], *row[f"ratio_{key}_spread"]
-                )
-                for key in ("images_per_second", "images_per_cpu_second")
-            ]
-            for row in rows
-        ],
-    )
+    print_rows(rows)
     print(f"wrote    {path}")
 
 

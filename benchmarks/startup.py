@@ -95,8 +95,8 @@ def start_once(
     return marks
 
 
-def main() -> None:
-    """Runs the rounds, prints the table and writes the results."""
+def read_options() -> tuple[argparse.Namespace, list[str]]:
+    """Reads the command line; what is left are the settings of the run."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         allow_abbrev=False,
@@ -108,9 +108,13 @@ def main() -> None:
     parser.add_argument(
         "--output", help="default: benchmarks/results/startup-DATE.json"
     )
-    options, settings = parser.parse_known_args()
-    words = [f"--config={options.config}", *settings]
+    return parser.parse_known_args()
 
+
+def main() -> None:
+    """Runs the rounds, prints the table and writes the results."""
+    options, settings = read_options()
+    words = [f"--config={options.config}", *settings]
     path = rounds.result_path("startup", options.output)
     results = rounds.header("start of train.py to the first step", options.rounds)
     with tempfile.TemporaryDirectory() as name:

@@ -1,5 +1,8 @@
 """The side of train_step.py that is written plainly in Flax, with XLA's own flags."""
 
+from functools import partial
+from typing import Any
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -7,24 +10,20 @@ import optax
 from plain_flax import make_network
 from worker import serve
 
+OPTIMIZER = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.01, 0.9))
 
-def prepare(case: dict):
-    """Makes the network and its steps; returns what they are, and the passes."""
-    dtype = jnp.bfloat16 if case["precision"] == "bf16" else jnp.float32
-    model = make_network(case["network"], case["num_classes"], dtype)
-    optimizer = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.01, 0.9))
-    key = jax.random.key(0)
-    shape = (case["batch_size"], case["image_size"], case["image_size"], 3)
-    image = jax.random.normal(key, shape)
-    label = jax.random.randint(key, shape[:1], 0, case["num_classes"])
 
-    @jax.jit
-    def init(key):
-        # In training: so that the auxiliary heads have parameters.
-        keys = {"params": key, "dropout": key}
-        variables = model.init(keys, jnp.zeros((1, *shape[1:])), train=True)
-        params, batch_stats = variables["params"], variables.get("batch_stats", {})
-        return params, batch_stats, optimizer.init(params), jnp.zeros((), jnp.int32)
+def init_state(model: Any, key: jax.Array, image: jax.Array):
+    """Returns parameters, statistics, the optimizer's state and the step."""
+    # In training: so that the auxiliary heads have parameters.
+    keys = {"params": key, "dropout": key}
+    variables = model.init(keys, jnp.zeros_like(image[:1]), train=True)
+    params, batch_stats = variables["params"], variables.get("batch_stats", {})
+    return params, batch_stats, OPTIMIZER.init(params), jnp.zeros((), jnp.int32)
+
+
+def make_train_step(model: Any, key: jax.Array, label: jax.Array):
+    """Returns the training step, to be compiled."""
 
     def cross_entropy(logits):
         return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
@@ -44,9 +43,21 @@ def prepare(case: dict):
             return logits + 0.3 * sum(auxiliary), updates.get("batch_stats", {})
 
         (loss, new_stats), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
+        updates, opt_state = OPTIMIZER.update(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         return (params, new_stats, opt_state, step + 1), loss
+
+    return train_step
+
+
+def prepare(case: dict):
+    """Makes the network and its steps; returns what they are, and the passes."""
+    dtype = jnp.bfloat16 if case["precision"] == "bf16" else jnp.float32
+    model = make_network(case["network"], case["num_classes"], dtype)
+    key = jax.random.key(0)
+    shape = (case["batch_size"], case["image_size"], case["image_size"], 3)
+    image = jax.random.normal(key, shape)
+    label = jax.random.randint(key, shape[:1], 0, case["num_classes"])
 
     @jax.jit
     def eval_step(state, image):
@@ -54,8 +65,8 @@ def prepare(case: dict):
         variables = {"params": params, "batch_stats": batch_stats}
         return model.apply(variables, image, train=False)[0]
 
-    compiled = jax.jit(train_step, donate_argnums=0)
-    state = init(key)
+    compiled = jax.jit(make_train_step(model, key, label), donate_argnums=0)
+    state = jax.jit(partial(init_state, model))(key, image)
 
     def train() -> None:
         nonlocal state

@@ -66,13 +66,20 @@ def alexnet(num_classes: int) -> nn.Module:
         return [nn.Linear(units, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5)]
 
     return nn.Sequential(
-        *(nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(inplace=True)),
-        *(norm(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True)),
-        *(norm(), nn.MaxPool2d(3, 2)),
-        *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True)),
-        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
-        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
+        nn.Conv2d(3, 96, 11, stride=4),
+        nn.ReLU(inplace=True),
+        norm(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(96, 256, 5, padding=2, groups=2),
+        nn.ReLU(inplace=True),
+        norm(),
+        nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, padding=1, groups=2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1, groups=2),
+        nn.ReLU(inplace=True),
         nn.MaxPool2d(3, 2),
         nn.Flatten(),
         *dense(256 * 6 * 6),
@@ -93,6 +100,14 @@ def make_network(name: str, num_classes: int) -> nn.Module:
     return cifar_resnet(int(name.removeprefix("resnet")), num_classes)
 
 
+def loss_of(outputs, label: torch.Tensor) -> torch.Tensor:
+    """Returns the cross-entropy; of GoogLeNet's three heads as in its paper."""
+    if isinstance(outputs, torch.Tensor):
+        return functional.cross_entropy(outputs, label)
+    losses = [functional.cross_entropy(head, label) for head in outputs]
+    return losses[0] + 0.3 * losses[1] + 0.3 * losses[2]
+
+
 def prepare(case: dict):
     """Makes the network and its optimizer; returns what they are, and the passes."""
     torch.manual_seed(0)
@@ -109,9 +124,7 @@ def prepare(case: dict):
     label = torch.randint(case["num_classes"], (case["batch_size"],), device=device)
     is_bf16 = case["precision"] == "bf16"
 
-    def wait() -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def autocast():
         return torch.autocast(device, torch.bfloat16, enabled=is_bf16)
@@ -120,12 +133,7 @@ def prepare(case: dict):
         model.train()
         optimizer.zero_grad(set_to_none=True)
         with autocast():
-            logits = compiled(image)
-            if not isinstance(logits, torch.Tensor):  # of GoogLeNet's three heads
-                losses = [functional.cross_entropy(head, label) for head in logits]
-                loss = losses[0] + 0.3 * losses[1] + 0.3 * losses[2]
-            else:
-                loss = functional.cross_entropy(logits, label)
+            loss = loss_of(compiled(image), label)
         loss.backward()
         optimizer.step()
         wait()

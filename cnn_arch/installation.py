@@ -47,7 +47,7 @@ def find_sweep(given: str) -> Path:
 
 
 def _find(option: str, given: str, folder: Path, names: list[str]) -> Path:
-    if given in names and not Path(given).is_file():
+    if given in [*names, "base"] and not Path(given).is_file():
         return folder / f"{given}.py"
     if Path(given).is_file():
         return Path(given)

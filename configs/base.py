@@ -8,8 +8,13 @@ ends with ``use_data``. Any setting can be changed from the command line:
 from ml_collections import ConfigDict
 
 
-def get_config() -> ConfigDict:  # noqa: PLR0915 - one line for each setting
-    """Returns every legal setting with its default."""
+def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a setting
+    """Returns every legal setting with its default.
+
+    Args:
+      data: a key of ``DATA``, for a network without a recipe of its own:
+        ``--config=configs/base.py:mnist5k --config.model.name=NAME``.
+    """
     config = ConfigDict()
     config.seed = 0  # of initial weights, order of the images and augmentation
     config.batch_size = 128  # images in a step, all devices together
@@ -69,7 +74,7 @@ def get_config() -> ConfigDict:  # noqa: PLR0915 - one line for each setting
 
     config.checkpoint = ConfigDict()
     config.checkpoint.every_minutes = 10.0  # besides one after every epoch
-    return config
+    return use_data(config, data) if data else config
 
 
 # What each data set changes in a recipe; the recipe may then adjust it.

@@ -30,10 +30,8 @@ def test_the_table(tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0] == "network  alexnet: 1 image of 227x227x3, float32"
     conv2 = next(line for line in lines if line.startswith("conv2 "))
-    assert conv2.split() == [
-        *("conv2", "27x27x256", "307,456", "223,948,800", "729.0"),
-        *("51", "8", "-16"),
-    ]
+    costs = "conv2 27x27x256 307,456 223,948,800 729.0 51 8 -16"
+    assert conv2.split() == costs.split()
     text = " ".join(lines)
     for total in ("60,965,224", "724,406,816", "1,448,813,632", "53,084,160"):
         assert total in text

@@ -89,13 +89,14 @@ def finished(photos, tmp_path_factory):
 
 def test_what_a_run_leaves(finished, photos):
     workdir, shown = finished
-    for name in (
-        *("README.md", "report.html", "config.json", "environment.txt", "log.txt"),
-        *("metrics.csv", "steps.csv", "classes.txt", "split.csv", "weights_best.npz"),
-        *("plots/train_batch.jpg", "plots/curves.png", "plots/confusion.png"),
-        *("plots/filters_conv1.png", "plots/top_losses.jpg"),
-        *("eval/results.json", "eval/predictions_test.csv", "checkpoints/best"),
-    ):
+    names = """
+        README.md report.html config.json environment.txt log.txt
+        metrics.csv steps.csv classes.txt split.csv weights_best.npz
+        plots/train_batch.jpg plots/curves.png plots/confusion.png
+        plots/filters_conv1.png plots/top_losses.jpg
+        eval/results.json eval/predictions_test.csv checkpoints/best
+    """
+    for name in names.split():
         assert (workdir / name).exists(), name
     assert list(workdir.glob("events.out.tfevents*"))
     assert (workdir / "classes.txt").read_text().split() == ["blue", "green", "red"]
@@ -154,8 +155,11 @@ def test_a_split_run_is_evaluated_on_one_device(photos, tmp_path):
     for split in ("train", "test"):  # four classes: fc8 is split too
         shutil.copytree(data / split / "red", data / split / "scarlet")
     words = (
-        *("--config=configs/alexnet.py:folder", f"--config.data.dir={data}"),
-        *("--config.data.image_size=67", "--config.batch_size=8", "--config.epochs=1"),
+        "--config=configs/alexnet.py:folder",
+        f"--config.data.dir={data}",
+        "--config.data.image_size=67",
+        "--config.batch_size=8",
+        "--config.epochs=1",
         f"--workdir={workdir}",
     )
     mesh = "--config.mesh.data=2", "--config.mesh.model=2"

@@ -30,12 +30,12 @@ class Tiny(nn.Module):
         return nn.Dense(self.num_classes, name="fc")(x)
 
 
-register("tiny", Tiny)
+register("one_conv", Tiny)
 
 
 def get_config(data="mnist5k"):
     config = base.get_config()
-    config.model.name = "tiny"
+    config.model.name = "one_conv"
     config.epochs = 0.2
     return base.use_data(config, data, in_memory=True)
 """
@@ -64,7 +64,7 @@ def run(tmp_path):
 def test_every_command_takes_it(run, tmp_path):
     recipe = "--config=my/recipe.py"
     shown = run("train", recipe, "--workdir=run")
-    assert "tiny: 170 parameters" in shown  # 9 x 8 + 8, and 8 x 10 + 10
+    assert "one_conv: 170 parameters" in shown  # 9 x 8 + 8, and 8 x 10 + 10
     assert f"eval.py --workdir=run {recipe} --split=validation" in shown
     assert recipe in (tmp_path / "run" / "README.md").read_text()
     shown = run("eval", "--workdir=run", recipe, "--export=tiny.npz")
@@ -77,16 +77,16 @@ def test_every_command_takes_it(run, tmp_path):
     assert f"{recipe} --split=validation" in shown
 
     shown = run("eval", "--workdir=run", status=2)
-    assert "tiny: no such network" in shown and "needs --config=RECIPE" in shown
+    assert "one_conv: no such network" in shown and "needs --config=RECIPE" in shown
     shown = run("eval", "--workdir=run", "--config=lenet5", status=2)
-    assert "is a recipe of lenet5, and run holds a run of tiny" in shown
+    assert "is a recipe of lenet5, and run holds a run of one_conv" in shown
     shown = run("eval", "--workdir=run", recipe, "--config.seed=1", status=2)
     assert "--config.seed: the run in run keeps its own settings" in shown
 
 
 def test_it_takes_no_name_of_the_project(tmp_path):
     recipe = tmp_path / "recipe.py"
-    recipe.write_text(RECIPE.replace('register("tiny"', 'register("vgg16"'))
+    recipe.write_text(RECIPE.replace('register("one_conv"', 'register("vgg16"'))
     with pytest.raises(UsageError, match="vgg16: the project has a network of this"):
         settings.parse([f"--config={recipe}"])
     assert models.MODELS["vgg16"] is not None

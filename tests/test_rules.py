@@ -22,6 +22,7 @@ SOURCES = sorted(
         *ROOT.glob("cnn_arch/**/*.py"),
     ]
 )
+ALL_CODE = [*SOURCES, *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")]
 
 
 def read_pins(name: str) -> list[str]:
@@ -127,6 +128,29 @@ def test_no_package_is_an_eighth_of_the_code() -> None:
     assert max(lines.values()) <= 0.12 * lines.total(), lines.most_common(1)
 
 
+def test_functions_fit_on_a_screen() -> None:
+    """At most 45 lines below the docstring, 50 in a command's story (``main``)."""
+    for path in ALL_CODE:
+        text = path.read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(text)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if "# noqa: PLR0915 - " in text.splitlines()[node.lineno - 1]:
+                continue
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+            assert length <= (50 if node.name == "main" else 45), (path, node.name)
+
+
+def test_no_literal_is_unpacked() -> None:
+    """Instead of a call like ``Box(*(a, b))``, name the arguments."""
+    for path in ALL_CODE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Starred):
+                literal = isinstance(node.value, ast.Tuple | ast.List | ast.Set)
+                assert not literal, f"{path}:{node.lineno}"
+
+
 def test_no_archive_of_arrays_is_unpickled() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -154,12 +178,10 @@ def test_no_archive_of_arrays_is_unpickled() -> None:
 )
 def test_lint_refuses(code: str, line: str) -> None:
     imports = "import os, pickle, subprocess, tarfile, yaml\narchive = tarfile.open()\n"
+    words = "-m ruff check --no-cache --output-format concise --stdin-filename"
+    words += " cnn_arch/training/sample.py -"
     result = subprocess.run(
-        [
-            *(sys.executable, "-m", "ruff", "check", "--no-cache"),
-            *("--output-format", "concise"),
-            *("--stdin-filename", "cnn_arch/training/sample.py", "-"),
-        ],
+        [sys.executable, *words.split()],
         input=f"{imports}{line}\n",
         cwd=ROOT,
         capture_output=True,

@@ -81,6 +81,29 @@ def error_line(result):
     return lines[0]
 
 
+def check_results(workdir):
+    """Compares the table of the sweep with the files of its trials."""
+    states = [trial["state"] for trial in read_trials(workdir)]
+    assert states == ["done", "failed", "done"]
+    for row in read_csv(workdir / "results.csv"):
+        of_trial = workdir / row["trial"]
+        assert row["workdir"] == str(of_trial)
+        if row["state"] == "failed":
+            assert row["test_top1_error"] == row["validation_top1_error"] == ""
+            continue
+        errors = [
+            r["validation_top1_error"] for r in read_csv(of_trial / "metrics.csv")
+        ]
+        assert float(row["validation_top1_error"]) == min(map(float, errors))
+        tested = json.loads((of_trial / "eval" / "results.json").read_text())["test"]
+        assert float(row["test_top1_error"]) == tested["top1_error"]
+        assert float(row["epochs"]) == 2
+        config = json.loads((of_trial / "config.json").read_text())
+        assert config["optim"]["learning_rate"] == float(row["optim.learning_rate"])
+        assert config["seed"] == int(row["seed"])
+    assert (workdir / "plots" / "errors.png").exists()
+
+
 def test_three_trials_two_at_a_time_one_fails(tmp_path):
     trials = [
         {"optim.learning_rate": 0.05, "seed": 0},
@@ -106,27 +129,9 @@ def test_three_trials_two_at_a_time_one_fails(tmp_path):
     assert max(parallel) == 2
     assert launcher.returncode == 1, shown
 
-    states = [trial["state"] for trial in read_trials(workdir)]
-    assert states == ["done", "failed", "done"]
+    check_results(workdir)
     assert "failed   trial-01  learning_rate=1e+38" in shown
     assert "must be finite" in shown  # the end of its traceback
-    for row in read_csv(workdir / "results.csv"):
-        of_trial = workdir / row["trial"]
-        assert row["workdir"] == str(of_trial)
-        if row["state"] == "failed":
-            assert row["test_top1_error"] == row["validation_top1_error"] == ""
-            continue
-        errors = [
-            r["validation_top1_error"] for r in read_csv(of_trial / "metrics.csv")
-        ]
-        assert float(row["validation_top1_error"]) == min(map(float, errors))
-        tested = json.loads((of_trial / "eval" / "results.json").read_text())["test"]
-        assert float(row["test_top1_error"]) == tested["top1_error"]
-        assert float(row["epochs"]) == 2
-        config = json.loads((of_trial / "config.json").read_text())
-        assert config["optim"]["learning_rate"] == float(row["optim.learning_rate"])
-        assert config["seed"] == int(row["seed"])
-    assert (workdir / "plots" / "errors.png").exists()
 
     # The next commands can be pasted; --status tells the failure again.
     commands = shown.partition("Next:")[2].strip().splitlines()

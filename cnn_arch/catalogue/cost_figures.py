@@ -82,7 +82,12 @@ def layer_bars(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
     widths = [len(names) + 3 for names, _ in bars.values()]
     figure = Figure(figsize=(WIDTH, 9), layout="constrained")
     grid = figure.subplots(
-        *(3, len(bars)), squeeze=False, sharex="col", sharey="row", width_ratios=widths
+        nrows=3,
+        ncols=len(bars),
+        squeeze=False,
+        sharex="col",
+        sharey="row",
+        width_ratios=widths,
     )
     first = next(iter(bars.values()))[1].sum(axis=1)
     for column, (layers, costs) in enumerate(bars.values()):
@@ -121,7 +126,9 @@ def _write_values(axes: Axes, values: np.ndarray) -> None:
         if value == 0:
             continue
         axes.annotate(
-            *(_short(value), (index, value), (0, 2)),
+            _short(value),
+            xy=(index, value),
+            xytext=(0, 2),
             textcoords="offset points",
             ha="center",
             fontsize=10,

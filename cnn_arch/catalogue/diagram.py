@@ -185,7 +185,11 @@ def _lines(block: Block) -> tuple[str, str]:
 def _block_box(block: Block, x: float, y: float, width: float | None) -> Box:
     lines = _lines(block)
     return Box(
-        *(x, y, width or text_width(*lines), 2 * LINE + 8, lines),
+        x=x,
+        y=y,
+        width=width or text_width(*lines),
+        height=2 * LINE + 8,
+        lines=lines,
         kind=block.layers[0].kind if len(block.layers) == 1 else "block",
         auxiliary=block.layers[0].auxiliary,
         repeated=len(block.names) > 1,

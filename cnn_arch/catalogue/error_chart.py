@@ -98,7 +98,9 @@ def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
         x, y = bubble.macs / 1e9, bubble.top1
         filled = bubble.error.protocol == ONE_CROP
         axes.scatter(
-            *(x, y, (2 * radii[index]) ** 2),
+            x,
+            y,
+            s=(2 * radii[index]) ** 2,
             facecolors=(color, 0.45) if filled else "none",
             edgecolors=color,
             linewidths=1.6,
@@ -131,7 +133,8 @@ def _legends(axes: Axes, bubbles: Sequence[Bubble], most: int) -> None:
 
     def dot(radius: float, color: str, hollow: bool = False) -> Line2D:
         return Line2D(
-            *([], []),
+            [],
+            [],
             marker="o",
             linestyle="",
             markersize=2 * radius,
@@ -150,7 +153,8 @@ def _legends(axes: Axes, bubbles: Sequence[Bubble], most: int) -> None:
     axes.add_artist(first)
     sizes = [dot(LARGEST * math.sqrt(n * 1e6 / most), "#888888") for n in (5, 25, 140)]
     axes.legend(
-        *(sizes, ["5", "25", "140 million parameters"]),
+        sizes,
+        ["5", "25", "140 million parameters"],
         loc="upper center",
         ncols=3,
         handletextpad=0.4,

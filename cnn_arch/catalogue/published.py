@@ -123,84 +123,86 @@ _RESNET_CIFAR = {
     "resnet1202": 7.93,
 }
 
-_HE_README = "github.com/KaimingHe/deep-residual-networks, README"
+_LECUN = "LeCun et al. 1998, Section III.B"
+_CAFFE = "github.com/BVLC/caffe, models/bvlc_{}/readme.md"
 _KRIZHEVSKY = "Krizhevsky et al. 2012, Table 2: 1 CNN"
+_ZEILER = "Zeiler and Fergus 2013, Table 2: "
+_SZEGEDY = "Szegedy et al. 2014, Table 3"
+_SLIM = "github.com/tensorflow/models, research/slim: inception_v4_2016_09_09"
+_HE_README = "github.com/KaimingHe/deep-residual-networks, README"
 
 ERRORS: tuple[PublishedError, ...] = (
     PublishedError(
-        *("lenet5", "MNIST", 0.95, None, "whole image, no distortions"),
-        "LeCun et al. 1998, Section III.B",
+        "lenet5", "MNIST", 0.95, None, "whole image, no distortions", _LECUN
     ),
     PublishedError(
-        *("lenet5", "MNIST", 0.8, None, "whole image, trained with distortions"),
-        "LeCun et al. 1998, Section III.B",
+        "lenet5", "MNIST", 0.8, None, "whole image, trained with distortions", _LECUN
     ),
     PublishedError(
-        *("alexnet", "ImageNet", 42.9, 19.8, ONE_CROP),
-        "github.com/BVLC/caffe, models/bvlc_alexnet/readme.md",
+        "alexnet", "ImageNet", 42.9, 19.8, ONE_CROP, _CAFFE.format("alexnet")
     ),
     PublishedError("alexnet", "ImageNet", 40.7, 18.2, TEN_CROPS, _KRIZHEVSKY),
     PublishedError(
-        *("zfnet", "ImageNet", 38.4, 16.5, TEN_CROPS),
-        "Zeiler and Fergus 2013, Table 2: 1 as Figure 3",
+        "zfnet", "ImageNet", 38.4, 16.5, TEN_CROPS, f"{_ZEILER}1 as Figure 3"
     ),
+    PublishedError("zfnet_wide", "ImageNet", 37.5, 16.0, TEN_CROPS, f"{_ZEILER}(b)"),
     PublishedError(
-        *("zfnet_wide", "ImageNet", 37.5, 16.0, TEN_CROPS),
-        "Zeiler and Fergus 2013, Table 2: (b)",
+        "googlenet", "ImageNet", 31.3, 11.1, ONE_CROP, _CAFFE.format("googlenet")
     ),
-    PublishedError(
-        *("googlenet", "ImageNet", 31.3, 11.1, ONE_CROP),
-        "github.com/BVLC/caffe, models/bvlc_googlenet/readme.md",
-    ),
-    PublishedError(
-        *("googlenet", "ImageNet", None, 10.07, ONE_CROP),
-        "Szegedy et al. 2014, Table 3",
-    ),
-    PublishedError(
-        *("googlenet", "ImageNet", None, 9.15, TEN_CROPS),
-        "Szegedy et al. 2014, Table 3",
-    ),
-    PublishedError(
-        *("inception_v4", "ImageNet", 19.8, 4.8, ONE_CROP),
-        "github.com/tensorflow/models, research/slim: inception_v4_2016_09_09",
-    ),
+    PublishedError("googlenet", "ImageNet", None, 10.07, ONE_CROP, _SZEGEDY),
+    PublishedError("googlenet", "ImageNet", None, 9.15, TEN_CROPS, _SZEGEDY),
+    PublishedError("inception_v4", "ImageNet", 19.8, 4.8, ONE_CROP, _SLIM),
     PublishedError("resnet50", "ImageNet", 24.7, 7.8, ONE_CROP, _HE_README),
     PublishedError("resnet101", "ImageNet", 23.6, 7.1, ONE_CROP, _HE_README),
     PublishedError("resnet152", "ImageNet", 23.0, 6.7, ONE_CROP, _HE_README),
     *(
         PublishedError(
-            *(network, "ImageNet", round(100 - top1, 3), round(100 - top5, 3)),
-            *(ONE_CROP, "torchvision, weights IMAGENET1K_V1"),
+            network,
+            dataset="ImageNet",
+            top1=round(100 - top1, 3),
+            top5=round(100 - top5, 3),
+            protocol=ONE_CROP,
+            source="torchvision, weights IMAGENET1K_V1",
         )
         for network, (top1, top5) in _TORCHVISION.items()
     ),
     PublishedError(
-        *("inception_v3", "ImageNet", 21.2, 5.6, "one crop, 48,238 of the images"),
-        "Szegedy et al. 2015, abstract",
+        "inception_v3",
+        dataset="ImageNet",
+        top1=21.2,
+        top5=5.6,
+        protocol="one crop, 48,238 of the images",
+        source="Szegedy et al. 2015, abstract",
     ),
     *(
         PublishedError(
-            *(network, "ImageNet", top1, top5, f"dense, shorter side {sides}"),
-            "Simonyan and Zisserman 2014, Table 3",
+            network,
+            dataset="ImageNet",
+            top1=top1,
+            top5=top5,
+            protocol=f"dense, shorter side {sides}",
+            source="Simonyan and Zisserman 2014, Table 3",
         )
         for network, (top1, top5, sides) in _VGG_TABLE_3.items()
     ),
     *(
         PublishedError(
-            *(network, "ImageNet", top1, top5, TEN_CROPS),
-            f"He et al. 2015, {table}",
+            network, "ImageNet", top1, top5, TEN_CROPS, f"He et al. 2015, {table}"
         )
         for network, (top1, top5, table) in _RESNET_TEN_CROPS.items()
     ),
     *(
         PublishedError(
-            *(network, "CIFAR-10", top1, None, "whole image"),
-            "He et al. 2015, Table 6",
+            network, "CIFAR-10", top1, None, "whole image", "He et al. 2015, Table 6"
         )
         for network, top1 in _RESNET_CIFAR.items()
     ),
     PublishedError(
-        *("nin_cifar", "CIFAR-10", 8.81, None, "whole image, trained with flips"),
-        "Lin et al. 2013, Table 1; He et al. 2015, Table 6",
+        "nin_cifar",
+        dataset="CIFAR-10",
+        top1=8.81,
+        top5=None,
+        protocol="whole image, trained with flips",
+        source="Lin et al. 2013, Table 1; He et al. 2015, Table 6",
     ),
 )

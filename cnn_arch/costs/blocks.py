@@ -18,8 +18,13 @@ IN_PLACE = {
     "scale": "scale",
 }
 SUMMED = (
-    *("params", "biases", "macs", "padding_macs"),
-    *("other_operations", "transcendentals", "xla_flops"),
+    "params",
+    "biases",
+    "macs",
+    "padding_macs",
+    "other_operations",
+    "transcendentals",
+    "xla_flops",
 )
 ACTIVATIONS = {"relu": "ReLU"}
 JOINS = "add", "concatenate"

@@ -14,19 +14,20 @@ import numpy as np
 from jax.extend import core
 
 # Elementwise primitives that XLA counts apart from its flops.
-TRANSCENDENTALS = {
-    *("exp", "exp2", "expm1", "log", "log1p", "tanh", "sin", "cos", "tan"),
-    *("pow", "rsqrt", "sqrt", "cbrt", "erf", "atan2"),
-}
+TRANSCENDENTALS = set(
+    "exp exp2 expm1 log log1p tanh sin cos tan pow rsqrt sqrt cbrt erf atan2".split()
+)
 # Those that only move or name data.
-MOVES = {
-    *("scatter", "broadcast_in_dim", "reshape", "transpose", "squeeze", "expand_dims"),
-    *("copy", "copy_p", "stop_gradient"),
-    *("slice", "pad", "concatenate", "rev", "iota", "gather", "dynamic_slice"),
-    *("dynamic_update_slice", "optimization_barrier", "platform_index"),
-    *("random_wrap", "random_unwrap", "random_bits", "random_seed", "random_fold_in"),
-    *("shift_right_logical", "bitcast_convert_type"),
-}
+MOVES = set(
+    """
+    scatter broadcast_in_dim reshape transpose squeeze expand_dims
+    copy copy_p stop_gradient
+    slice pad concatenate rev iota gather dynamic_slice
+    dynamic_update_slice optimization_barrier platform_index
+    random_wrap random_unwrap random_bits random_seed random_fold_in
+    shift_right_logical bitcast_convert_type
+    """.split()
+)
 
 
 @dataclasses.dataclass

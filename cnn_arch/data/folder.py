@@ -19,10 +19,9 @@ SPLITS = {
 }
 # Files of other kinds (lists, licences) are passed over. The last row is of formats
 # that cannot be read: such a picture is reported, not left out in silence.
-SUFFIXES = {
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
-    *(".gif", ".tif", ".tiff", ".heic", ".heif", ".avif"),
-}
+SUFFIXES = set(
+    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .heic .heif .avif".split()
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -193,14 +193,27 @@ def bottleneck_twice() -> Counts:
     return rows[-1].output_shape[-1], (total(rows, "macs") + twice) / 1e6
 
 
+# The networks that the lecture draws in one picture.
+DRAWN = (
+    "alexnet",
+    "nin",
+    "googlenet",
+    "vgg16",
+    "vgg19",
+    "inception_v3",
+    "inception_v4",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+)
+
+
 def most(field: str, *kinds: str, least: bool = False) -> Counts:
-    """Names the network, of those that the lecture draws, that has most, or least."""
-    names = (
-        *("alexnet", "nin", "googlenet", "vgg16", "vgg19", "inception_v3"),
-        *("inception_v4", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    )
+    """Names the network of ``DRAWN`` that has most, or least, of something."""
     choose = min if least else max
-    return (choose(names, key=lambda name: total(network(name), field, *kinds)),)
+    return (choose(DRAWN, key=lambda name: total(network(name), field, *kinds)),)
 
 
 def field(name: str, layer: str) -> Counts:

@@ -12,6 +12,21 @@ from cnn_arch.lectures.claim import (
 )
 from cnn_arch.lectures.counts import network, total, weights
 
+ALEXNET_SIZES = {
+    "input": "227x227x3",
+    "conv1": "55x55x96",
+    "pool1": "27x27x96",
+    "conv2": "27x27x256",
+    "pool2": "13x13x256",
+    "conv3": "13x13x384",
+    "conv4": "13x13x384",
+    "conv5": "13x13x256",
+    "pool5": "6x6x256",
+    "fc6": "4096",
+    "fc7": "4096",
+    "fc8": "1000",
+}
+
 EARLY = (
     Claim(
         "lenet5",
@@ -99,16 +114,8 @@ EARLY = (
         "the sizes: 27x27x96, 13x13x256, 13x13x384 twice, 13x13x256, 6x6x256, "
         "4096, 4096, 1000",
         CS231N,
-        (
-            *("227x227x3", "55x55x96", "27x27x96", "27x27x256", "13x13x256"),
-            *("13x13x384", "13x13x384", "13x13x256", "6x6x256"),
-            *("4096", "4096", "1000"),
-        ),
-        lambda: counts.shapes(
-            "alexnet",
-            *("input", "conv1", "pool1", "conv2", "pool2", "conv3", "conv4"),
-            *("conv5", "pool5", "fc6", "fc7", "fc8"),
-        ),
+        tuple(ALEXNET_SIZES.values()),
+        lambda: counts.shapes("alexnet", *ALEXNET_SIZES),
     ),
     Claim(
         "alexnet",

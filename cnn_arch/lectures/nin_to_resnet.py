@@ -16,6 +16,9 @@ from cnn_arch.lectures.claim import (
 )
 from cnn_arch.lectures.counts import network, total, weights
 
+# The last layer of each stage: conv2_x to conv5_x.
+RESNET34_STAGES = "conv2_3/add", "conv3_4/add", "conv4_6/add", "conv5_3/add"
+
 LATE = (
     Claim(
         "nin",
@@ -151,10 +154,7 @@ LATE = (
         CS231N,
         ("56x56x64", "28x28x128", "14x14x256", "7x7x512", 1, 1),
         lambda: (
-            *counts.shapes(
-                "resnet34",
-                *("conv2_3/add", "conv3_4/add", "conv4_6/add", "conv5_3/add"),
-            ),
+            *counts.shapes("resnet34", *RESNET34_STAGES),
             *counts.kinds("resnet34", "dense", "global_avg_pool"),
         ),
     ),

@@ -25,12 +25,12 @@ from flax import linen as nn
 from cnn_arch.models.layers import AvgPool, Conv, Dense
 
 # Table I: for each of the 16 maps of C3, the maps of S2 that it sees.
-C3_INPUTS = (
-    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)),
-    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0), (4, 5, 0, 1)),
-    *((5, 0, 1, 2), (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
-    (0, 1, 2, 3, 4, 5),
-)
+C3_INPUTS = [
+    [int(digit) for digit in maps]
+    for maps in (
+        "012 123 234 345 450 501 0123 1234 2345 3450 4501 5012 0134 1245 0235 012345"
+    ).split()
+]
 
 
 def squash(x: jax.Array) -> jax.Array:

@@ -109,7 +109,9 @@ def _sent(axes: Axes, sent: Mapping[str, Mapping[str, float]]) -> None:
             axes.bar(place, height, bottom=bottom, color=color, width=0.6)
             bottom += height
         axes.annotate(
-            *(f"{bottom:,.0f}", (place, bottom), (0, 3)),
+            f"{bottom:,.0f}",
+            xy=(place, bottom),
+            xytext=(0, 3),
             textcoords="offset points",
             ha="center",
         )

@@ -110,7 +110,7 @@ class Browser:
     def evaluate(self, script: str) -> Any:
         """Returns what a script, or the promise that it makes, comes to."""
         result = self.call(
-            *("Runtime.evaluate",),
+            "Runtime.evaluate",
             expression=script,
             awaitPromise=True,
             returnByValue=True,

@@ -75,8 +75,10 @@ def test_the_processes_of_a_step(slurm):
     assert find(*options) == ["0 2 (0, 1, 2, 3)", "1 2 (0, 1, 2, 3)"]
     options = "--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=4"
     assert find(*options) == [
-        *("0 4 (0, 1)", "1 4 (2, 3)"),
-        *("2 4 (0, 1)", "3 4 (2, 3)"),
+        "0 4 (0, 1)",
+        "1 4 (2, 3)",
+        "2 4 (0, 1)",
+        "3 4 (2, 3)",
     ]
     options = "--nodes=1", "--ntasks=2", "--gpus-per-task=2"
     assert find(*options) == ["0 2 (0, 1)", "1 2 (0, 1)"]

@@ -12,7 +12,7 @@ from cnn_arch.costs.modules import Stack
 from cnn_arch.costs.summary import totals
 from cnn_arch.costs.xla import flops_of, reported_xla_flops
 from cnn_arch.errors import UsageError
-from cnn_arch.models import MODELS, create_model
+from cnn_arch.models import create_model
 from cnn_arch.models.layers import AvgPool, GlobalAvgPool, MaxPool, concatenate
 from tests.paper_tables import AUX_PARAMS, TOTALS
 
@@ -144,7 +144,7 @@ def test_a_loop_is_refused():
         layer_costs(Repeated(), 8, 3)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", TOTALS)
 def test_totals_are_the_papers_and_xla_agrees(name):
     params, macs, image_size, channels, num_classes = TOTALS[name]
     costs = count_costs(create_model(name, num_classes), image_size, channels)

@@ -193,7 +193,7 @@ def test_encoded_images_are_cropped_as_said(photos):
     ],
 )
 def test_settings_that_cannot_work(array_source, data_config, batch_size, fields, text):
-    data = data_config(**{"in_memory": True, **fields})
+    data = data_config(**({"in_memory": True} | fields))
     with pytest.raises(UsageError) as caught:
         loading.TrainBatches(
             array_source, data, seed=0, batch_size=batch_size, share=(0, 2)

@@ -30,15 +30,17 @@ COUNTED = {
     "weight decay 1e-5": (1e-4,),
     "22 layers with weights, no dense layers (here: none but the last)": (22, 1),
     "three 3x3 see 7 px, as one 7x7; 27 C^2 weights for 49 C^2; 3 ReLUs for 1": (
-        *(7, 7, 27, 49, 3, 1),
+        (7, 7, 27, 49, 3, 1)
     ),
 }
 WRONG = {
-    *("96 MB an image for the forward pass", "conv4: 145 M multiply-adds"),
+    "96 MB an image for the forward pass",
+    "conv4: 145 M multiply-adds",
     "with 1x1 bottlenecks of 64: depth 480, 358 M operations",
     "224 to 28 px: 7.5 MB, 124 K weights, 418 M multiply-adds",
     "224 to 28 px: 42.9 MB, 1.1 M weights, 7,485 M multiply-adds",
-    *("weight decay 1e-5", "5 M parameters, 12 times fewer than AlexNet"),
+    "weight decay 1e-5",
+    "5 M parameters, 12 times fewer than AlexNet",
 }
 
 
@@ -81,9 +83,7 @@ def test_digits_may_be_rounded_or_cut():
 
 def test_records_are_plain():
     record = next(verdicts())
-    assert set(record) == {
-        *("about", "text", "source", "said", "counted", "verdict", "reason"),
-    }
+    assert [*record] == "about text source said counted verdict reason".split()
     assert record["verdict"] in ("right", "wrong", "wrong, slip found")
 
 

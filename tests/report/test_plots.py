@@ -182,7 +182,10 @@ def test_predictions_bars_are_as_long_as_the_probabilities(drawn, tmp_path):
     images = np.zeros((2, 8, 8, 1), np.uint8)
     probabilities = np.array([[0.75, 0.25], [0.5, 0.4]])
     plots.predictions(
-        *(tmp_path / "a.jpg", images, [["a", "b"], ["b", "a"]], probabilities),
+        tmp_path / "a.jpg",
+        images,
+        [["a", "b"], ["b", "a"]],
+        probabilities,
         ["one.png", "two.png"],
     )
     axes = drawn[0].axes[0]

@@ -68,7 +68,10 @@ def test_what_the_partitioner_inserts():
     def program(x, kernel, w):
         numbers = ("NHWC", "HWIO", "NHWC")
         y = lax.conv_general_dilated(
-            *(x, kernel, (1, 1), "SAME"),
+            x,
+            kernel,
+            window_strides=(1, 1),
+            padding="SAME",
             dimension_numbers=numbers,
             feature_group_count=2,
         )
@@ -77,7 +80,10 @@ def test_what_the_partitioner_inserts():
         return lax.with_sharding_constraint(jnp.roll(y, 1, 0), spread)
 
     text = compiled(
-        *(program, mesh, ((8, 4, 4, 4), P("data")), ((3, 3, 2, 4), P())),
+        program,
+        mesh,
+        ((8, 4, 4, 4), P("data")),
+        ((3, 3, 2, 4), P()),
         ((64, 8), P("model")),
     )
     found = collectives.find(text, mesh.shape)
@@ -234,13 +240,11 @@ SMALL = (
 
 def num_parameters(groups):
     """Counts by hand: maps of 15x15 px after conv1; of 7, 3 and 1 after the pools."""
-    kernels = (
-        *(11 * 11 * 3 * 96, 5 * 5 * 96 // groups * 256, 3 * 3 * 256 * 384),
-        *(3 * 3 * 384 // groups * 384, 3 * 3 * 384 // groups * 256),
-        *(1 * 1 * 256 * 4096, 4096 * 4096, 4096 * NUM_CLASSES),
-    )
+    kernels = 11 * 11 * 3 * 96 + 5 * 5 * 96 // groups * 256 + 3 * 3 * 256 * 384
+    kernels += 3 * 3 * 384 // groups * 384 + 3 * 3 * 384 // groups * 256
+    kernels += 1 * 1 * 256 * 4096 + 4096 * 4096 + 4096 * NUM_CLASSES
     biases = 96 + 256 + 384 + 384 + 256 + 4096 + 4096 + NUM_CLASSES
-    return sum(kernels) + biases
+    return kernels + biases
 
 
 def expected(data, parts):

@@ -186,9 +186,8 @@ def test_the_figure_shows_what_was_predicted(owt, tmp_path):
     tops = [bar.get_y() + bar.get_height() for bar in bars]
     most = [each for each in made if each.mode == "weak" and each.devices == 64]
     assert max(tops) == pytest.approx(max(each.sent_bytes for each in most) / 1e6)
-    assert [path.name for path in write_slide(figure, tmp_path, "scaling")] == [
-        *("scaling.png", "scaling.svg")
-    ]
+    written = write_slide(figure, tmp_path, "scaling")
+    assert [path.name for path in written] == ["scaling.png", "scaling.svg"]
 
 
 def test_vgg16_sends_half_a_gigabyte_twice():
