@@ -11,7 +11,7 @@ train: setup  ## train LeNet-5 on 5,000 real digits and test it: 2 minutes
 	@.venv/bin/python train.py --config=configs/lenet5.py
 
 test: setup-dev  ## run the fast tests
-	@.venv/bin/python -m pytest -q -n auto --maxprocesses 8
+	@.venv/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
 test-cluster: setup-dev  ## run the tests on a Slurm cluster of their own (as root)
 	@.venv/bin/python -m pytest -q -m slurm -rs tests/cluster

@@ -8,7 +8,8 @@ import numpy as np
 from ours import open_program
 from worker import serve
 
-from cnn_arch.costs.layers import count_macs
+from cnn_arch.costs.layers import layer_costs
+from cnn_arch.costs.summary import totals
 from cnn_arch.evaluation.one_crop import Evaluator
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.training.program import Program
@@ -55,8 +56,9 @@ def prepare(case: dict):
     size = case["matmul_size"]
     square = jnp.ones((size, size), PRECISIONS[case["precision"]])
     product = jax.jit(jnp.matmul)
+    rows = layer_costs(program.model, data.image_size, data.channels)
     facts = {
-        "macs": count_macs(program.model, data.image_size, data.channels),
+        "macs": totals(rows)["macs"],
         "versions": {"jax": jax.__version__},
         "device": str(mesh.devices.flat[0].device_kind),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),

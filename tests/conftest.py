@@ -1,18 +1,17 @@
 """Eight virtual CPU devices for every test; set before JAX is imported."""
 
 import os
-
-import pytest
+import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Unoptimised code compiles in half the time, and tests run it once or twice.
+# As in tests/commands.py, which imports JAX.
 FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
 os.environ["XLA_FLAGS"] = f"{FLAGS}8"
 
 
-@pytest.fixture(scope="module")
-def own_cache(tmp_path_factory):
-    """Keeps the programs that a module's commands compile for these tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+def pytest_configure(config):
+    """Lets all commands share what they compile, and leaves the user's cache alone."""
+    if not hasattr(config, "workerinput"):  # xdist's workers inherit it
+        folder = tempfile.TemporaryDirectory(prefix="cnn_arch-tests-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["XDG_CACHE_HOME"] = folder.name

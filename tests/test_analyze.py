@@ -1,27 +1,16 @@
 """analyze.py as a user runs it: real processes."""
 
 import json
-import os
 import shlex
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests import commands
+from tests.commands import error_line
 
-
-def run(*words, cwd=None):
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "80"}
-    environment["XLA_FLAGS"] = ""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "analyze.py"), *map(str, words)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment,
-    )
+run = partial(commands.run, "analyze.py")
+call = partial(commands.call, "analyze.py")
 
 
 def test_the_table(tmp_path):
@@ -39,16 +28,16 @@ def test_the_table(tmp_path):
 
 
 def test_the_next_commands_can_be_pasted():
-    lines = run("--model=lenet", "--fold").stdout.splitlines()
+    lines = call("--model=lenet", "--fold").stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("Next:"))
     for line in lines[at:]:
         words = shlex.split(line.removeprefix("Next:"))
         assert words[:2] == ["python", "analyze.py"]
-        assert run(*words[2:]).returncode == 0
+        assert call(*words[2:]).returncode == 0
 
 
 def test_quiet_leaves_one_line():
-    result = run("--model=lenet5", "--quiet")
+    result = call("--model=lenet5", "--quiet")
     assert result.stdout.splitlines() == [
         "lenet5: 60,850 parameters, 416,520 MACs, 0.03 MiB"
     ]
@@ -56,7 +45,7 @@ def test_quiet_leaves_one_line():
 
 
 def test_json():
-    result = run("--config=configs/resnet20.py", "--format=json", "--batch=2", cwd=ROOT)
+    result = call("--config=configs/resnet20.py", "--format=json", "--batch=2")
     answer = json.loads(result.stdout)
     assert answer["model"] == "resnet20" and answer["input"] == [2, 32, 32, 3]
     first = answer["layers"][1]
@@ -71,7 +60,7 @@ def test_json():
 
 @pytest.mark.parametrize("form", ["csv", "markdown"])
 def test_other_forms_are_alone_on_stdout(form):
-    result = run("--model=lenet5", f"--format={form}", "--image_size=32")
+    result = call("--model=lenet5", f"--format={form}", "--image_size=32")
     lines = result.stdout.splitlines()
     assert lines[0].startswith("name,kind" if form == "csv" else "| layer | kind |")
     assert len(lines) == (17 if form == "csv" else 18)
@@ -79,7 +68,7 @@ def test_other_forms_are_alone_on_stdout(form):
 
 def test_training_and_a_floor():
     words = "--model=lenet", "--format=json", "--training", "--memory=1MiB"
-    answer = json.loads(run(*words, "--roofline=gtx580", "--batch=4").stdout)
+    answer = json.loads(call(*words, "--roofline=gtx580", "--batch=4").stdout)
     training, floor = answer["training"], answer["roofline"]
     assert training["parameter_bytes"] == 4 * 61_706
     # The compiled step takes parameters, momentum and the batch, and a few scalars.
@@ -120,7 +109,7 @@ def test_collectives():
 
 def test_scaling(tmp_path):
     words = "--model=alexnet", "--scale=1,2,8", "--roofline=gtx580", "--link=pcie2"
-    result = run(*words, f"--figures={tmp_path}")
+    result = call(*words, f"--figures={tmp_path}")
     assert result.returncode == 0 and not result.stderr
     lines = result.stdout.splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
@@ -129,18 +118,18 @@ def test_scaling(tmp_path):
     assert meshes == ["1 x 1", "2 x 1", "1 x 2", "8 x 1", "4 x 2"]
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"alexnet-scaling.png", "alexnet-scaling.svg"}
-    answer = json.loads(run(*words, "--format=json").stdout)
+    answer = json.loads(call(*words, "--format=json").stdout)
     first = answer["predictions"][0]
     assert first["devices"] == 1 and first["efficiency"] == 1
     assert answer["link"]["bandwidth"] == 8e9
 
 
 def test_claims():
-    result = run("--claims")
+    result = call("--claims")
     assert result.returncode == 0 and not result.stderr
     assert result.stdout.count("  verdict") > 50
     assert max(map(len, result.stdout.splitlines())) <= 80
-    records = json.loads(run("--claims", "--format=json").stdout)
+    records = json.loads(call("--claims", "--format=json").stdout)
     memory = next(record for record in records if record["said"] == [96])
     assert memory["verdict"] == "wrong" and memory["counted"] == [60.950432]
 
@@ -173,23 +162,33 @@ def test_claims():
             ["--model=vgg16", "--scale=0", "--roofline=h100", "--link=pcie3"],
             "--scale=0: must be rising numbers",
         ),
-        (
-            ["--model=resnet20", "--collectives", "--config.mesh.model=2"],
-            "--config.mesh.model=2: resnet20 has nothing to split",
-        ),
-        (
-            ["--model=lenet5", "--collectives", "--batch=3", "--config.mesh.data=2"],
-            "batch_size=3: must be a multiple of the 2 devices; nearest are 2 and 4",
-        ),
     ],
 )
 def test_mistakes(words, expected):
-    result = run(*words, cwd=ROOT)
+    result = call(*words)
     assert result.returncode == 2
     assert expected in result.stderr
     if words:
         assert result.stderr.startswith("error: ")
         assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ["--model=resnet20", "--config.mesh.model=2"],
+            "--config.mesh.model=2: resnet20 has nothing to split",
+        ),
+        (
+            ["--model=lenet5", "--batch=3", "--config.mesh.data=2"],
+            "batch_size=3: must be a multiple of the 2 devices; nearest are 2 and 4",
+        ),
+    ],
+)
+def test_mistakes_of_devices(words, expected):
+    """In a process of its own, which makes as many virtual devices as it needs."""
+    assert expected in error_line(run("--collectives", *words))
 
 
 def test_a_config_of_another_project(tmp_path):
@@ -199,7 +198,7 @@ def test_a_config_of_another_project(tmp_path):
         "def get_config():\n"
         "    return ConfigDict({'model': 'ViT-B_16', 'batch': 4096})\n"
     )
-    result = run(f"--config={recipe}")
+    result = call(f"--config={recipe}")
     assert result.returncode == 2
     assert result.stderr.startswith(f"error: --config={recipe}: ")
     assert result.stderr.count("\n") == 1

@@ -1,17 +1,14 @@
 """The wheel: what a program finds that has it installed, far from any checkout."""
 
-import os
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from cnn_arch import __version__, installation
 from cnn_arch.errors import UsageError
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.commands import ROOT, environment
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +27,13 @@ def installed(wheel, tmp_path_factory):
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             archive.extract(name, site)
-    environment = os.environ | {"PYTHONPATH": str(site), "COLUMNS": "80"}
+    variables = environment() | {"PYTHONPATH": str(site)}
 
     def run(*words):
         return subprocess.run(
             [sys.executable, "-c", *map(str, words)],
             cwd=empty,
-            env=environment,
+            env=variables,
             capture_output=True,
             text=True,
         )

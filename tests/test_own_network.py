@@ -1,16 +1,13 @@
 """A network of a user's own, in a recipe outside the project."""
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from cnn_arch import models, settings
 from cnn_arch.errors import UsageError
+from tests.commands import ROOT, error_line, run
 
-ROOT = Path(__file__).parents[1]
 RECIPE = """
 import jax.numpy as jnp
 from flax import linen as nn
@@ -46,42 +43,43 @@ def get_sweep():
 
 
 @pytest.fixture
-def run(tmp_path):
-    """Runs a command in a folder with the recipe and a sweep."""
+def folder(tmp_path):
+    """A folder of a user's, with the recipe and a sweep."""
     (tmp_path / "my").mkdir()
     (tmp_path / "my" / "recipe.py").write_text(RECIPE)
     (tmp_path / "my" / "sweep.py").write_text(SWEEP)
-
-    def run(program, *words, status=0):
-        words = [sys.executable, ROOT / f"{program}.py", *words]
-        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == status, done.stderr
-        return done.stdout + done.stderr
-
-    return run
+    return tmp_path
 
 
-def test_every_command_takes_it(run, tmp_path):
+def shown(program, *words, cwd):
+    result = run(f"{program}.py", *words, cwd=cwd)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_every_command_takes_it(folder):
     recipe = "--config=my/recipe.py"
-    shown = run("train", recipe, "--workdir=run")
-    assert "one_conv: 170 parameters" in shown  # 9 x 8 + 8, and 8 x 10 + 10
-    assert f"eval.py --workdir=run {recipe} --split=validation" in shown
-    assert recipe in (tmp_path / "run" / "README.md").read_text()
-    shown = run("eval", "--workdir=run", recipe, "--export=tiny.npz")
-    assert f"Next:    python eval.py {recipe} --workdir=run" in shown
-    shown = run("analyze", recipe)
-    assert "conv1  conv             14x14x8      80  14,112" in shown
-    assert f"Next:    python analyze.py {recipe} --roofline" in shown
-    shown = run("sweep", recipe, "--sweep=my/sweep.py", "--workdir=sweep")
-    assert shown.count("done") == 2
-    assert f"{recipe} --split=validation" in shown
+    text = shown("train", recipe, "--workdir=run", cwd=folder)
+    assert "one_conv: 170 parameters" in text  # 9 x 8 + 8, and 8 x 10 + 10
+    assert f"eval.py --workdir=run {recipe} --split=validation" in text
+    assert recipe in (folder / "run" / "README.md").read_text()
+    text = shown("eval", "--workdir=run", recipe, "--export=own.npz", cwd=folder)
+    assert f"Next:    python eval.py {recipe} --workdir=run" in text
+    text = shown("analyze", recipe, cwd=folder)
+    assert "conv1  conv             14x14x8      80  14,112" in text
+    assert f"Next:    python analyze.py {recipe} --roofline" in text
+    words = recipe, "--sweep=my/sweep.py", "--workdir=sweep", "--executor=local"
+    text = shown("sweep", *words, cwd=folder)
+    assert text.count("done") == 2
+    assert f"{recipe} --split=validation" in text
 
-    shown = run("eval", "--workdir=run", status=2)
-    assert "one_conv: no such network" in shown and "needs --config=RECIPE" in shown
-    shown = run("eval", "--workdir=run", "--config=lenet5", status=2)
-    assert "is a recipe of lenet5, and run holds a run of one_conv" in shown
-    shown = run("eval", "--workdir=run", recipe, "--config.seed=1", status=2)
-    assert "--config.seed: the run in run keeps its own settings" in shown
+    for words, message in {
+        (): "one_conv: no such network",
+        ("--config=lenet5",): "is a recipe of lenet5, and run holds a run of one_conv",
+        (recipe, "--config.seed=1"): "--config.seed: the run in run keeps its own",
+    }.items():
+        result = run("eval.py", "--workdir=run", *words, cwd=folder)
+        assert message in error_line(result)
 
 
 def test_it_takes_no_name_of_the_project(tmp_path):

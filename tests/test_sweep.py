@@ -2,37 +2,26 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
+from functools import partial
 
 import psutil
 import pytest
 
-ROOT = Path(__file__).parents[1]
-ENV = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+from tests import commands
+from tests.commands import LIMIT_SECONDS, ROOT, environment, error_line
 
-
-def command(*words):
-    return [sys.executable, str(ROOT / "sweep.py"), *map(str, words)]
-
-
-def run(*words):
-    """Runs the command in the project's folder to its end."""
-    return subprocess.run(
-        command(*words), cwd=ROOT, env=ENV, capture_output=True, text=True, timeout=170
-    )
+run = partial(commands.run, "sweep.py")
 
 
 def start(*words):
     """Starts the command, which shares neither terminal nor session with the tests."""
     return subprocess.Popen(
-        command(*words),
+        commands.command("sweep.py", *words),
         cwd=ROOT,
-        env=ENV,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -40,7 +29,7 @@ def start(*words):
     )
 
 
-def wait_until(condition, seconds=100):
+def wait_until(condition, seconds=LIMIT_SECONDS):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -71,14 +60,6 @@ def processes(workdir):
             found[process.pid] = process.info["ppid"]
     # What a trial starts has the trial's own words until it becomes another program.
     return [pid for pid, parent in found.items() if parent not in found]
-
-
-def error_line(result):
-    """Returns the one line of a command that ended with a mistake of the user."""
-    assert result.returncode == 2, result.stderr
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), result.stderr
-    return lines[0]
 
 
 def check_results(workdir):
@@ -245,19 +226,15 @@ def test_mistakes(words, expected, tmp_path):
         if words[-1:] in (("--resume",), ("--status",))
         else ("--config=configs/lenet5.py",)
     )
-    assert expected in error_line(run(*given, *words))
+    assert expected in error_line(commands.call("sweep.py", *given, *words))
     assert not list(tmp_path.iterdir())
 
 
-def test_without_slurm(tmp_path):
+def test_without_slurm(tmp_path, monkeypatch):
     words = "--config=configs/lenet5.py", "--sweep=configs/sweeps/lr_wd.py"
-    result = subprocess.run(
-        command(*words, "--executor=slurm", f"--workdir={tmp_path / 'sweep'}"),
-        cwd=ROOT,
-        env=ENV | {"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    words = *words, "--executor=slurm", f"--workdir={tmp_path / 'sweep'}"
+    result = commands.call("sweep.py", *words)
     assert error_line(result).startswith(
         "error: --executor=slurm: sbatch is not found; "
     )

@@ -120,13 +120,6 @@ def layer_costs(
     return costs.rows
 
 
-def count_macs(model: Any, image_size: int, channels: int) -> int:
-    """Returns the multiply-adds of one forward pass of one image."""
-    return sum(
-        row.macs for row in layer_costs(model, image_size, channels, auxiliary=False)
-    )
-
-
 def count_costs(
     model: Any,
     image_size: int,

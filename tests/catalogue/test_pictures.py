@@ -1,26 +1,15 @@
 """analyze.py --figures and --report as a user runs them."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 from PIL import Image
 
 from cnn_arch.models import MODELS
+from tests.commands import ROOT, call
 
-ROOT = Path(__file__).parents[2]
-
-
-def analyze(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "analyze.py", *map(str, words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+analyze = partial(call, "analyze.py")
 
 
 @pytest.mark.slow

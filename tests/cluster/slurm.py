@@ -17,10 +17,11 @@ from typing import Any
 
 import psutil
 
+from tests.commands import LIMIT_SECONDS
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "squeue")
 NODES = ("127.0.0.1", "127.0.0.2")
 NUM_GPUS = 4  # of each node; null devices that Slurm counts and hands out
-START_SECONDS = 20
 
 CONFIGURATION = """\
 ClusterName=tests
@@ -116,11 +117,11 @@ class Slurm:
         words = [f"--{name}={folder}/munge.{end}" for name, end in options.items()]
         words += [f"--key-file={key}", f"--log-file={folder}/munge.log"]
         self._start("munged", "munged", "--foreground", "--force", *words)
-        wait_until((folder / "munge.socket").exists, START_SECONDS, "munged's socket")
+        wait_until((folder / "munge.socket").exists, "munged's socket")
         self._start("slurmctld", "slurmctld", "-D", "-c")
         for node in NODES:
             self._start(node, "slurmd", "-D", "-N", node)
-        wait_until(self.is_idle, START_SECONDS, "idle nodes")
+        wait_until(self.is_idle, "idle nodes")
 
     def stop(self) -> None:
         """Ends all jobs and all daemons."""
@@ -136,7 +137,9 @@ class Slurm:
                 daemon.wait()
         _kill(self.processes())
 
-    def run(self, *words: object, timeout: float = 60, **options: Any) -> str:
+    def run(
+        self, *words: object, timeout: float = LIMIT_SECONDS, **options: Any
+    ) -> str:
         """Runs a command of Slurm; returns its output, stripped.
 
         Raises:
@@ -178,7 +181,7 @@ class Slurm:
     def end_jobs(self) -> None:
         """Cancels every job, and waits for idle nodes."""
         self.run("scancel", "--user=root")
-        wait_until(self.is_idle, 40, "idle nodes after all jobs were cancelled")
+        wait_until(self.is_idle, "idle nodes after all jobs were cancelled")
 
     def kill_node(self, node: str) -> None:
         """Kills a node's daemon and all that runs there, as a loss of power would."""
@@ -190,7 +193,7 @@ class Slurm:
     def start_node(self, node: str) -> None:
         """Starts the daemon of a node that was killed, and waits until it is back."""
         self._start(node, "slurmd", "-D", "-N", node)
-        wait_until(lambda: self._is_up(node), START_SECONDS, f"{node} to be back")
+        wait_until(lambda: self._is_up(node), f"{node} to be back")
 
     def _is_up(self, node: str) -> bool:
         state = self.run("sinfo", "-h", "-N", "-n", node, "-p", "main", "-o", "%T")
@@ -226,15 +229,15 @@ class Slurm:
         return [*keepers, *tasks]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Waits until a condition holds.
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Waits until a condition holds, far longer than it takes on a busy machine.
 
     Raises:
-      AssertionError: it did not within so many seconds.
+      AssertionError: it did not.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
+        assert time.monotonic() < deadline, f"waited {LIMIT_SECONDS} s for {what}"
         time.sleep(0.2)
 
 

@@ -6,29 +6,27 @@ import os
 import re
 import signal
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.cluster.slurm import wait_until
+from tests.commands import LIMIT_SECONDS, ROOT, command
 
 pytestmark = pytest.mark.slurm
 
-ROOT = Path(__file__).parents[2]
 NUM_EPOCHS = 20
-TRIAL_SECONDS = 60  # in which a trial begins and ends, on a busy machine too
-
-
-def command(*words):
-    return [sys.executable, str(ROOT / "sweep.py"), *map(str, words)]
 
 
 def sweep(slurm, *words):
     """Runs the command on the cluster; returns what it shows."""
     env = slurm.env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     result = subprocess.run(
-        command(*words), cwd=ROOT, env=env, capture_output=True, text=True, timeout=60
+        command("sweep.py", *words),
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -77,7 +75,7 @@ def test_an_array_of_trials_one_crashes(slurm, tmp_path):
     def is_over():
         return not slurm.run("squeue", "--noheader")
 
-    wait_until(is_over, 2 * TRIAL_SECONDS, "the array")
+    wait_until(is_over, "the array")
     states, shown, _ = status(slurm, workdir)
     assert states == ["done", "failed", "done"]
     assert "must be finite" in shown  # the end of the crash's traceback
@@ -100,9 +98,9 @@ def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
     env = slurm.env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     # Killed as soon as the job is there; it may not have been written down.
     with subprocess.Popen(
-        command(*words), cwd=ROOT, env=env, stdout=subprocess.DEVNULL
+        command("sweep.py", *words), cwd=ROOT, env=env, stdout=subprocess.DEVNULL
     ) as launcher:
-        wait_until(lambda: slurm.run("squeue", "--noheader"), 30, "the job")
+        wait_until(lambda: slurm.run("squeue", "--noheader"), "the job")
         os.kill(launcher.pid, signal.SIGKILL)
     sweep(slurm, *words)  # finds the job, and submits nothing
     (job,) = slurm.run("squeue", "--noheader", "--format=%A").split()
@@ -117,14 +115,12 @@ def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
     def has_epochs():
         return metrics.exists() and len(read_csv(metrics)) >= 2
 
-    wait_until(has_epochs, TRIAL_SECONDS, "two epochs")
+    wait_until(has_epochs, "two epochs")
     slurm.run("scontrol", "requeue", job)
-    wait_until(lambda: slurm.field(job, "Restarts") == "1", 30, "the requeue")
+    wait_until(lambda: slurm.field(job, "Restarts") == "1", "the requeue")
     states, _, _ = status(slurm, workdir)
     assert states in (["queued"], ["running"])
-    wait_until(
-        lambda: status(slurm, workdir)[0] == ["done"], 2 * TRIAL_SECONDS, "the end"
-    )
+    wait_until(lambda: status(slurm, workdir)[0] == ["done"], "the end")
     assert "resume   epoch" in (workdir / "trial-00" / "log.txt").read_text()
     assert [float(row["epoch"]) for row in read_csv(metrics)] == list(
         range(1, NUM_EPOCHS + 1)
@@ -139,9 +135,7 @@ def test_a_trial_on_two_nodes(slurm, tmp_path):
     words = recipe(tmp_path, [{"seed": 4}], 2)
     resources = "--nodes=2", "--gpus_per_node=1", "--cpus_per_task=1"
     sweep(slurm, *words, *resources)
-    wait_until(
-        lambda: status(slurm, workdir)[0] == ["done"], 2 * TRIAL_SECONDS, "the end"
-    )
+    wait_until(lambda: status(slurm, workdir)[0] == ["done"], "the end")
     page = (workdir / "trial-00" / "README.md").read_text()
     assert "as 2 devices, 2 processes" in page
     steps = [int(row["step"]) for row in read_csv(workdir / "trial-00" / "steps.csv")]

@@ -7,8 +7,9 @@ import time
 import pytest
 
 from tests.cluster.slurm import NODES, wait_until
+from tests.commands import ROOT, environment
 from tests.parallel import launch
-from tests.parallel.launch import RECIPE, ROOT, STEPS_PER_EPOCH
+from tests.parallel.launch import RECIPE, STEPS_PER_EPOCH
 from tests.runs import assert_same_run
 
 pytestmark = pytest.mark.slurm
@@ -17,7 +18,7 @@ ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(own_cache, tmp_path_factory):
+def uninterrupted(tmp_path_factory):
     """A run of one process with two devices, without Slurm."""
     workdir = tmp_path_factory.mktemp("runs") / "uninterrupted"
     launch.run("train.py", *RECIPE, f"--workdir={workdir}", num_devices=2)
@@ -35,7 +36,7 @@ class Job:
     def submit(self):
         words = "--config.checkpoint.every_minutes=0.01", f"--workdir={self.workdir}"
         words = f"--output={self.log}", ROOT / "train.sbatch", *RECIPE, *words
-        variables = self.slurm.env | launch.environment(num_devices=1)
+        variables = self.slurm.env | environment()
         variables |= {"SLURM_CONF": self.slurm.env["SLURM_CONF"]}
         self.number = self.slurm.run("sbatch", "--parsable", *words, env=variables)
 
@@ -45,8 +46,8 @@ class Job:
     def state(self):
         return self.slurm.state(self.number)
 
-    def wait_until_ended(self, state, seconds=90):
-        wait_until(lambda: self.state() in ENDED, seconds, f"the end:\n{self.text()}")
+    def wait_until_ended(self, state):
+        wait_until(lambda: self.state() in ENDED, f"the end:\n{self.text()}")
         assert self.state() == state, self.text()
 
     def tasks(self, node):
@@ -99,7 +100,6 @@ def test_an_element_of_an_array_requeues_itself_alone(slurm, tmp_path):
     elements = f"{array}_0", f"{array}_1"
     wait_until(
         lambda: all(slurm.state(each) == "COMPLETED" for each in elements),
-        40,
         "the array",
     )
     assert [slurm.field(each, "Restarts") for each in elements] == ["0", "1"]
@@ -111,11 +111,11 @@ def test_requeued_and_preempted_ends_as_if_it_had_not_been(
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 50)
     slurm.run("scontrol", "requeue", job.number)
-    wait_until(lambda: "resume   epoch" in job.text(), 60, "the run to go on")
+    wait_until(lambda: "resume   epoch" in job.text(), "the run to go on")
     launch.wait_for_steps(job.workdir, STEPS_PER_EPOCH + 50)
     words = "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"
     urgent = slurm.run("sbatch", "--parsable", *words, "--wrap=sleep 1")
-    wait_until(lambda: slurm.state(urgent) == "COMPLETED", 40, "the urgent job")
+    wait_until(lambda: slurm.state(urgent) == "COMPLETED", "the urgent job")
     assert "saved. Slurm will start it again" in job.text()
     job.wait_until_ended("COMPLETED")
     assert slurm.field(job.number, "Restarts") == "2"
@@ -124,12 +124,12 @@ def test_requeued_and_preempted_ends_as_if_it_had_not_been(
     assert results["test"]["num_examples"] == 1000
 
 
-def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, own_cache, tmp_path):
+def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, tmp_path):
     """USR1, as ``--signal`` sends it, starts the job again; scancel does not."""
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 5)
     slurm.run("scancel", "--signal=USR1", job.number)
-    wait_until(lambda: "resume   epoch" in job.text(), 60, "the run to go on")
+    wait_until(lambda: "resume   epoch" in job.text(), "the run to go on")
     assert "saved. Slurm will start it again" in job.text()
     slurm.run("scancel", job.number)
     job.wait_until_ended("CANCELLED")
@@ -137,12 +137,12 @@ def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, own_cache, tmp_p
     assert job.state() == "CANCELLED"
 
 
-def test_a_rank_that_crashes_ends_the_job(slurm, own_cache, tmp_path):
+def test_a_rank_that_crashes_ends_the_job(slurm, tmp_path):
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 20)
     (task,) = job.tasks(NODES[1])
     task.kill()
-    job.wait_until_ended("FAILED", seconds=60)
+    job.wait_until_ended("FAILED")
     assert "error: process 0: another process of the run has ended" in job.text()
 
 
@@ -153,7 +153,7 @@ def test_a_lost_node_ends_the_job_which_goes_on_from_there(
     launch.wait_for_steps(job.workdir, 50)
     slurm.kill_node(NODES[1])
     try:
-        wait_until(lambda: job.state() in (*ENDED, "PENDING"), 30, "the job's end")
+        wait_until(lambda: job.state() in (*ENDED, "PENDING"), "the job's end")
         assert "error: process 0: another process of the run has ended" in job.text()
     finally:
         slurm.start_node(NODES[1])

@@ -312,7 +312,7 @@ def has_threads():
 
 def wait_for_threads():
     """Tells whether the threads of the loader end within five seconds."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 300
     while has_threads() and time.monotonic() < deadline:
         time.sleep(0.01)
     return not has_threads()

@@ -12,7 +12,7 @@ from cnn_arch.evaluation.network import Network
 from cnn_arch.models import create_model, layer_output
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.screen import Screen
-from tests.models.conftest import abstract_variables, fresh_variables
+from tests.models.conftest import abstract_variables, drawn_variables
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def lenet():
         generator.integers(0, 10, 37).astype(np.int32),
         [f"noise {i}" for i in range(37)],
     )
-    variables = fresh_variables(model, 32, 1)
+    variables = drawn_variables(model, 32, 1)
     return Network(model, variables, tuple("0123456789"), {}, config), source
 
 

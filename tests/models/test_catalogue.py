@@ -1,5 +1,6 @@
 """Every network against its paper's numbers, from shapes alone."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from cnn_arch.costs.layers import count_macs
+from cnn_arch.costs.layers import layer_costs
+from cnn_arch.costs.summary import totals
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.build import check_image_size
-from tests.models.conftest import abstract_variables, num_params, output_shapes
+from tests.models.conftest import KINDS, mark_slow, num_params, trace
 from tests.paper_tables import (
     AUX_PARAMS,
     GOOGLENET_TABLE1,
@@ -23,23 +25,27 @@ from tests.paper_tables import (
 )
 
 README = Path(__file__).parents[2] / "README.md"
-SLOW = pytest.mark.slow  # a minute each
-ALL = [pytest.param(n, marks=SLOW) if n == "resnet1202" else n for n in TOTALS]
+ALL = mark_slow(TOTALS, TOTALS.keys() - {"resnet1202"})
 
 
 def test_every_paper_network_is_there():
     assert set(TOTALS) == set(STAGE_SHAPES) <= set(MODELS)
 
 
+@functools.cache
+def traced(name):
+    """Returns the variables and every layer's output, for one image of the paper."""
+    _, _, image_size, channels, num_classes = TOTALS[name]
+    return trace(create_model(name, num_classes), image_size, channels)
+
+
+# Multiply-adds are compared where they are counted, in tests/costs/test_layers.py.
 @pytest.mark.parametrize("name", ALL)
-def test_parameters_and_multiply_adds(name):
-    params, macs, image_size, channels, num_classes = TOTALS[name]
-    model = create_model(name, num_classes)
-    variables = abstract_variables(model, image_size, channels)
-    aux = {k: v for k, v in variables["params"].items() if k.startswith("aux")}
-    assert num_params(variables["params"]) - num_params(aux) == params
+def test_parameters(name):
+    params = traced(name)[0]["params"]
+    aux = {k: v for k, v in params.items() if k.startswith("aux")}
+    assert num_params(params) - num_params(aux) == TOTALS[name][0]
     assert num_params(aux) == AUX_PARAMS.get(name, 0)
-    assert count_macs(model, image_size, channels) == macs
 
 
 def test_the_readme_lists_these_numbers():
@@ -57,28 +63,29 @@ def test_the_readme_lists_these_numbers():
     assert unnamed == {f"plain{depth}" for depth in (32, 44, 56, 110)}
 
 
+def counted(model, image_size, channels):
+    """Returns the parameters and multiply-adds of a network."""
+    total = totals(layer_costs(model, image_size, channels))
+    return total["params"], total["macs"]
+
+
 @pytest.mark.parametrize("name", AUX_PARAMS)
 def test_without_auxiliary_heads(name):
     params, macs, image_size, channels, num_classes = TOTALS[name]
     model = create_model(name, num_classes, aux_heads=False)
-    variables = abstract_variables(model, image_size, channels)
-    assert num_params(variables["params"]) == params
-    assert count_macs(model, image_size, channels) == macs
+    assert counted(model, image_size, channels) == (params, macs)
 
 
 @pytest.mark.parametrize(("name", "option"), SHORTCUTS)
 def test_shortcut_options(name, option):
     _, _, image_size, channels, num_classes = TOTALS[name]
     model = create_model(name, num_classes, shortcut=option)
-    variables = abstract_variables(model, image_size, channels)
-    totals = num_params(variables["params"]), count_macs(model, image_size, channels)
-    assert totals == SHORTCUTS[name, option]
+    assert counted(model, image_size, channels) == SHORTCUTS[name, option]
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_stage_shapes(name):
-    _, _, image_size, channels, num_classes = TOTALS[name]
-    shapes = output_shapes(create_model(name, num_classes), image_size, channels)
+    shapes = traced(name)[1]
     for layer, shape in STAGE_SHAPES[name].items():
         assert shapes[layer] == shape, layer
 
@@ -94,9 +101,8 @@ def test_vgg_table_2_to_the_million():
 
 
 def test_googlenet_table_1():
-    model = create_model("googlenet")
-    params = abstract_variables(model, 224)["params"]
-    shapes = output_shapes(model, 224)
+    variables, shapes = traced("googlenet")
+    params = variables["params"]
     for block, (kilo_weights, mega_ops) in GOOGLENET_TABLE1.items():
         convs = [
             leaf
@@ -111,20 +117,17 @@ def test_googlenet_table_1():
         assert weights * height * width / 1e6 == pytest.approx(mega_ops, rel=0.06)
 
 
-@pytest.mark.parametrize("name", [n for n in TOTALS if not n.startswith("lenet5")])
-def test_gray_images_and_other_numbers_of_classes(name):
-    if name == "resnet1202":
-        pytest.skip("as resnet110")
-    image_size = TOTALS[name][2]
+@pytest.mark.parametrize("name", mark_slow(TOTALS, KINDS))
+def test_other_channels_and_numbers_of_classes(name):
+    _, _, image_size, channels, _ = TOTALS[name]
     model = create_model(name, num_classes=7)
-    for channels in (1, 3):
-        image = jnp.zeros((2, image_size, image_size, channels))
-        logits = jax.eval_shape(
-            lambda key, image=image: model.init_with_output(key, image, train=False)[0],
-            jax.random.key(0),
-        )
-        assert logits.shape == (2, 7)
-        assert logits.dtype == jnp.float32
+    image = jnp.zeros((2, image_size, image_size, 3 if channels == 1 else 1))
+    logits = jax.eval_shape(
+        lambda key: model.init_with_output(key, image, train=False)[0],
+        jax.random.key(0),
+    )
+    assert logits.shape == (2, 7)
+    assert logits.dtype == jnp.float32
 
 
 # Where a map would be empty, and the smallest image that the network takes: 67, 63, 32

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from cnn_arch.costs.layers import count_macs
+from cnn_arch.costs.layers import layer_costs
+from cnn_arch.costs.summary import totals
 from cnn_arch.models.googlenet import AdaptiveAvgPool, Inception, NaiveInception
 from cnn_arch.models.layers import Conv
 from tests.models.conftest import output_shapes
@@ -33,7 +34,7 @@ class OneModule(nn.Module):
 )
 def test_the_lectures_example(module, macs, depth):
     model = OneModule(module)
-    assert count_macs(model, 28, 256) == macs
+    assert totals(layer_costs(model, 28, 256))["macs"] == macs
     assert output_shapes(model, 28, 256)["inception"] == (28, 28, depth)
 
 

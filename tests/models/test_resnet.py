@@ -10,13 +10,13 @@ import pytest
 
 from cnn_arch.models import create_model
 from cnn_arch.models.resnet import BasicBlock, Bottleneck, ResNet, shortcut
-from tests.models.conftest import fresh_variables, output_shapes
+from tests.models.conftest import drawn_variables, output_shapes
 
 
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
 def test_a_residual_block_with_zero_weights_is_the_identity(block):
     model = ResNet((2,), block, num_classes=10)
-    variables = fresh_variables(model, 32)
+    variables = drawn_variables(model, 32)
     variables["params"]["conv2_2"] = jax.tree.map(
         jnp.zeros_like, variables["params"]["conv2_2"]
     )
@@ -48,7 +48,7 @@ def test_option_a_subsamples_and_pads_with_zeros():
 @pytest.mark.parametrize("option", ["A", "B", "C"])
 def test_gradients_with_every_shortcut_option(option):
     model = ResNet((1, 1), BasicBlock, num_classes=10, shortcut=option)
-    variables = fresh_variables(model, 32)
+    variables = drawn_variables(model, 32)
     image = jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
 
     def loss(params):

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from cnn_arch.models import MODELS, create_model
-from tests.models.conftest import abstract_variables, fresh_variables
+from tests.models.conftest import (
+    KINDS,
+    abstract_variables,
+    drawn_variables,
+    mark_slow,
+)
+from tests.paper_tables import TOTALS
 
 # The smallest image that lets every layer see something; 16 px where it is not said.
 IMAGE_SIZES = {
@@ -27,21 +33,17 @@ IMAGE_SIZES = {
     **{name: 32 for name in MODELS if name.startswith("vgg")},
     **{name: 64 for name in MODELS if name.startswith(("resnet1", "resnet5"))},
 }
-# One of each kind is quick; the deeper ones compile for long.
-QUICK = """
-    lenet5 lenet alexnet alexnet_owt zfnet vgg11_lrn vgg11_bn vgg16_c nin nin_cifar
-    googlenet resnet18 plain18 resnet20 plain20
-""".split()
-ALL = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in MODELS]
+SLOW = {"googlenet_bn", "inception_v3", "inception_v4", "resnet50"}  # to compile
+quick_ones = partial(mark_slow, quick=set(KINDS) - SLOW)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.cache
 def make(name):
     """Returns a network of ten classes, its variables, and images for it."""
     channels = 1 if name.startswith("lenet") else 3
     image_size = IMAGE_SIZES.get(name, 16)
     model = create_model(name, 10)
-    variables = fresh_variables(model, image_size, channels)
+    variables = drawn_variables(model, image_size, channels)
     shape = (4, image_size, image_size, channels)
     return model, variables, jax.random.normal(jax.random.key(1), shape)
 
@@ -57,37 +59,51 @@ def train_outputs(model, variables, image, seed=2) -> Any:
     )
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_every_parameter_has_a_gradient(name):
+@functools.cache
+def compiled(name):
+    """Compiles both passes of training: seed -> gradients, logits, statistics."""
     model, variables, image = make(name)
 
-    def loss(params):
-        outputs = train_outputs(model, variables | {"params": params}, image)
-        logits = [outputs[0], *jax.tree.leaves(outputs[1].get("aux_logits", {}))]
-        return -sum(jax.nn.log_softmax(each)[:, 0].mean() for each in logits)
+    def loss(params, seed):
+        logits, updates = train_outputs(
+            model, variables | {"params": params}, image, seed
+        )
+        heads = [logits, *jax.tree.leaves(updates.get("aux_logits", {}))]
+        value = -sum(jax.nn.log_softmax(each)[:, 0].mean() for each in heads)
+        return value, (logits, updates.get("batch_stats", {}))
 
-    gradients = jax.jit(jax.grad(loss))(variables["params"])
+    gradients = jax.jit(jax.grad(loss, has_aux=True))
+    return lambda seed: gradients(variables["params"], seed)
+
+
+@functools.cache
+def evaluated(name):
+    """Returns the logits of two evaluations."""
+    model, variables, image = make(name)
+    evaluate = jax.jit(partial(model.apply, train=False))
+    return evaluate(variables, image), evaluate(variables, image)
+
+
+@pytest.mark.parametrize("name", quick_ones(TOTALS))
+def test_every_parameter_has_a_gradient(name):
+    gradients, _ = compiled(name)(2)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(leaf).all(), path
         assert np.abs(leaf).max() > 0, path
 
 
 DROPOUT = {"alexnet": 2, "alexnet_owt": 2, "zfnet": 2, "vgg11_lrn": 2, "nin": 1}
-DROPOUT |= {"nin_cifar": 2, "googlenet": 3, "googlenet_bn": 3, "resnet18": 0}
+DROPOUT |= {"nin_cifar": 2, "googlenet": 3, "googlenet_bn": 3, "resnet20": 0}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in DROPOUT],
-)
+@pytest.mark.parametrize("name", quick_ones(DROPOUT))
 def test_dropout_differs_between_training_and_evaluation(name):
     model, variables, image = make(name)
 
     def count_dropout(module, context):
         return "drop" in (module.name or "")
 
-    outputs = jax.jit(lambda seed: train_outputs(model, variables, image, seed)[0])
-    first, again, other = outputs(0), outputs(0), outputs(1)
+    first, again, other = (compiled(name)(seed)[1][0] for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any() == (DROPOUT[name] > 0)
     _, captured = jax.eval_shape(
@@ -101,17 +117,15 @@ def test_dropout_differs_between_training_and_evaluation(name):
         )
     )
     assert len(jax.tree.leaves(captured.get("intermediates", {}))) == DROPOUT[name]
-    evaluate = jax.jit(lambda: model.apply(variables, image, train=False))
-    np.testing.assert_array_equal(evaluate(), evaluate())
+    np.testing.assert_array_equal(*evaluated(name))
 
 
-@pytest.mark.parametrize("name", ["resnet20", "vgg11_bn", "googlenet_bn"])
+@pytest.mark.parametrize("name", quick_ones(["resnet20", "vgg11_bn", "googlenet_bn"]))
 def test_batch_norm_differs_between_training_and_evaluation(name):
-    model, variables, image = make(name)
-    trained, updates = jax.jit(lambda: train_outputs(model, variables, image))()
-    evaluated = jax.jit(lambda: model.apply(variables, image, train=False))()
-    assert np.abs(trained - evaluated).max() > 1e-3
-    before, after = variables["batch_stats"], updates["batch_stats"]
+    _, variables, _ = make(name)
+    _, (trained, after) = compiled(name)(2)
+    assert np.abs(trained - evaluated(name)[0]).max() > 1e-3
+    before = variables["batch_stats"]
     for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
         assert (old != new).any()
 
@@ -151,14 +165,14 @@ def test_auxiliary_heads_stand_after_4a_and_4d():
     assert "inception_4d" in reached[1] and "inception_4e" not in reached[1]
 
 
-@pytest.mark.parametrize("name", ["alexnet", "nin_cifar", "googlenet_bn", "resnet20"])
+@pytest.mark.parametrize("name", quick_ones(["alexnet", "resnet20", "googlenet_bn"]))
 def test_bfloat16_keeps_parameters_and_logits_float32(name):
     model, variables, image = make(name)
-    dtypes = {leaf.dtype for leaf in jax.tree.leaves(variables)}
+    dtypes = {leaf.dtype for leaf in jax.tree.leaves(abstract_variables(model, 299))}
     assert dtypes == {jnp.dtype("float32")}
-    exact, logits = (
-        jax.jit(partial(each.apply, train=False))(variables, image)
-        for each in (model, model.clone(dtype=jnp.bfloat16))
+    exact = evaluated(name)[0]
+    logits = jax.jit(partial(model.clone(dtype=jnp.bfloat16).apply, train=False))(
+        variables, image
     )
     assert logits.dtype == jnp.float32
     assert np.abs(logits - exact).max() > 0

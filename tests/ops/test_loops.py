@@ -1,6 +1,6 @@
 """A network of loops beside the same network block by block."""
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -13,10 +13,14 @@ from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.models import create_model
 from cnn_arch.ops.loops import rolled, unrolled
-from tests.models.conftest import abstract_variables, fresh_variables
+from tests.models.conftest import (
+    abstract_variables,
+    drawn_variables,
+    fresh_variables,
+)
 
 IMAGE = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
-OTHERS = "plain20", "resnet18"
+OTHERS = "plain20", "resnet32", "resnet18"
 
 
 def outputs(model: Any, variables: Any) -> tuple[Any, Any, Any]:
@@ -32,31 +36,41 @@ def outputs(model: Any, variables: Any) -> tuple[Any, Any, Any]:
     return value, unrolled(batch_stats), unrolled(grads)
 
 
+@cache
+def block_by_block(name):
+    """Returns a network's variables, and the outputs of a step."""
+    model = create_model(name, 10)
+    variables = drawn_variables(model, 16)
+    return variables, outputs(model, variables)
+
+
 @pytest.mark.parametrize("remat", [False, True])
 @pytest.mark.parametrize(
     "name",
-    ["resnet32", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)],
+    ["resnet20", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)],
 )
 def test_a_loop_computes_what_its_blocks_compute(name, remat):
-    plain: Any = create_model(name, 10)
-    loops = plain.clone(scan=True, remat=remat)
-    variables = fresh_variables(loops, 16)
-    by_block = unrolled(variables)
-    shapes = abstract_variables(plain, 16)
-    assert jax.tree.map(jnp.shape, by_block) == jax.tree.map(jnp.shape, shapes)
+    model: Any = create_model(name, 10, scan=True, remat=remat)
+    by_block, expected = block_by_block(name)
+    shapes = abstract_variables(model, 16)
+    variables = rolled(by_block, shapes)
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, shapes)
+    assert jax.tree.map(jnp.shape, unrolled(variables)) == jax.tree.map(
+        jnp.shape, by_block
+    )
     for values, right in zip(
-        jax.tree.leaves(outputs(loops, variables)),
-        jax.tree.leaves(outputs(plain, by_block)),
+        jax.tree.leaves(outputs(model, variables)),
+        jax.tree.leaves(expected),
         strict=True,
     ):
         np.testing.assert_allclose(values, right, rtol=1e-4, atol=1e-5)
 
 
 def test_blocks_in_a_loop_start_with_weights_of_their_own():
-    model: Any = create_model("resnet32", 10)
-    kernels = fresh_variables(model.clone(scan=True), 16)["params"]["conv2_loop"]
+    model = create_model("resnet20", 10, scan=True)
+    kernels = fresh_variables(model, 16)["params"]["conv2_loop"]
     kernel = np.asarray(kernels["conv1"]["kernel"])
-    assert kernel.shape == (4, 3, 3, 16, 16)
+    assert kernel.shape == (2, 3, 3, 16, 16)
     assert (kernel[0] != kernel[1]).all()
     # He et al.: a variance of 2 / fan-in, whose fan-in is that of one block.
     np.testing.assert_allclose(
@@ -70,7 +84,7 @@ def test_a_checkpoint_does_not_know_of_loops(tmp_path):
     sgd = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.1, momentum=0.9))
 
     def make(model):
-        variables = fresh_variables(model, 16)
+        variables = jax.tree.map(jnp.asarray, drawn_variables(model, 16))
         params = variables["params"]
         return TrainState(
             jnp.int32(3), params, variables["batch_stats"], sgd.init(params)

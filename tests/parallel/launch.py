@@ -1,13 +1,12 @@
 """A small run of LeNet-5, to be made by any number of processes."""
 
-import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import LIMIT_SECONDS, ROOT, command, environment
+
 RECIPE = (  # learns: two epochs leave an error of about 15 %
     "--config=configs/lenet5.py",
     "--config.batch_size=20",
@@ -16,11 +15,6 @@ RECIPE = (  # learns: two epochs leave an error of about 15 %
     "--config.optim.learning_rate=0.1",
 )
 STEPS_PER_EPOCH = 175
-
-
-def environment(num_devices: int) -> dict[str, str]:
-    flags = f"--xla_force_host_platform_device_count={num_devices}"
-    return os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
 def free_port() -> int:
@@ -36,12 +30,12 @@ def start(program: str, *words: object, num_processes=1, num_devices=1, more=0):
     """
     port, processes = free_port(), []
     for index in range(num_processes):
-        command = [sys.executable, str(ROOT / program), *map(str, words)]
+        given = command(program, *words)
         if num_processes > 1:
-            command += [f"--coordinator=localhost:{port}", f"--process_id={index}"]
-            command += [f"--num_processes={num_processes}"]
+            given += [f"--coordinator=localhost:{port}", f"--process_id={index}"]
+            given += [f"--num_processes={num_processes}"]
         process = subprocess.Popen(
-            command,
+            given,
             cwd=ROOT,
             env=environment(num_devices + index * more),
             stdout=subprocess.PIPE,
@@ -52,7 +46,7 @@ def start(program: str, *words: object, num_processes=1, num_devices=1, more=0):
     return processes
 
 
-def finish(processes, timeout=120) -> list[tuple[int, str, str]]:
+def finish(processes, timeout=LIMIT_SECONDS) -> list[tuple[int, str, str]]:
     """Waits for all processes; returns status, stdout and stderr of each."""
     try:
         ended = [process.communicate(timeout=timeout) for process in processes]
@@ -72,7 +66,9 @@ def run(program: str, *words: object, **how) -> list[tuple[int, str, str]]:
     return results
 
 
-def wait_for_steps(workdir: Path, num_steps: int, seconds: float = 100) -> None:
+def wait_for_steps(
+    workdir: Path, num_steps: int, seconds: float = LIMIT_SECONDS
+) -> None:
     """Waits until steps.csv has so many rows, which it is given in large pieces."""
     deadline = time.monotonic() + seconds
     path = workdir / "steps.csv"

@@ -21,7 +21,6 @@ from tests.runs import assert_same_run, rows
 EARLY = "--config.checkpoint.every_minutes=0.01"
 run_two = partial(launch.run, num_processes=2)
 start_two = partial(launch.start, num_processes=2)
-pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_one_process_has_the_whole_batch_on_any_mesh():
@@ -76,7 +75,7 @@ def kill_one_of_two(workdir, killed, num_steps):
     started[killed].kill()
     begin = time.monotonic()
     status, _, errors = launch.finish(started)[1 - killed]
-    assert time.monotonic() - begin < 30
+    assert time.monotonic() - begin < 300  # JAX alone would wait for the other for ever
     return status, errors
 
 

@@ -11,19 +11,19 @@ from safetensors.numpy import save_file
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
 from cnn_arch.weights import files
-from tests.models.conftest import fresh_variables
+from tests.models.conftest import drawn_variables
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
 @pytest.fixture(scope="module")
 def resnet18():
-    return jax.device_get(fresh_variables(create_model("resnet18", 7), 32))
+    return jax.device_get(drawn_variables(create_model("resnet18", 7), 32))
 
 
 @pytest.fixture(scope="module")
 def resnet20():
-    return jax.device_get(fresh_variables(create_model("resnet20"), 32))
+    return jax.device_get(drawn_variables(create_model("resnet20"), 32))
 
 
 def assert_equal(variables, expected):
@@ -129,7 +129,7 @@ def test_pth(resnet18, tmp_path):
 
 
 def test_check_fit(resnet18):
-    shapes = fresh_variables(create_model("resnet18", 9), 32)
+    shapes = drawn_variables(create_model("resnet18", 9), 32)
     with pytest.raises(UsageError) as caught:
         files.check_fit(resnet18, shapes)
     assert str(caught.value) == (
