@@ -1,5 +1,6 @@
 """Eight virtual CPU devices for every test; set before JAX is imported."""
 
+import gc
 import os
 import tempfile
 
@@ -7,6 +8,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # As in tests/commands.py, which imports JAX.
 FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
 os.environ["XLA_FLAGS"] = f"{FLAGS}8"
+
+# Tracing makes millions of small objects and few circles: collecting at Python's own
+# pace is a quarter of a test's time.
+gc.set_threshold(200_000, 50, 100)
 
 
 def pytest_configure(config):
