@@ -1,8 +1,8 @@
-# Needs git, make and a Python 3.11 or later; everything else goes into .venv.
-# Each target works from a fresh clone, and installs only what has changed.
+# Needs git, make and Python 3.11 or later; everything else goes into .venv.
+# Each target works in a new clone, and installs only what has changed.
 
 .PHONY: help train test test-cluster lint format doctor clean setup setup-dev
-unexport PYTHONPATH # another program's packages must not pass for ours
+unexport PYTHONPATH # hide the packages of other programs
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -13,7 +13,7 @@ train: setup  ## train LeNet-5 on 5,000 real digits and test it: 2 minutes
 test: setup-dev  ## run the fast tests
 	@.venv/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 
-test-cluster: setup-dev  ## run the tests on a Slurm cluster of their own (as root)
+test-cluster: setup-dev  ## start a Slurm cluster here and run its tests (as root)
 	@.venv/bin/python -m pytest -q -m slurm -rs tests/cluster
 
 lint: setup-dev  ## check style, formatting and types
@@ -21,7 +21,7 @@ lint: setup-dev  ## check style, formatting and types
 	@.venv/bin/python -m ruff format --check
 	@.venv/bin/python -m pyright --pythonpath .venv/bin/python
 
-format: setup-dev  ## format the code, and mend what ruff can mend
+format: setup-dev  ## format the code, and fix what ruff can fix
 	@.venv/bin/python -m ruff format
 	@.venv/bin/python -m ruff check --fix
 

@@ -1,9 +1,9 @@
-"""Counts what a network costs, layer by layer, without weights or data.
+"""Counts the costs of a network, layer by layer, without weights or data.
 
-The story, in order: the network and the size of its images; its layers, found in the
-traced program; training, least times and measured times, where they are asked for; and
-all of it as a table with totals, or for another program to read. Or, in its place, what
-many devices exchange and how training scales to them; lecture notes; pictures.
+It chooses the network and the size of its images, finds the layers in the traced
+program, adds training, minimum times and measured times on request, and prints a table
+with totals, JSON, CSV or Markdown. Other options show the messages between devices, how
+training scales, the claims of lecture notes, or pictures.
 """
 
 import argparse
@@ -29,7 +29,7 @@ EXAMPLES = """\
   python analyze.py --report=report
 
 --model=NAME takes network, image size and classes from configs/NAME.py. Any setting
-of the recipe can be given as --config.KEY=VALUE."""
+of the recipe can be changed with --config.KEY=VALUE."""
 
 FORMATS = "table", "json", "csv", "markdown"
 DEVICES = "a100", "h100", "v100", "gtx580", "this"
@@ -41,7 +41,7 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     many = options.collectives or options.scale
     batch = options.batch if many or options.batch is not None else 1
     if options.claims:
-        screen.say("claims", "what lecture notes say, and what is counted")
+        screen.say("claims", "statements of lecture notes, compared with the counts")
         from cnn_arch.lectures.show import show_claims
 
         show_claims(options.format, screen)
@@ -60,9 +60,9 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     else:
         config = recipe.choose(options.model, words, options.image_size, batch)
         size, count = config.data.image_size, config.batch_size
-        images = f"{count} image{'s' * (count > 1)}"
-        images += f" of {size}x{size}x{config.data.channels}"
-        screen.say("network", f"{config.model.name}: {images}, {config.precision}")
+        images = f"{count} image{'s' * (count > 1)} of {size}x{size}"
+        images += f"x{config.data.channels}, {config.precision}"
+        screen.say("network", f"{config.model.name}: {images}")
         after = (show_devices if many else show_costs)(options, config, screen)
         given = settings.own_recipe(words) or [f"--model={config.model.name}"]
         new = [(*given, *each) for each in after]
@@ -71,21 +71,20 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
 
 
 def show_devices(options: argparse.Namespace, config: ConfigDict, screen: Screen):
-    """Shows what many devices exchange, or how training scales to them."""
+    """Shows messages between devices, or how training scales; returns next words."""
     from cnn_arch.scaling import show
 
-    form = options.format
     if options.collectives:
-        show.show_collectives(config, form, screen)
+        show.show_collectives(config, options.format, screen)
         return [("--scale=1,8,64", "--roofline=h100", "--link=400Gbit")]
     names = "scale", "roofline", "link", "latency"
     asked = {name: getattr(options, name) for name in names}
-    show.show_scaling(config, asked, options.figures, form, screen)
+    show.show_scaling(config, asked, options.figures, options.format, screen)
     return [("--fold",)]
 
 
 def show_costs(options: argparse.Namespace, config: ConfigDict, screen: Screen):
-    """Shows the table of the layers, and what else is asked for."""
+    """Shows the table of the layers and the requested extras; returns next words."""
     from cnn_arch.analysis import answer, show
 
     memory = parse_size("--memory", options.memory) if options.memory else None
@@ -94,7 +93,7 @@ def show_costs(options: argparse.Namespace, config: ConfigDict, screen: Screen):
     counted = answer.Answer(config, screen, on_device=on_device)
     if options.training or memory:
         counted.add_training(memory, compiled=options.training)
-    if options.fold or device:  # a compiler folds, so a least time does
+    if options.fold or device:  # minimum times are of folded layers, as compilers fold
         counted.fold()
     if device:
         counted.add_roofline(device)
@@ -115,24 +114,24 @@ if __name__ == "__main__":
         "model": "a network of the catalogue: ls configs/",
         "memory": "the largest batch that fits in 3GiB, 24GB",
         "scale": "predict training on 1,2,8,64 devices",
-        "link": "between them: 400Gbit, 50GB/s, nvlink4, pcie3",
+        "link": "between devices: 400Gbit, 50GB/s, nvlink4, pcie3",
         "figures": "a folder for pictures, PNG and SVG",
         "report": "a folder for a page of the whole catalogue",
     }.items():
         parser.add_argument(f"--{name}", help=text)
     for name, text in {
-        "fold": "count activations and BatchNorm to their layers",
-        "training": "a step's operations and memory",
-        "measure": "forward pass and training step, images/s",
-        "collectives": "what the devices of a mesh exchange",
-        "claims": "what lecture notes say, and what is counted",
+        "fold": "add activations and BatchNorm to the layers before them",
+        "training": "operations and memory of a training step",
+        "measure": "measure forward pass and training step, images/s",
+        "collectives": "list the messages between the devices of a mesh",
+        "claims": "compare statements of lecture notes with the counts",
     }.items():
         parser.add_argument(f"--{name}", action="store_true", help=text)
     parser.add_argument("--image_size", type=int, help="px; default the recipe's")
     parser.add_argument("--batch", type=int, help="images; default 1 or the recipe's")
     parser.add_argument("--format", choices=FORMATS, default="table")
-    text = "the least time of each layer on a device"
+    text = "the minimum time of each layer on a device"
     parser.add_argument("--roofline", choices=DEVICES, help=text)
-    text = "of a message, us; default 5"
+    text = "of a message between two devices, software included, us; default 5"
     parser.add_argument("--latency", type=float, default=5.0, help=text)
     cli.run(main, parser)

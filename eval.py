@@ -1,9 +1,9 @@
-"""Evaluates a trained network on a whole split, or on pictures of your own.
+"""Evaluates a trained network on a whole split, or on your pictures.
 
-The network is a run's checkpoint (--workdir), or a recipe's with the weights of a file
-(--config and --weights). The story, in order: the config; the devices, the data, the
-network and its arrays; then one of: a file for other programs, pictures, the features
-of a layer, or each example of the split exactly once.
+The network is a run's checkpoint (--workdir), or a recipe's network with weights from a
+file (--config and --weights). The order: the config; the devices, the data, the network
+and its arrays; then one of these: a file for other programs, pictures, the features of
+a layer, or each example of the split exactly once.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     source = options.weights or f"checkpoint {options.checkpoint}"
     screen.say("run", f"{workdir}, {source}")
 
-    # What takes seconds to import comes after the first line.
+    # These imports take seconds, so the first line is printed before them.
     from cnn_arch.data import opening
     from cnn_arch.evaluation import classify, export, features, record
     from cnn_arch.evaluation.network import from_checkpoint, from_file
@@ -66,8 +66,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         if options.weights:
             run_directory.create(workdir, network.config, dataset.class_names, ())
         answer = {split: record.evaluate(network, dataset, split, mesh, run)}
-    weights = options.weights
-    given = f"--weights={weights}" if weights else f"--workdir={workdir}"
+    name = "weights" if options.weights else "workdir"
+    given = f"--{name}={options.weights or workdir}"
     after = [] if options.images else ["--images=my_picture.jpg"]
     cli.say_next(screen, command("eval", *words, given, *after))
     if options.json and process.writes:
@@ -80,18 +80,18 @@ if __name__ == "__main__":
     for name, text in {
         "workdir": "the directory of a run",
         "checkpoint": "best, last or a step; default best",
-        "weights": "instead of a run, with --config=RECIPE: torchvision's weights as "
-        ".safetensors or .pth, or a run's weights_best.npz",
+        "weights": "instead of --workdir, with --config=RECIPE: torchvision's weights "
+        "(.safetensors, .pth), or weights_best.npz of a run",
         "split": "train, validation or test; default test",
         "images": "a picture, or a folder of pictures",
-        "features": "a layer whose outputs to write: fc7, conv5_3, pool5",
-        "output": "where to write them; default LAYER.npz",
+        "features": "write the outputs of a layer: fc7, conv5_3, pool5",
+        "output": "the file of the features; default LAYER.npz",
         "export": "write FILE.stablehlo, .onnx, .safetensors or .npz",
-        "data_dir": "where the data is, if it has moved",
+        "data_dir": "the data's folder, if it has moved",
     }.items():
         parser.add_argument(f"--{name}", help=text)
     parser.add_argument(
-        "--json", action="store_true", help="print one JSON object alone"
+        "--json", action="store_true", help="print one JSON object, nothing else"
     )
     parser.set_defaults(checkpoint="best", split="test")
     launcher.add_options(parser)

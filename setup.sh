@@ -1,14 +1,14 @@
 #!/bin/sh
-# Makes .venv with the newest working Python and installs the requirements in it.
+# Makes .venv with the newest working Python, and installs the requirements in it.
 #
-#   sh setup.sh          what train.py and the other commands need
-#   sh setup.sh dev      and what tests and lint need
-#   sh setup.sh find     only print the Python: that of .venv, or the newest found
+#   sh setup.sh          for train.py and the other commands
+#   sh setup.sh dev      also for tests and lint
+#   sh setup.sh find     only print the Python: of .venv, or the newest found
 #
-# PYTHON=/path/to/python overrides the search. What is installed already is kept.
+# PYTHON=/path/to/python overrides the search. Installed packages are kept.
 set -eu
 cd "$(dirname "$0")"
-unset PYTHONPATH PYTHONHOME # another program's packages must not pass for ours
+unset PYTHONPATH PYTHONHOME # hide the packages of other programs
 
 fail() {
     echo "error: $*" >&2
@@ -16,8 +16,8 @@ fail() {
 }
 
 # Prints "MINOR VERSION" of a Python that can run this project. A version manager's
-# shim may exist and fail, a free-threaded build lacks wheels, and Debian's Python
-# cannot make an environment before python3-venv is there.
+# shim may exist and fail, a free-threaded build has no wheels, and Debian's Python
+# cannot make an environment without python3-venv.
 PROBE='
 import sys, sysconfig
 import ctypes, ssl, venv, zlib
@@ -30,9 +30,9 @@ if sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL
         print(sys.version_info[1], sys.version.split()[0])
 '
 
-# Asks the Pythons in a folder until one answers, the newest name first; keeps the
-# newest of all folders, the first of equals, in $python.
-ask_folder() {
+# Tries the Pythons of a folder, the newest name first, until one works. $python is the
+# newest of all folders, and the first one if versions are equal.
+try_folder() {
     for name in python3.14 python3.13 python3.12 python3.11 python3 python; do
         [ -x "$1/$name" ] || continue
         status=0
@@ -57,7 +57,7 @@ find_python() {
     old_ifs=$IFS IFS=:
     set -f
     for folder in $PATH; do
-        ask_folder "${folder:-.}"
+        try_folder "${folder:-.}"
     done
     set +f
     IFS=$old_ifs
@@ -69,7 +69,7 @@ find_python() {
         "$home"/miniforge3/bin "$home"/miniconda3/bin "$home"/anaconda3/bin \
         /opt/homebrew/bin /usr/local/bin \
         /Library/Frameworks/Python.framework/Versions/*/bin; do
-        ask_folder "$folder"
+        try_folder "$folder"
     done
     [ -n "$python" ] && return
     [ -z "$without_ensurepip" ] ||
@@ -89,19 +89,19 @@ make_environment() {
         fi
     else
         if [ -L .venv ] || { [ -e .venv ] && ! [ -e .venv/pyvenv.cfg ]; }; then
-            fail ".venv: not an environment that was made here; remove it"
+            fail ".venv: not an environment of this project; remove it"
         fi
         find_python
         echo "python   $("$python" -I -c "$PROBE" | cut -d' ' -f2) ($python)"
         "$python" -I -m venv --clear --without-pip .venv
     fi
-    # A step of its own, so that one that was interrupted is made good.
+    # A separate step: it also repairs an environment that was interrupted here.
     .venv/bin/python -I -m pip --version >/dev/null 2>&1 ||
         .venv/bin/python -I -m ensurepip >.venv/pip.log 2>&1 ||
         fail ".venv: cannot get pip, see .venv/pip.log; 'make clean' and try again"
 }
 
-# Shows what takes long, and keeps the rest in .venv/pip.log.
+# Prints the large downloads; .venv/pip.log has all lines of pip.
 install_packages() {
     echo "install  $* into .venv (a minute or more) ..."
     {
@@ -118,7 +118,7 @@ install_packages() {
             ;;
         "Installing collected packages"*) echo "         unpacking ..." ;;
         "ERROR: "*) cause=${line#ERROR: } ;;
-        "pip failed") fail "pip: ${cause:-failed}; all that it said is in .venv/pip.log" ;;
+        "pip failed") fail "pip: ${cause:-failed}; see .venv/pip.log" ;;
         esac
     done 3>.venv/pip.log
     mkdir -p .venv/installed

@@ -1,7 +1,7 @@
-"""Trains a recipe many times, with settings varied, here or on a Slurm cluster.
+"""Trains a recipe many times with different settings, here or on a Slurm cluster.
 
-The story, in order: the trials, each checked before any starts; where they run; the
-launcher, which can be killed at any moment; and the results, as a table and a figure.
+It checks all trials before it starts one, chooses where they run, launches them, and
+writes their results as a table and figures. It can be killed at any time and resumed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ EXAMPLES = """\
   python sweep.py --workdir=runs/sweep-resnet20-cifar10-1 --status
   python sweep.py --workdir=runs/sweep-resnet20-cifar10-1 --resume
 
---config.KEY=VALUE holds for all trials. Each trial is an ordinary run directory,
+--config.KEY=VALUE applies to all trials. Each trial has its run directory,
 WORKDIR/trial-NN. Recipes and sweep files are Python code: run only those that you
 trust."""
 
@@ -36,14 +36,14 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     executor = choose_executor(sweep, options)
     is_handed_over = sweep.executor == "slurm" and not sweep.space
     is_brief = options.status or is_handed_over
-    goes_on = "" if is_brief else "   (stop: Ctrl-C, continues later)"
-    screen.say("sweep", f"{view.relative(sweep.workdir)}{goes_on}")
+    hint = "" if is_brief else "   (stop: Ctrl-C, continues later)"
+    screen.say("sweep", f"{view.relative(sweep.workdir)}{hint}")
     screen.say("runs", f"{' '.join(sweep.words)}, on {sweep.executor}")
 
     stopped = None
     if options.status:
         if screen.is_terminal:
-            with view.shown(screen) as show:
+            with view.display(screen) as show:
                 launch.watch(sweep, executor, show)
         active = launch.look(sweep, executor)
     else:
@@ -53,17 +53,17 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
             if is_handed_over:
                 launch.submit(sweep, executor)
             else:
-                with view.shown(screen) as show:
+                with view.display(screen) as show:
                     stopped = launch.carry_out(sweep, executor, show)
             active = launch.refresh(sweep, executor)
     if options.status or active or screen.is_terminal:
-        view.tell_table(sweep, screen)
+        view.print_table(sweep, screen)
 
-    view.tell_failures(sweep, screen)
-    view.tell_best(sweep, screen)
+    view.print_failures(sweep, screen)
+    view.print_best(sweep, screen)
     screen.say("wrote", "  ".join(results.write(sweep)))
     if stopped:
-        again = view.again(sweep, "--resume")
+        again = view.own_command(sweep, "--resume")
         screen.row(f"stopped: {view.counts(sweep)}. Continue: {again}", last=True)
         return 128 + stopped
     left = launch.unfinished(sweep)
@@ -72,10 +72,10 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
 
 
 def plan(options: argparse.Namespace, words: list[str]) -> manifest.Sweep:
-    """Returns the sweep that is asked for, new or begun before.
+    """Returns the sweep of the command line: a new one, or one to continue.
 
     Raises:
-      UsageError: it cannot be.
+      UsageError: options are missing or do not go together, or a setting is invalid.
     """
     if options.num_trials is not None and options.num_trials < 1:
         raise UsageError(f"--num_trials={options.num_trials}: must be at least 1")
@@ -84,11 +84,11 @@ def plan(options: argparse.Namespace, words: list[str]) -> manifest.Sweep:
             raise UsageError("--workdir: must be given with --status and --resume")
         if given := [*words, *filter(None, [options.sweep, options.search])]:
             raise UsageError(
-                f"{given[0]}: a sweep goes on as it was begun; leave it out"
+                f"{given[0]}: cannot be changed in an existing sweep; leave it out"
             )
         sweep = manifest.load(Path(options.workdir))
         if options.num_trials and not sweep.space:
-            raise UsageError("--num_trials: only a sweep with --search=tpe can grow")
+            raise UsageError("--num_trials: only a search can get more trials")
         sweep.num_trials = options.num_trials or sweep.num_trials
         return sweep
     if not options.sweep:
@@ -97,7 +97,7 @@ def plan(options: argparse.Namespace, words: list[str]) -> manifest.Sweep:
     workdir = run_directory.choose(options.workdir, config, prefix="sweep-")
     if options.search or options.num_trials:
         if not (options.search and options.num_trials):
-            raise UsageError("--search=tpe: goes with --num_trials=N; give both")
+            raise UsageError("--search=tpe: needs --num_trials=N; give both")
         ranges = space.read_space(options.sweep, words)
         return manifest.open_or_make(workdir, words, [], ranges, options.num_trials)
     trials = space.read_trials(options.sweep, words)
@@ -107,10 +107,10 @@ def plan(options: argparse.Namespace, words: list[str]) -> manifest.Sweep:
 def choose_executor(
     sweep: manifest.Sweep, options: argparse.Namespace
 ) -> launch.Executor:
-    """Returns where the trials run, and notes it in the sweep's record.
+    """Returns where the trials run, and stores the choice in the sweep's record.
 
     Raises:
-      UsageError: that is not there, or an option does not go with it.
+      UsageError: Slurm is not installed here, or an option needs another executor.
     """
     found = "slurm" if shutil.which("sbatch") else "local"
     sweep.move_to(options.executor or sweep.executor or found)
@@ -119,7 +119,7 @@ def choose_executor(
     given = {key: getattr(options, key) for key in RESOURCES}
     given = {key: value for key, value in given.items() if value is not None}
     if given and sweep.executor != "slurm":
-        raise UsageError(f"--{next(iter(given))}: goes with --executor=slurm")
+        raise UsageError(f"--{next(iter(given))}: needs --executor=slurm")
     sweep.resources |= given
     return {"local": Local, "slurm": Slurm}[sweep.executor](sweep)
 
@@ -127,22 +127,21 @@ def choose_executor(
 if __name__ == "__main__":
     parser = cli.parser(__doc__, EXAMPLES)
     parser.add_argument("--sweep", help="a file that lists trials: configs/sweeps/")
-    parser.add_argument(
-        "--search", choices=["tpe"], help="let Optuna choose trials, and stop poor ones"
-    )
-    parser.add_argument("--num_trials", type=int, help="how many a search makes")
+    text = "let Optuna choose trials, and stop poor ones"
+    parser.add_argument("--search", choices=["tpe"], help=text)
     parser.add_argument("--workdir", help="default runs/sweep-MODEL-DATA-N")
-    parser.add_argument(
-        "--executor", choices=["local", "slurm"], help="default slurm where it is"
-    )
-    parser.add_argument(
-        "--max_parallel", type=int, help="trials at a time; here: default one a GPU"
-    )
-    parser.add_argument("--gpus_per_node", type=int, help="Slurm: of each trial")
-    parser.add_argument("--nodes", type=int, help="Slurm: of each trial")
-    parser.add_argument("--cpus_per_task", type=int, help="Slurm: of each process")
-    parser.add_argument("--partition", help="Slurm: where trials queue")
+    text = "default slurm if it is installed"
+    parser.add_argument("--executor", choices=["local", "slurm"], help=text)
+    for name, text in {
+        "num_trials": "trials of a search",
+        "max_parallel": "trials at a time; local default: one per GPU",
+        "gpus_per_node": "Slurm: for each trial",
+        "nodes": "Slurm: for each trial",
+        "cpus_per_task": "Slurm: for each process",
+    }.items():
+        parser.add_argument(f"--{name}", type=int, help=text)
+    parser.add_argument("--partition", help="Slurm: the queue")
     parser.add_argument("--time", help="Slurm: limit of each trial, such as 12:00:00")
-    parser.add_argument("--resume", action="store_true", help="run what is unfinished")
-    parser.add_argument("--status", action="store_true", help="show how trials stand")
+    parser.add_argument("--resume", action="store_true", help="run unfinished trials")
+    parser.add_argument("--status", action="store_true", help="show the trials' states")
     cli.run(main, parser)

@@ -1,8 +1,8 @@
-"""Trains a network with its recipe, tests it once, and says where everything is.
+"""Trains a network with its recipe, tests it once, and writes a report.
 
-The story, in order: the config; the devices, the data and the network; the compiled
-program; the epochs, from the start or from a checkpoint; the test of the best
-checkpoint; the report.
+The order: the config; the devices, the data and the network; the compiled program; the
+epochs, from the start or from a checkpoint; the test of the best checkpoint; the
+report.
 """
 
 import argparse
@@ -22,9 +22,11 @@ EXAMPLES = """\
   python train.py --config=configs/resnet20.py:fashion_mnist --config.epochs=5
   python train.py --config=configs/resnet34.py:folder --config.data.dir=photos
 
-The part after the colon picks the data: mnist5k, fashion_mnist, cifar10, imagenet2012
-or folder. Any setting of configs/base.py can be given as --config.KEY=VALUE. A recipe
-is Python code: run only those that you trust."""
+The part after the colon chooses the data: mnist5k, fashion_mnist, cifar10, imagenet2012
+or folder. --config.KEY=VALUE changes any setting of configs/base.py. A recipe is Python
+code: run only recipes that you trust."""
+
+AFTERWARDS = "--split=validation", "--images=my_picture.jpg"  # what eval.py can do next
 
 
 def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> int:
@@ -37,21 +39,23 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     screen.say("run", f"{workdir}   (stop: Ctrl-C, continues later)")
     stopping.prepare(options.workdir, screen.warn)
 
-    # What takes seconds to import comes after the first line.
+    # These imports take seconds, so the first line is printed before them.
     from cnn_arch.costs.summary import describe_network
-    from cnn_arch.data import loading, opening
+    from cnn_arch.data import loading, opening, sources
     from cnn_arch.evaluation import one_crop, record
     from cnn_arch.parallel import runtime
-    from cnn_arch.training import loop, preview, profile, program
+    from cnn_arch.training import loop, preview, profile
+    from cnn_arch.training.program import Program
 
     mesh = runtime.open_devices(config, screen, process)
     run = Run(Path(processes.from_first(str(workdir))), screen)
-    dataset = opening.open_data(config, screen)
-    num_classes = len(dataset.class_names)
-    screen.say("model", describe_network(config, num_classes))
+    opening.check_images(config)
+    dataset = sources.load_dataset(config.data)
+    opening.say_data(dataset, config.data, screen)
+    screen.say("model", describe_network(config, dataset.num_classes))
     screen.say("recipe", run_directory.describe_recipe(config))
     batches = loading.TrainBatches.of_run(config, dataset.splits["train"], mesh)
-    compiled = program.Program(config, num_classes, mesh, batches.steps_per_epoch)
+    compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
     evaluator = one_crop.Evaluator(config, compiled.model, mesh)
     with screen.timed("compile", "training step"):
         compiled.compile()
@@ -61,7 +65,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         cli.say_next(screen, command("train", *words))
         return 0
 
-    # Nothing is written before all of the above has been found to fit together.
+    # Write no file before all of the above is known to work.
     opening.claim_directory(run, config, dataset)
     ending.crash_folder = run.workdir
     preview.draw_first_batch(batches, dataset.class_names, config, run)
@@ -74,10 +78,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     opening.say_skipped(processes.union(skipped), screen)
     record.test_best(compiled, evaluator, dataset, run)
     evaluate = command("eval", f"--workdir={run.workdir}", *settings.own_recipe(words))
-    if process.writes:
-        write_pages(run, overrides, evaluate, dataset, compiled)
-    new = "--split=validation", "--images=my_picture.jpg"
-    cli.say_next(screen, *(f"{evaluate} {option}" for option in new))
+    write_pages(run, overrides, evaluate, dataset, compiled)
+    cli.say_next(screen, *(f"{evaluate} {option}" for option in AFTERWARDS))
     return 0
 
 
@@ -85,6 +87,10 @@ def write_pages(
     run: Run, overrides: dict[str, Any], evaluate: str, dataset: Any, compiled: Any
 ) -> None:
     """Writes the report and the README of the run."""
+    import jax
+
+    if jax.process_index():
+        return
     from cnn_arch.costs.summary import describe_network
     from cnn_arch.data.opening import describe_data
     from cnn_arch.parallel.mesh import describe
@@ -107,7 +113,8 @@ if __name__ == "__main__":
         "--workdir", help="the run directory; default runs/MODEL-DATA-N"
     )
     parser.add_argument(
-        "--profile", help="a folder: trace a few steps, name what is costly, and end"
+        "--profile",
+        help="a folder: trace a few steps, list the slowest operations, end",
     )
     launcher.add_options(parser)
     cli.run(main, parser)

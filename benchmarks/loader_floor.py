@@ -1,7 +1,7 @@
-"""The floor of loader.py: libjpeg-turbo decodes whole files, and nothing else is done.
+"""The lower limit of loader.py: libjpeg-turbo decodes whole files, and that is all.
 
-Needs simplejpeg, which carries its own libjpeg-turbo. The exact transform and the
-smooth upsampling of colour, as all other sides.
+Needs simplejpeg, which includes libjpeg-turbo. It uses the exact transform and the
+smooth upsampling of colour, like the other sides.
 """
 # pyright: reportMissingImports=false
 
@@ -23,7 +23,7 @@ def decode(path: str) -> None:
 
 
 def prepare(case: dict):
-    """Lists the files; returns the version, and what decodes as many as in a batch."""
+    """Lists the files; returns the version, and a pass that decodes one batch."""
     paths = sorted(glob.glob(os.path.join(case["data_dir"], "train", "*", "*")))
     stream = itertools.cycle(paths)
     threads = ThreadPoolExecutor(case["workers"])

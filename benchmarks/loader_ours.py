@@ -1,4 +1,4 @@
-"""This project's side of loader.py."""
+"""The worker of loader.py for this project."""
 
 import grain
 import numpy as np
@@ -14,12 +14,10 @@ ENDLESS = 10**9  # steps
 
 
 def prepare(case: dict):
-    """Opens the folder; returns the versions, and what takes a batch."""
-    keep_freed_memory()  # as train.py
-    data = base.get_config().data
-    size = case["image_size"]
-    data.update({"dir": case["data_dir"], "num_threads": case["workers"]})
-    data.update({"image_size": size})
+    """Opens the folder; returns the versions, and a pass that takes a batch."""
+    keep_freed_memory()  # as in train.py
+    data, size = base.get_config().data, case["image_size"]
+    data.update(dir=case["data_dir"], num_threads=case["workers"], image_size=size)
     source = load_dataset(data).splits["train"]
     batches = TrainBatches(source, data, seed=0, batch_size=case["batch_size"])
     stream = batches.iterate(0, ENDLESS)

@@ -1,8 +1,8 @@
-"""PyTorch's side of loader.py; needs torch and torchvision.
+"""The worker of loader.py for PyTorch; needs torch and torchvision.
 
-It is the loader of torchvision's ImageNet example: ImageFolder, RandomResizedCrop and
-RandomHorizontalFlip, here with uint8 tensors as the result. Pillow decodes, or
-torchvision.io, whose tensors then are cut and resized.
+The loader of torchvision's ImageNet example (ImageFolder, RandomResizedCrop,
+RandomHorizontalFlip), with uint8 tensors as the result. Pillow or torchvision.io
+decodes.
 """
 # pyright: reportMissingImports=false
 
@@ -25,15 +25,15 @@ def read_tensor(path: str):
 
 
 def prepare(case: dict):
-    """Starts the worker processes; returns the versions, and what takes a batch."""
+    """Starts the processes; returns the versions, and a pass that takes a batch."""
     size, batch_size = case["image_size"], case["batch_size"]
     steps: list = [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip()]
+    read = {"loader": read_tensor}
+    if case["loader"] == "pytorch_pil":
+        steps.append(v2.PILToTensor())
+        read = {}
     folder = os.path.join(case["data_dir"], "train")
-    if case["loader"] == "pytorch_io":
-        transform = v2.Compose(steps)
-        dataset = ImageFolder(folder, transform=transform, loader=read_tensor)
-    else:
-        dataset = ImageFolder(folder, transform=v2.Compose([*steps, v2.PILToTensor()]))
+    dataset = ImageFolder(folder, transform=v2.Compose(steps), **read)
     loader = DataLoader(
         dataset,
         batch_size=batch_size,

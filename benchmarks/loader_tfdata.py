@@ -1,7 +1,7 @@
-"""tf.data's side of loader.py; needs tensorflow.
+"""The worker of loader.py for tf.data; needs tensorflow.
 
-It decodes only the rows and columns of the random box, exactly (``INTEGER_ACCURATE``;
-the default of a build may be a faster, inexact transform), as good input pipelines do.
+It decodes only the rows and columns of the random box, with the exact transform
+(``INTEGER_ACCURATE``; a build's default may be a faster, inexact one).
 """
 # pyright: reportMissingImports=false
 
@@ -15,7 +15,7 @@ from worker import serve
 
 
 def make_view(encoded, size: int):
-    """Cuts a random box out of a JPEG: uint8 [size, size, 3], flipped or not."""
+    """Returns a random box of a JPEG, perhaps flipped: uint8 [size, size, 3]."""
     begin, extent, _ = tf.image.sample_distorted_bounding_box(
         tf.io.extract_jpeg_shape(encoded),
         tf.zeros([1, 0, 4]),
@@ -35,7 +35,7 @@ def make_view(encoded, size: int):
 
 
 def prepare(case: dict):
-    """Makes the pipeline; returns the version, and what takes a batch."""
+    """Makes the pipeline; returns the version, and a pass that takes a batch."""
     size, batch_size = case["image_size"], case["batch_size"]
     folders = sorted(glob.glob(os.path.join(case["data_dir"], "train", "*")))
     files = [

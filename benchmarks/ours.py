@@ -1,9 +1,9 @@
-"""This project's side: the program that train.py compiles, without its data."""
+"""The program that train.py compiles, for this project's workers."""
 
 import os
 from collections.abc import Sequence
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as train.py
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # as in train.py
 
 from cnn_arch import settings
 from cnn_arch.parallel.runtime import open_devices
@@ -12,11 +12,8 @@ from cnn_arch.training.program import Program
 
 
 def open_program(words: Sequence[str]) -> Program:
-    """Makes the program of a run, without its data.
-
-    Args:
-      words: ``--config=FILE`` and its settings, as train.py takes them.
-    """
+    """Makes a run's program, without its data, from the words of train.py."""
     config, _ = settings.parse(words)
-    mesh = open_devices(config, Screen(json=True))  # with its flags
+    # Also sets train.py's flags of XLA. stdout is for the worker's answers.
+    mesh = open_devices(config, Screen(json=True))
     return Program(config, config.data.num_classes, mesh)

@@ -1,8 +1,8 @@
-"""The networks of train_step.py as anyone would write them with Flax's own layers.
+"""The networks of train_step.py, written plainly with Flax's layers.
 
-No care is taken for any device: ``nn.Conv``, ``nn.BatchNorm`` and ``nn.max_pool`` as
-Flax's imagenet example uses them. Each network maps images [B, H, W, 3] to a list of
-logits [B, num_classes]: one, and while it trains those of auxiliary heads.
+They use ``nn.Conv``, ``nn.BatchNorm`` and ``nn.max_pool`` as Flax's imagenet example
+does, with no change for any device. Each network maps images [B, H, W, 3] to a list of
+logits [B, num_classes]; in training, the logits of auxiliary heads follow.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ CEIL: Any = ((0, 1), (0, 1))  # of 3x3 windows at stride 2: 112 -> 56 -> 28 -> 1
 
 def square_conv(features: int, size: int, **fields: Any) -> nn.Conv:
     """Makes a convolution with a square kernel and the same padding on all sides."""
-    padding = fields.pop("padding", size // 2)
-    return nn.Conv(features, (size, size), padding=padding, **fields)
+    fields.setdefault("padding", size // 2)
+    return nn.Conv(features, (size, size), **fields)
 
 
 def make_norm(train: bool, dtype: Any, epsilon: float = 1e-5):
-    """Returns what makes a BatchNorm."""
-    return partial(
-        nn.BatchNorm,
-        use_running_average=not train,
-        momentum=0.9,
-        epsilon=epsilon,
-        dtype=dtype,
-    )
+    """Returns a constructor of BatchNorm."""
+    fields = {"momentum": 0.9, "epsilon": epsilon, "dtype": dtype}
+    return partial(nn.BatchNorm, use_running_average=not train, **fields)
+
+
+def classify(x: jax.Array, num_classes: int, dtype: Any) -> jax.Array:
+    """Adds the last layer of the network that calls it; returns logits."""
+    return nn.Dense(num_classes, dtype=dtype)(x).astype(jnp.float32)
 
 
 class BasicBlock(nn.Module):
@@ -39,9 +39,9 @@ class BasicBlock(nn.Module):
 
     width: int
     stride: int
-    projects: bool
     conv: Any
     norm: Any
+    projects: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -52,18 +52,17 @@ class BasicBlock(nn.Module):
         if x.shape != y.shape and self.projects:
             x = self.norm()(self.conv(self.width, 1, strides=self.stride)(x))
         elif x.shape != y.shape:
-            missing = self.width - x.shape[-1]
+            new_channels = self.width - x.shape[-1]
             x = x[:, :: self.stride, :: self.stride]
-            x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))
+            x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, new_channels)))
         return nn.relu(x + y)
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 with the stride, 1x1 of four times the width."""
+    """Convolutions 1x1, 3x3 with the stride, 1x1 of four times the width."""
 
     width: int
     stride: int
-    projects: bool
     conv: Any
     norm: Any
 
@@ -79,44 +78,37 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Residual network for images of 32 px (option A) or of 224 px (option B)."""
+    """A residual network for images of 32 px (option A) or of 224 px (option B)."""
 
     stage_sizes: Sequence[int]
     block: Any
-    first_width: int
-    is_small: bool
     num_classes: int
     dtype: Any
+    is_small: bool = False  # for images of 32 px
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """Maps images to logits."""
         conv = partial(square_conv, use_bias=False, dtype=self.dtype)
         norm = make_norm(train, self.dtype)
+        width = 16 if self.is_small else 64
         if self.is_small:
-            x = nn.relu(norm()(conv(self.first_width, 3)(x)))
+            x = nn.relu(norm()(conv(width, 3)(x)))
         else:
-            x = nn.relu(norm()(conv(self.first_width, 7, strides=2)(x)))
+            x = nn.relu(norm()(conv(width, 7, strides=2)(x)))
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=BORDER)
         for stage, size in enumerate(self.stage_sizes):
             for index in range(size):
-                x = self.block(
-                    self.first_width * 2**stage,
-                    2 if stage and not index else 1,
-                    projects=not self.is_small,
-                    conv=conv,
-                    norm=norm,
-                )(x)
+                stride = 2 if stage and not index else 1
+                x = self.block(width * 2**stage, stride, conv, norm)(x)
         x = jnp.mean(x, axis=(1, 2))
-        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
-        return [logits.astype(jnp.float32)]
+        return [classify(x, self.num_classes, self.dtype)]
 
 
 class Feedforward(nn.Module):
     """Convolutions, pooling and three dense layers, in the order of a list.
 
-    A layer of the list is (features, kernel, stride, padding, groups) of a convolution,
-    (window, stride) of a maximum pooling, or "norm".
+    A layer is (features, kernel, stride, padding, groups) of a convolution, (window,
+    stride) of a max pooling, or "norm".
     """
 
     layers: Sequence[Any]
@@ -125,7 +117,7 @@ class Feedforward(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """Maps images to logits."""
+        conv = partial(square_conv, dtype=self.dtype)
         for layer in self.layers:
             if layer == "norm":
                 x = local_response_norm(x)
@@ -134,21 +126,13 @@ class Feedforward(nn.Module):
                 x = nn.max_pool(x, (window, window), strides=(stride, stride))
             else:
                 features, size, stride, padding, groups = layer
-                x = square_conv(
-                    features,
-                    size,
-                    strides=stride,
-                    padding=padding,
-                    feature_group_count=groups,
-                    dtype=self.dtype,
-                )(x)
-                x = nn.relu(x)
+                fields = {"padding": padding, "feature_group_count": groups}
+                x = nn.relu(conv(features, size, strides=stride, **fields)(x))
         x = x.reshape(x.shape[0], -1)
         for _ in range(2):
             x = nn.relu(nn.Dense(4096, dtype=self.dtype)(x))
             x = nn.Dropout(0.5, deterministic=not train)(x)
-        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
-        return [logits.astype(jnp.float32)]
+        return [classify(x, self.num_classes, self.dtype)]
 
 
 def local_response_norm(x: jax.Array) -> jax.Array:
@@ -173,7 +157,7 @@ INCEPTION = (
 
 
 class AuxiliaryHead(nn.Module):
-    """GoogLeNet's second and third output, while it trains."""
+    """GoogLeNet's second or third output in training."""
 
     num_classes: int
     norm: Any
@@ -187,8 +171,7 @@ class AuxiliaryHead(nn.Module):
         x = nn.relu(self.norm()(x))
         x = nn.Dense(1024, dtype=self.dtype)(x.reshape(x.shape[0], -1))
         x = nn.Dropout(0.7, deterministic=False)(nn.relu(x))
-        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
-        return logits.astype(jnp.float32)
+        return classify(x, self.num_classes, self.dtype)
 
 
 class GoogLeNetBN(nn.Module):
@@ -199,14 +182,11 @@ class GoogLeNetBN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> list[jax.Array]:
-        """Maps images to logits."""
         norm = make_norm(train, self.dtype, epsilon=1e-3)
+        bare_conv = partial(square_conv, use_bias=False, dtype=self.dtype)
 
         def conv(x: jax.Array, features: int, size: int, strides: int = 1):
-            x = square_conv(
-                features, size, strides=strides, use_bias=False, dtype=self.dtype
-            )(x)
-            return nn.relu(norm()(x))
+            return nn.relu(norm()(bare_conv(features, size, strides=strides)(x)))
 
         pool = partial(nn.max_pool, strides=(2, 2))
         x = pool(conv(x, 64, 7, strides=2), (3, 3), padding=CEIL)
@@ -216,44 +196,32 @@ class GoogLeNetBN(nn.Module):
             if stage:
                 x = pool(x, (3, 3), padding=CEIL) if stage == 1 else pool(x, (2, 2))
             for index, (n1, n3_reduce, n3, n5_reduce, n5, n_pool) in enumerate(blocks):
-                pooled = nn.max_pool(x, (3, 3), padding="SAME")
                 branches = [
                     conv(x, n1, 1),
                     conv(conv(x, n3_reduce, 1), n3, 3),
                     conv(conv(x, n5_reduce, 1), n5, 3),
-                    conv(pooled, n_pool, 1),
+                    conv(nn.max_pool(x, (3, 3), padding="SAME"), n_pool, 1),
                 ]
                 x = jnp.concatenate(branches, axis=-1)
                 if train and stage == 1 and index in (0, 3):
                     head = AuxiliaryHead(self.num_classes, norm, self.dtype)
                     auxiliary.append(head(x))
         x = nn.Dropout(0.2, deterministic=not train)(jnp.mean(x, axis=(1, 2)))
-        logits = nn.Dense(self.num_classes, dtype=self.dtype)(x)
-        return [logits.astype(jnp.float32), *auxiliary]
+        return [classify(x, self.num_classes, self.dtype), *auxiliary]
 
 
+# fmt: off
 ALEXNET = (
-    (96, 11, 4, 0, 1),
-    "norm",
-    (3, 2),
-    (256, 5, 1, 2, 2),
-    "norm",
-    (3, 2),
-    (384, 3, 1, 1, 1),
-    (384, 3, 1, 1, 2),
-    (256, 3, 1, 1, 2),
-    (3, 2),
+    (96, 11, 4, 0, 1), "norm", (3, 2),
+    (256, 5, 1, 2, 2), "norm", (3, 2),
+    (384, 3, 1, 1, 1), (384, 3, 1, 1, 2), (256, 3, 1, 1, 2), (3, 2),
 )
 ALEXNET_OWT = (
-    (64, 11, 4, 2, 1),
-    (3, 2),
-    (192, 5, 1, 2, 1),
-    (3, 2),
-    (384, 3, 1, 1, 1),
-    (256, 3, 1, 1, 1),
-    (256, 3, 1, 1, 1),
-    (3, 2),
+    (64, 11, 4, 2, 1), (3, 2),
+    (192, 5, 1, 2, 1), (3, 2),
+    (384, 3, 1, 1, 1), (256, 3, 1, 1, 1), (256, 3, 1, 1, 1), (3, 2),
 )
+# fmt: on
 VGG16 = tuple(
     layer
     for width, times in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -269,8 +237,9 @@ def make_network(name: str, num_classes: int, dtype: Any) -> nn.Module:
     if name == "googlenet_bn":
         return GoogLeNetBN(num_classes, dtype)
     if name == "resnet18":
-        return ResNet((2, 2, 2, 2), BasicBlock, 64, False, num_classes, dtype)
+        return ResNet((2, 2, 2, 2), BasicBlock, num_classes, dtype)
     if name == "resnet50":
-        return ResNet((3, 4, 6, 3), Bottleneck, 64, False, num_classes, dtype)
+        return ResNet((3, 4, 6, 3), Bottleneck, num_classes, dtype)
     size = (int(name.removeprefix("resnet")) - 2) // 6
-    return ResNet((size,) * 3, BasicBlock, 16, True, num_classes, dtype)
+    block = partial(BasicBlock, projects=False)
+    return ResNet((size,) * 3, block, num_classes, dtype, is_small=True)

@@ -1,5 +1,6 @@
-"""What the benchmarks share: workers that take turns, medians, tables, result files."""
+"""The parts that all benchmarks share: options, workers, medians, tables, results."""
 
+import argparse
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,54 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-PAUSE_SECONDS = 0.1  # after a turn, until the threads of its libraries sleep
-BUSY_SHARE = 0.25  # of the cores in the load average, from which on a warning is due
-MEMORY_INTERVAL_SECONDS = 0.2  # between two looks at the memory
+PAUSE_SECONDS = 0.1  # after a turn: the threads of its libraries fall asleep
+BUSY_SHARE = 0.25  # load average / cores above which the machine is not quiet
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def make_parser(
+    doc: str | None, name: str, num_rounds: int = 5
+) -> argparse.ArgumentParser:
+    """Returns a benchmark's parser with the options that all benchmarks have."""
+    parser = argparse.ArgumentParser(
+        description=doc,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=num_rounds)
+    default = f"benchmarks/results/{name}-DATE.json"
+    parser.add_argument("--output", help=f"default: {default}")
+    return parser
+
+
+def parse_with_settings(
+    parser: argparse.ArgumentParser,
+) -> tuple[argparse.Namespace, list[str]]:
+    """Returns the options, and the words ``--config.KEY=VALUE``."""
+    options, words = parser.parse_known_args()
+    for word in words:
+        if not word.startswith("--config."):
+            parser.error(f"{word}: no such option; see --help")
+    return options, words
+
+
 class WorkerError(Exception):
-    """A worker ended before it answered; the message says why, in one line."""
+    """A worker ended before it answered; the message is the reason, in one line."""
 
 
 class Worker:
-    """A process of its own that times what it is asked to; see ``worker.py``."""
+    """A process that does and times the work of one side; see ``worker.py``."""
 
-    def __init__(self, name: str, command: Sequence[str], **environment: str):
-        """Starts the process, in the repository's root.
+    def __init__(self, command: Sequence[str], **environment: str):
+        """Starts the process in the repository's root.
 
         Args:
-          name: of the worker, for messages.
           command: its command line.
-          **environment: variables that differ from this process's own; "" takes one
-            away.
+          **environment: variables to change; "" removes one.
         """
-        self.name = name
         changed = {**os.environ, **environment}
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")  # a pipe could fill and block
         self._process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
@@ -57,11 +80,7 @@ class Worker:
             cwd=ROOT,
             env={key: value for key, value in changed.items() if value},
         )
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
+        self.pid = self._process.pid
 
     def ask(self, message: Mapping[str, Any], limit_seconds: float = 1e6) -> dict:
         """Sends a message and waits for its answer.
@@ -87,53 +106,71 @@ class Worker:
         lines = self._errors.read().strip().splitlines()
         # JAX ends its tracebacks with lines about themselves.
         named = [line for line in lines if re.match(r"[\w.]+(Error|Exception)\b", line)]
-        last = (named or lines or [f"ended with status {status}"])[-1]
-        raise WorkerError(last)
+        raise WorkerError((named or lines or [f"ended with status {status}"])[-1])
 
     def close(self) -> None:
-        """Ends the process, and those that it has started."""
+        """Ends the process and its children."""
         self._kill()
-        self._process.wait()
-        for file in (self._process.stdin, self._process.stdout, self._errors):
-            with suppress(BrokenPipeError):  # of what was never read
-                file.close()  # pyright: ignore[reportOptionalMemberAccess]
+        self._process.communicate()  # closes its pipes
+        self._errors.close()
 
     def _kill(self) -> None:
-        for process in reversed(_tree(self.pid)):
+        for process in reversed(process_tree(self.pid)):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
 
 
-def our_worker(module: str, *words: str, **environment: str) -> Worker:
-    """Starts one of this folder's workers with this Python and this project."""
-    command = [sys.executable, str(HERE / f"{module}.py"), *words]
-    return Worker("cnn_arch", command, PYTHONPATH=str(ROOT), **environment)
+def process_tree(pid: int) -> list[psutil.Process]:
+    """Returns a process and its children; none if it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
-def peer_worker(name: str, python: str, module: str, **environment: str) -> Worker:
-    """Starts one of this folder's workers with another environment's Python."""
-    # A flag that is set for our side must not change the other.
-    environment = {"PYTHONPATH": "", "XLA_FLAGS": "", **environment}
-    return Worker(name, [python, str(HERE / f"{module}.py")], **environment)
+def our_worker(module: str, **environment: str) -> Worker:
+    """Starts a worker of this folder with this Python and this project."""
+    command = [sys.executable, str(HERE / f"{module}.py")]
+    return Worker(command, PYTHONPATH=str(ROOT), **environment)
+
+
+def peer_worker(python: str, module: str) -> Worker:
+    """Starts a worker of this folder with the Python of another environment."""
+    # Flags for our side must not change the other side.
+    command = [python, str(HERE / f"{module}.py")]
+    return Worker(command, PYTHONPATH="", XLA_FLAGS="")
+
+
+def open_side(
+    stack: ExitStack, name: str, worker: Worker, case: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Prepares a worker for a case; returns its facts, or the ``error`` of a peer.
+
+    Raises:
+      SystemExit: our own side failed, so there is nothing to compare.
+    """
+    stack.callback(worker.close)
+    try:
+        return worker.ask(case)
+    except WorkerError as error:
+        if name == "cnn_arch":
+            raise SystemExit(f"error: {error}") from None
+        console.print(f"{name}: left out: {error}", style="yellow")
+        return {"error": str(error)}
 
 
 def num_calls(call_seconds: float, at_least_seconds: float) -> int:
-    """Returns how many calls take at least so long together; at least one."""
+    """Returns how many calls fill the seconds; at least one."""
     return max(1, -int(-at_least_seconds // call_seconds))
 
 
 def take_turns(
     turns: Mapping[Any, Callable[[], Any]], num_rounds: int, what: str
 ) -> dict[Any, list[Any]]:
-    """Calls each of the functions once a round, one after the other.
-
-    Args:
-      turns: by the keys of the result.
-      num_rounds: calls of each.
-      what: is measured, for the progress line.
+    """Calls each function once a round, one after the other.
 
     Returns:
-      What each function returned, in the order of the rounds.
+      The results of each function by its key, in the order of the rounds.
     """
     measured: dict[Any, list[Any]] = {key: [] for key in turns}
     for number in range(num_rounds):
@@ -145,7 +182,7 @@ def take_turns(
 
 
 def summarize(values: Iterable[float], digits: int = 1) -> dict[str, float]:
-    """Returns median, least and greatest of the rounds."""
+    """Returns median, minimum and maximum of the rounds."""
     values = sorted(values)
     return {
         "median": round(statistics.median(values), digits),
@@ -154,62 +191,57 @@ def summarize(values: Iterable[float], digits: int = 1) -> dict[str, float]:
     }
 
 
-def compare(
-    ours: Sequence[float], peer: Sequence[float], digits: int = 3
-) -> tuple[float, list[float]]:
-    """Compares the rates of rounds in which both took their turn.
+def compare(ours: Sequence[float], peer: Sequence[float]) -> tuple[float, list[float]]:
+    """Compares the rates of two sides in the same rounds.
 
     Returns:
-      The median of ours over the median of the peer's; and the least and the greatest
-      quotient of a round.
+      Our median over the peer's median; and the minimum and maximum of this ratio in a
+      single round.
     """
-    quotients = [our / its for our, its in zip(ours, peer, strict=True)]
+    ratios = [our / its for our, its in zip(ours, peer, strict=True)]
     ratio = statistics.median(ours) / statistics.median(peer)
-    spread = [round(min(quotients), digits), round(max(quotients), digits)]
-    return round(ratio, digits), spread
+    return round(ratio, 3), [round(min(ratios), 3), round(max(ratios), 3)]
 
 
 def shown(summary: Mapping[str, float]) -> str:
-    """Writes ``12.3 (11.9-12.8)``."""
-    median, least, greatest = summary["median"], summary["min"], summary["max"]
+    """Returns a summary as ``12.3 (11.9-12.8)``."""
+    median = summary["median"]
     digits = 0 if median >= 1000 else 1 if median >= 10 else 2
-    return f"{median:,.{digits}f} ({least:,.{digits}f}-{greatest:,.{digits}f})"
+    low, high = summary["min"], summary["max"]
+    return f"{median:,.{digits}f} ({low:,.{digits}f}-{high:,.{digits}f})"
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Prints a table on stdout; columns after the first are aligned to the right."""
+def shown_ratio(ratio: float, spread: Sequence[float]) -> str:
+    """Returns a ratio as ``1.23 (1.19-1.28)``."""
+    return f"{ratio:.2f} ({spread[0]:.2f}-{spread[1]:.2f})"
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], path: Path
+) -> None:
+    """Prints a table on stdout, then the path of the results."""
     table = Table(box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    # A file or a pipe has no width at which to cut.
+    # A file or a pipe has no width, so nothing needs to be cut there.
     Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
-
-
-def machine() -> dict[str, Any]:
-    """Describes what the benchmark runs on, and how busy it is before it starts."""
-    with suppress(OSError), open("/proc/cpuinfo") as file:
-        names = [line.partition(": ")[2] for line in file if "model name" in line]
-    return {
-        "processor": (names or [platform.machine()])[0].strip(),
-        "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "load_average": round(os.getloadavg()[0], 2),
-    }
+    print(f"wrote    {path}")
 
 
 def header(what: str, num_rounds: int) -> dict[str, Any]:
-    """Returns what every result file begins with."""
+    """Returns the first part of every result file; warns if the machine is busy."""
     words = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    described = machine()
-    if described["load_average"] > BUSY_SHARE * (described["cores"] or 1):
+    names = []
+    with suppress(OSError), open("/proc/cpuinfo") as file:
+        names = [line.partition(": ")[2] for line in file if "model name" in line]
+    cores, load = os.cpu_count() or 1, round(os.getloadavg()[0], 2)
+    if load > BUSY_SHARE * cores:
         console.print(
-            f"warning: other programs are at work (load {described['load_average']}): "
-            "the numbers will not be those of a quiet machine",
+            f"warning: other programs are running (load {load}): on a quiet machine "
+            "the numbers would differ",
             style="yellow",
         )
     return {
@@ -218,12 +250,19 @@ def header(what: str, num_rounds: int) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "commit": commit.stdout.strip(),
         "rounds": num_rounds,
-        "machine": described,
+        "machine": {
+            "processor": (names or [platform.machine()])[0].strip(),
+            "cores": cores,
+            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "load_average": load,
+        },
     }
 
 
 def result_path(name: str, output: str | None, folder: Path = HERE / "results") -> Path:
-    """Returns where results go: NAME-DATE.json, numbered if that is there."""
+    """Returns the path of the results: NAME-DATE.json, or the next NAME-DATE-N.json."""
     if output:
         return Path(output)
     day = f"{name}-{time.strftime('%Y-%m-%d', time.gmtime())}"
@@ -238,39 +277,3 @@ def write(path: Path, results: Mapping[str, Any]) -> None:
     """Writes the results."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n")
-
-
-def _tree(pid: int) -> list[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def memory_bytes(pid: int) -> int:
-    """Returns the memory of a process and of its children; shared pages count once."""
-    total = 0
-    for process in _tree(pid):
-        with suppress(psutil.NoSuchProcess):
-            memory = process.memory_full_info()
-            total += getattr(memory, "pss", memory.rss)  # Linux alone knows the PSS
-    return total
-
-
-@contextmanager
-def peak_memory(pid: int):
-    """Looks at the memory of a process tree now and then; yields [the greatest]."""
-    peak, done = [memory_bytes(pid)], threading.Event()
-
-    def look() -> None:
-        while not done.wait(MEMORY_INTERVAL_SECONDS):
-            peak[0] = max(peak[0], memory_bytes(pid))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()

@@ -2,12 +2,11 @@
 
     python benchmarks/startup.py
 
-Cold: with an empty cache of compiled programs; then again, with the cache that this
-left. The command runs on a terminal of its own; the first step has ended when the
-progress bar counts it, which is up to 0.1 s later. Unix only.
+Cold: with an empty cache of compiled programs. Cached: with the cache that the cold
+start left. The command runs on a pseudo-terminal. The first step has ended when the
+progress bar counts it, up to 0.1 s later. Unix only.
 """
 
-import argparse
 import fcntl
 import os
 import pty
@@ -25,20 +24,20 @@ from typing import Any
 
 import rounds
 
-# What the command shows, in this order; times of it tell where the start-up goes.
+# The labels of the command's lines, in this order.
 LABELS = ("run", "device", "data", "model", "recipe", "look at", "compile", "epoch")
-# The bar of the first epoch, with a count that is not 0 any more.
+# The bar of the first epoch, with a count above 0.
 FIRST_STEP = re.compile(r"epoch 1\b[^\r\n]*?\b0*[1-9]\d*/\d+")
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # of colour and of the cursor
 
 
 def read_marks(text: str, seconds: float, marks: dict[str, float]) -> None:
-    """Notes when labels and the first step were seen first.
+    """Adds new labels, and the first step, to the marks.
 
     Args:
-      text: all that the command has shown so far.
+      text: the command's output so far.
       seconds: since its start.
-      marks: seconds by label; added to.
+      marks: seconds by label.
     """
     text = ESCAPES.sub("", text)
     for label in LABELS:
@@ -54,7 +53,7 @@ def start_once(
     """Runs the command until its first step has ended; returns the marks.
 
     Raises:
-      SystemExit: it ended before, or took too long.
+      SystemExit: it ended earlier, or took too long.
     """
     workdir = tempfile.mkdtemp(dir=folder)
     command = [sys.executable, "train.py", *words, f"--workdir={workdir}/run"]
@@ -95,37 +94,24 @@ def start_once(
     return marks
 
 
-def read_options() -> tuple[argparse.Namespace, list[str]]:
-    """Reads the command line; what is left are the settings of the run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config", default="configs/lenet5.py")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--limit_seconds", type=float, default=600.0)
-    parser.add_argument(
-        "--output", help="default: benchmarks/results/startup-DATE.json"
-    )
-    return parser.parse_known_args()
-
-
 def main() -> None:
     """Runs the rounds, prints the table and writes the results."""
-    options, settings = read_options()
+    parser = rounds.make_parser(__doc__, "startup")
+    parser.add_argument("--config", default="configs/lenet5.py")
+    parser.add_argument("--limit_seconds", type=float, default=600.0)
+    options, settings = parser.parse_known_args()
     words = [f"--config={options.config}", *settings]
     path = rounds.result_path("startup", options.output)
     results = rounds.header("start of train.py to the first step", options.rounds)
     with tempfile.TemporaryDirectory() as name:
         folder, caches = Path(name), []
 
-        def cold() -> dict[str, float]:
-            caches.append(Path(tempfile.mkdtemp(dir=folder)))
-            return start_once(words, folder, caches[-1], options.limit_seconds)
-
         def cached() -> dict[str, float]:
             return start_once(words, folder, caches[-1], options.limit_seconds)
+
+        def cold() -> dict[str, float]:
+            caches.append(Path(tempfile.mkdtemp(dir=folder)))
+            return cached()
 
         turns = {"cold": cold, "cached": cached}
         measured = rounds.take_turns(turns, options.rounds, "start-up")
@@ -143,16 +129,13 @@ def main() -> None:
     ]
     results |= {"words": words, "rows": rows}
     rounds.write(path, results)
-    labels = list(rows[0]["seconds"])
-    rounds.print_table(
-        ["seconds until", *(row["cache"] for row in rows)],
-        [
-            [label.replace("_", " ")]
-            + [rounds.shown(row["seconds"][label]) for row in rows]
-            for label in labels
-        ],
-    )
-    print(f"wrote    {path}")
+    lines = [
+        [label.replace("_", " ")]
+        + [rounds.shown(row["seconds"][label]) for row in rows]
+        for label in rows[0]["seconds"]
+    ]
+    columns = ["seconds until", *(row["cache"] for row in rows)]
+    rounds.print_table(columns, lines, path)
 
 
 if __name__ == "__main__":

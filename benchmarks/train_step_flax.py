@@ -1,4 +1,4 @@
-"""The side of train_step.py that is written plainly in Flax, with XLA's own flags."""
+"""The worker of train_step.py in plain Flax, with XLA's default flags."""
 
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ OPTIMIZER = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.01, 0.9))
 
 def init_state(model: Any, key: jax.Array, image: jax.Array):
     """Returns parameters, statistics, the optimizer's state and the step."""
-    # In training: so that the auxiliary heads have parameters.
+    # train=True: the auxiliary heads get parameters too.
     keys = {"params": key, "dropout": key}
     variables = model.init(keys, jnp.zeros_like(image[:1]), train=True)
     params, batch_stats = variables["params"], variables.get("batch_stats", {})
@@ -23,7 +23,7 @@ def init_state(model: Any, key: jax.Array, image: jax.Array):
 
 
 def make_train_step(model: Any, key: jax.Array, label: jax.Array):
-    """Returns the training step, to be compiled."""
+    """Returns the training step, not compiled."""
 
     def cross_entropy(logits):
         return optax.softmax_cross_entropy_with_integer_labels(logits, label).mean()
@@ -51,7 +51,7 @@ def make_train_step(model: Any, key: jax.Array, label: jax.Array):
 
 
 def prepare(case: dict):
-    """Makes the network and its steps; returns what they are, and the passes."""
+    """Makes the network and its steps; returns the facts and the passes."""
     dtype = jnp.bfloat16 if case["precision"] == "bf16" else jnp.float32
     model = make_network(case["network"], case["num_classes"], dtype)
     key = jax.random.key(0)

@@ -1,6 +1,6 @@
-"""Keras' side of train_step.py, on JAX; needs keras and jax.
+"""The worker of train_step.py for Keras on JAX; needs keras and jax.
 
-``keras.applications.ResNet50`` as ``fit`` trains it, with batches that are in memory.
+It trains ``keras.applications.ResNet50`` as ``fit`` does, on a batch in memory.
 """
 # pyright: reportMissingImports=false
 
@@ -15,7 +15,7 @@ from worker import serve
 
 
 def prepare(case: dict):
-    """Makes and compiles the network; returns what it is, and the passes."""
+    """Makes and compiles the network; returns the facts and the passes."""
     assert case["network"] == "resnet50_v1"
     if case["precision"] == "bf16":
         keras.config.set_dtype_policy("mixed_bfloat16")

@@ -1,4 +1,4 @@
-"""This project's side of train_step.py."""
+"""The worker of train_step.py for this project."""
 
 import os
 
@@ -28,7 +28,7 @@ def make_batch(program: Program) -> dict[str, jax.Array]:
 
 
 def prepare(case: dict):
-    """Compiles the steps; returns what they are, and the passes."""
+    """Compiles the steps; returns the facts and the passes."""
     program = open_program(
         [
             f"--config=configs/{case['recipe']}.py",
@@ -38,7 +38,7 @@ def prepare(case: dict):
         ]
     )
     config, mesh, data = program.config, program.mesh, program.config.data
-    assert data.image_size == case["image_size"], "the sides see images of one size"
+    assert data.image_size == case["image_size"], "all sides use the same images"
     assert data.num_classes == case["num_classes"]
     evaluator = Evaluator(config, program.model, mesh)
     program.compile()

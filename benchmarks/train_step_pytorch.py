@@ -1,7 +1,7 @@
-"""PyTorch's side of train_step.py; needs torch and torchvision.
+"""The worker of train_step.py for PyTorch; needs torch and torchvision.
 
-torchvision's network where it has one; the grouped AlexNet of 2012 and the residual
-networks for CIFAR-10 are written below. Channels last, SGD with momentum and L2.
+torchvision has most networks; the grouped AlexNet of 2012 and the residual networks for
+CIFAR-10 are written below. Channels last, SGD with momentum and L2.
 """
 # pyright: reportMissingImports=false
 
@@ -21,10 +21,10 @@ TORCHVISION = {
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut without parameters (option A)."""
+    """Two 3x3 convolutions with a shortcut without parameters (option A)."""
 
     def __init__(self, channels: int, width: int, stride: int):
-        """Makes the block; channels of its input, width of its output."""
+        """Makes the block for ``channels`` of input and ``width`` of output."""
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -51,35 +51,32 @@ def cifar_resnet(depth: int, num_classes: int) -> nn.Module:
         for _ in range((depth - 2) // 6):
             layers.append(BasicBlock(channels, width, 1 if width == channels else 2))
             channels = width
-    pooled = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, num_classes)]
-    return nn.Sequential(*layers, *pooled)
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, num_classes)]
+    return nn.Sequential(*layers)
 
 
 def alexnet(num_classes: int) -> nn.Module:
     """Makes the network of Krizhevsky et al. 2012, with its two groups."""
 
-    def norm():
+    def conv(channels: int, features: int, size: int, **fields):
+        return [nn.Conv2d(channels, features, size, **fields), nn.ReLU(inplace=True)]
+
+    def norm_and_pool():
         # PyTorch divides alpha by the number of maps.
-        return nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+        norm = nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)
+        return [norm, nn.MaxPool2d(3, 2)]
 
     def dense(units: int):
         return [nn.Linear(units, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5)]
 
     return nn.Sequential(
-        nn.Conv2d(3, 96, 11, stride=4),
-        nn.ReLU(inplace=True),
-        norm(),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(96, 256, 5, padding=2, groups=2),
-        nn.ReLU(inplace=True),
-        norm(),
-        nn.MaxPool2d(3, 2),
-        nn.Conv2d(256, 384, 3, padding=1),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 384, 3, padding=1, groups=2),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(384, 256, 3, padding=1, groups=2),
-        nn.ReLU(inplace=True),
+        *conv(3, 96, 11, stride=4),
+        *norm_and_pool(),
+        *conv(96, 256, 5, padding=2, groups=2),
+        *norm_and_pool(),
+        *conv(256, 384, 3, padding=1),
+        *conv(384, 384, 3, padding=1, groups=2),
+        *conv(384, 256, 3, padding=1, groups=2),
         nn.MaxPool2d(3, 2),
         nn.Flatten(),
         *dense(256 * 6 * 6),
@@ -93,7 +90,7 @@ def make_network(name: str, num_classes: int) -> nn.Module:
     if name == "alexnet":
         return alexnet(num_classes)
     if name in TORCHVISION:
-        # Its own initialisation of googlenet takes a minute.
+        # torchvision's initialisation of googlenet takes a minute.
         fields = {"init_weights": False} if name == "googlenet_bn" else {}
         make = getattr(torchvision.models, TORCHVISION[name])
         return make(num_classes=num_classes, **fields)
@@ -101,7 +98,7 @@ def make_network(name: str, num_classes: int) -> nn.Module:
 
 
 def loss_of(outputs, label: torch.Tensor) -> torch.Tensor:
-    """Returns the cross-entropy; of GoogLeNet's three heads as in its paper."""
+    """Returns the cross-entropy; GoogLeNet's heads are weighted as in its paper."""
     if isinstance(outputs, torch.Tensor):
         return functional.cross_entropy(outputs, label)
     losses = [functional.cross_entropy(head, label) for head in outputs]
@@ -109,7 +106,7 @@ def loss_of(outputs, label: torch.Tensor) -> torch.Tensor:
 
 
 def prepare(case: dict):
-    """Makes the network and its optimizer; returns what they are, and the passes."""
+    """Makes the network and its optimizer; returns the facts and the passes."""
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = make_network(case["network"], case["num_classes"])

@@ -1,13 +1,12 @@
-"""Times whole runs of train.py beside their bare training step.
+"""Compares whole runs of train.py with their bare training step.
 
     python benchmarks/whole_run.py --config=configs/resnet20.py:cifar10
 
 A run is train.py on real images: loader, steps, validation, logs and checkpoints. The
-bare step is the same program, on one batch that is in memory, before and after the run.
-Settings of the recipe may follow: --config.KEY=VALUE.
+bare step is the same program on one batch in memory, before and after the run.
+--config.KEY=VALUE changes a setting of the recipe.
 """
 
-import argparse
 import csv
 import json
 import os
@@ -18,22 +17,18 @@ from pathlib import Path
 
 import rounds
 
-# Of the main thread's time between the first step and the end of the last checkpoint.
+# Parts of the main thread's time from the first step to the end of the last checkpoint.
 SHARES = ("input wait", "logging", "checkpoints", "validation")
 
 
 def run_once(words: list[str], folder: Path) -> dict[str, float]:
-    """Runs train.py.
-
-    Args:
-      words: its options.
-      folder: where the run may lie.
+    """Runs train.py with its options; its run directory is made in the folder.
 
     Returns:
       Steps a second, in the run and bare, and shares of the run's time.
 
     Raises:
-      SystemExit: it failed.
+      SystemExit: the run failed.
     """
     place = Path(tempfile.mkdtemp(dir=folder))
     command = [sys.executable, str(rounds.HERE / "whole_run_ours.py")]
@@ -55,16 +50,8 @@ def run_once(words: list[str], folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Runs the rounds, prints the table and writes the results."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = rounds.make_parser(__doc__, "whole_run")
     parser.add_argument("--config", default="configs/resnet20.py:cifar10")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--output", help="default: benchmarks/results/whole_run-DATE.json"
-    )
     options, settings = parser.parse_known_args()
     words = [f"--config={options.config}", *settings]
 
@@ -74,9 +61,8 @@ def main() -> None:
         turns = {"run": lambda: run_once(words, Path(folder))}
         runs = rounds.take_turns(turns, options.rounds, "whole run")["run"]
 
-    run, bare = (
-        [one[f"{kind}steps a second"] for one in runs] for kind in ("", "bare ")
-    )
+    run = [one["steps a second"] for one in runs]
+    bare = [one["bare steps a second"] for one in runs]
     ratio, spread = rounds.compare(run, bare)
     shares = {name: rounds.summarize([one[name] for one in runs], 5) for name in SHARES}
     results |= {
@@ -91,13 +77,12 @@ def main() -> None:
     rows = [
         ["steps a second", rounds.shown(results["steps_per_second"])],
         ["bare steps a second", rounds.shown(results["bare_steps_per_second"])],
-        ["ratio", f"{ratio:.2f} ({spread[0]:.2f}-{spread[1]:.2f})"],
+        ["ratio", rounds.shown_ratio(ratio, spread)],
     ]
     for name, share in shares.items():
         percent = {key: 100 * value for key, value in share.items()}
         rows.append([f"{name}, % of the time", rounds.shown(percent)])
-    rounds.print_table(["of the run", options.config], rows)
-    print(f"wrote    {path}")
+    rounds.print_table(["of the run", options.config], rows, path)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""This project's side of whole_run.py: train.py, with a clock for each kind of work.
+"""Runs train.py with a clock for each kind of work, for whole_run.py.
 
 python benchmarks/whole_run_ours.py RESULT.json --config=... --workdir=...
 """
@@ -22,8 +22,8 @@ from cnn_arch.screen import Progress
 from cnn_arch.training.loop import Trainer
 from cnn_arch.training.metrics import Metrics
 
-BARE_SECONDS = 10.0  # of steps alone, before the run and after it
-# What the main thread does in ``Trainer.fit``.
+BARE_SECONDS = 10.0  # of bare steps, before the run and after it
+# The work of the main thread in ``Trainer.fit``: classes and their methods.
 CLOCKED: dict[str, list[tuple[Any, tuple[str, ...]]]] = {
     "run": [(Trainer, ("fit",))],
     "steps": [(Trainer, ("_train",))],
@@ -41,7 +41,7 @@ running: set[str] = set()
 
 
 def clocked(function: Callable[..., Any], kind: str) -> Callable[..., Any]:
-    """Returns the function, with its seconds counted; of nested ones, the outermost."""
+    """Returns the function with a clock; of nested calls the outermost counts."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if kind in running:
@@ -58,7 +58,7 @@ def clocked(function: Callable[..., Any], kind: str) -> Callable[..., Any]:
 
 
 def with_bare_steps(fit: Callable[[Trainer], None]) -> Any:
-    """Returns ``Trainer.fit``, with the bare training step timed before and after."""
+    """Returns ``Trainer.fit`` that also times the bare training step."""
 
     def call(self: Trainer) -> None:
         program = self.program
@@ -66,21 +66,23 @@ def with_bare_steps(fit: Callable[[Trainer], None]) -> Any:
             batch = put_batch(next(batches), program.mesh)
         state = program.initialise()
 
-        def bare_steps(at_least_seconds: float) -> tuple[float, int]:
+        def step() -> None:
             nonlocal state
-            start, count, passed = time.perf_counter(), 0, 0.0
-            while not count or passed < at_least_seconds:
-                state, metrics = program.train_step(state, batch)
-                jax.block_until_ready(metrics)
-                count, passed = count + 1, time.perf_counter() - start
-            return passed, count
+            state, metrics = program.train_step(state, batch)
+            jax.block_until_ready(metrics)
 
-        for work in (lambda: None, lambda: fit(self)):
-            work()
-            bare_steps(0.0)  # warms up
-            passed, count = bare_steps(BARE_SECONDS)
+        def time_bare_steps() -> None:
+            step()  # warms up
+            start, passed = time.perf_counter(), 0.0
+            while passed < BARE_SECONDS:
+                step()
+                passed = time.perf_counter() - start
+                seconds["number of bare steps"] += 1
             seconds["bare steps"] += passed
-            seconds["number of bare steps"] += count
+
+        time_bare_steps()
+        fit(self)
+        time_bare_steps()
 
     return call
 

@@ -1,6 +1,6 @@
-"""The side of a benchmark that computes: does what stdin asks for, and times it.
+"""One side of a benchmark: a process that does the work that stdin names, and times it.
 
-It runs in the environments of other programs too, and so needs nothing but Python.
+It also runs in the environments of other programs, so it imports only Python's own.
 """
 
 import json
@@ -11,24 +11,24 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# What can be timed: does its work once, and returns when the work is done.
+# Does its work once, and returns when the work is done.
 Pass = Callable[[], Any]
 WARMUP_CALLS = 2
 
 
 def cpu_seconds() -> float:
-    """Returns the processor time of this process and of its worker processes."""
+    """Returns the processor time of this process and its worker processes."""
     total = time.process_time()
     for child in multiprocessing.active_children():
         with open(f"/proc/{child.pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
-        # Fields 14 and 15 of proc(5): in the program and in the kernel, in ticks.
+        # Fields 14 and 15 of proc(5): ticks in the program and in the kernel.
         total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return total
 
 
 def timed(work: Pass, num_calls: int) -> dict[str, float]:
-    """Does the work so many times; returns the seconds that it took."""
+    """Does the work ``num_calls`` times; returns the seconds of all together."""
     start, cpu_start = time.perf_counter(), cpu_seconds()
     for _ in range(num_calls):
         work()
@@ -37,16 +37,16 @@ def timed(work: Pass, num_calls: int) -> dict[str, float]:
 
 
 def serve(prepare: Callable[[dict], tuple[dict, dict[str, Pass]]]) -> None:
-    """Answers the lines of ``rounds.Worker`` until they end.
+    """Answers the requests of ``rounds.Worker``, a line of JSON each, until they end.
 
-    The first line is the case, and its answer what ``prepare`` tells of it, with the
-    seconds of the first and of a later call of each pass. Each further line asks for
-    ``num_calls`` of a ``pass``; the answer is what ``timed`` returns.
+    The first line is the case; its answer is the facts, and the seconds of the first
+    and of a later call of each pass. Each other line names a ``pass`` and its
+    ``num_calls``; its answer is the result of ``timed``.
 
     Args:
-      prepare: takes the case; returns what is to be told, and the passes by name.
+      prepare: takes the case; returns the facts, and the passes by name.
     """
-    # What libraries print must not come between the answers.
+    # Prints of libraries go to stderr: they must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 

@@ -1,10 +1,11 @@
-"""What the commands share: their options, and how they end.
+"""The parts that all commands share: their options and their exit status.
 
-Exit status: 0 done, or stopped by the scheduler with all saved; 1 a run that failed;
-2 a mistake of the user; 130 stopped by Ctrl-C.
+Exit status: 0 done, or stopped by the scheduler with everything saved; 1 the run
+failed; 2 the input was wrong; 130 stopped by Ctrl-C.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import errno
 import logging
@@ -24,10 +25,10 @@ from cnn_arch.screen import Screen
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose mistakes are one line, like all others."""
+    """An ArgumentParser that prints a wrong option in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Ends the command with that one line."""
+        """Prints the line and ends the command."""
         print(f"error: {message}; see --help", file=sys.stderr)
         raise SystemExit(UsageError.exit_status)
 
@@ -35,23 +36,20 @@ class Parser(argparse.ArgumentParser):
 def parser(description: str | None, examples: str) -> Parser:
     """Makes a command's parser with the options that all commands have.
 
-    Args:
-      description: what the command does, in its first line.
-      examples: lines that can be pasted; shown by --help and without arguments.
+    --help shows the first line of the description, and the examples to paste.
     """
-    made = Parser(
+    parser = Parser(
         prog=installation.program(),
         description=(description or "").partition("\n")[0],
         epilog=f"examples:\n{installation.examples(examples)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    made.add_argument("--quiet", action="store_true", help="show the last line only")
-    made.add_argument(
-        "--traceback", action="store_true", help="show where in the program it failed"
-    )
-    made.add_argument("--version", action="version", version=f"cnn_arch {__version__}")
-    return made
+    add = parser.add_argument
+    add("--quiet", action="store_true", help="show the last line only")
+    add("--traceback", action="store_true", help="show where in the program it failed")
+    add("--version", action="version", version=f"cnn_arch {__version__}")
+    return parser
 
 
 def main() -> NoReturn:
@@ -61,7 +59,7 @@ def main() -> NoReturn:
         print(f"cnn_arch {__version__}")
     elif name in ("--help", "-h"):
         print(f"usage: cnn-arch {{{','.join(installation.COMMANDS)}}} ...\n")
-        print("each with --help, and without options, shows examples")
+        print("a command with --help, or without options, shows examples")
     elif name not in installation.COMMANDS:
         known = ", ".join(installation.COMMANDS)
         print(f"error: {name}: no such command; there are {known}", file=sys.stderr)
@@ -74,54 +72,45 @@ def main() -> NoReturn:
 
 @dataclasses.dataclass
 class Ending:
-    """How a command ends, by what it has found out so far."""
+    """The way a command ends; the command fills in what it learns on its way."""
 
     show_traceback: bool = False
     process: Process = ALONE
-    crash_folder: Path | None = None  # where a crash is recorded
+    crash_folder: Path | None = None  # for crash.txt; None: no run was opened yet
 
-    def fail(self, message: str, status: int, *, keep: bool) -> NoReturn:
-        """Prints the one line; keeps the traceback of a run that failed."""
+    def fail(self, message: str, status: int) -> NoReturn:
+        """Prints the one line; writes the traceback of a failed run to a file."""
         trace, folder = traceback.format_exc(), self.crash_folder
         if self.show_traceback:
             print(trace, file=sys.stderr)
-        elif keep and folder:
-            try:
+        elif folder and status == RunError.exit_status:
+            with contextlib.suppress(OSError):  # a full disk; print the line anyway
                 index = self.process.index
                 path = folder / (f"crash-{index}.txt" if index else "crash.txt")
                 path.write_text(trace)
                 message += f" (details: {path})"
-            except OSError:  # a full disk, most likely; the line below is still shown
-                pass
         if self.process.count > 1:
             message = f"process {self.process.index}: {message}"
-        if folder:  # and with it log.txt
+        if folder:  # log.txt is open too
             logging.getLogger("cnn_arch").error("%s", message)
         print(f"error: {message}", file=sys.stderr, flush=True)
         self.exit(status)
 
     def exit(self, status: int) -> NoReturn:
-        """Ends the process; where there are others, without waiting for them.
-
-        JAX would wait at exit until all have come to the same point.
-        """
+        """Ends the process."""
         if self.process.count > 1:
+            # At a normal exit JAX would wait for the other processes.
             sys.stdout.flush()
             os._exit(status)
         raise SystemExit(status)
 
 
+# Takes the options, the other words and an Ending; returns the exit status.
 Main = Callable[[argparse.Namespace, list[str], Ending], int]
 
 
 def run(main: Main, parser: Parser) -> NoReturn:
-    """Runs a command and ends the process with its status.
-
-    Args:
-      main: takes the parsed options, the words that are not options, and what decides
-        how it ends; returns the exit status.
-      parser: the command's own.
-    """
+    """Runs a command's ``main`` and ends the process with its status."""
     if len(sys.argv) == 1:
         print(parser.format_help(), file=sys.stderr)
         raise SystemExit(UsageError.exit_status)
@@ -133,19 +122,17 @@ def run(main: Main, parser: Parser) -> NoReturn:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         ending.exit(130)
-    except BrokenPipeError:  # the reader of our output, such as head, has gone
+    except BrokenPipeError:  # the program that reads our output, such as head, ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
-    except UsageError as error:
-        ending.fail(str(error), error.exit_status, keep=False)
-    except RunError as error:
-        ending.fail(str(error), error.exit_status, keep=True)
+    except (UsageError, RunError) as error:
+        ending.fail(str(error), error.exit_status)
     except Exception as error:
-        ending.fail(_in_one_line(error), RunError.exit_status, keep=True)
+        ending.fail(_in_one_line(error), RunError.exit_status)
 
 
 def say_next(screen: Screen, *commands: str) -> None:
-    """Ends a command with those that may follow, to be pasted."""
+    """Prints commands to paste that may follow this one."""
     screen.row()
     for number, line in enumerate(commands):
         screen.say("" if number else "Next:", line)
@@ -156,13 +143,12 @@ def _in_one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return (
             f"{error.filename or 'a file of the run'}: the disk is full; free some "
-            "space, and the same command goes on from the last checkpoint"
+            "space, then repeat the command to continue from the last checkpoint"
         )
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
         return f"out of memory: try a smaller --config.batch_size ({text[:200]})"
-    lost = processes.explain_loss(error)
-    if lost:
-        return f"{lost}; the same command goes on from the last checkpoint"
+    if lost := processes.explain_loss(error):
+        return f"{lost}; repeat the command to continue from the last checkpoint"
     return f"{type(error).__name__}: {text[:300]}"

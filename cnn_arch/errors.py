@@ -1,17 +1,16 @@
-"""The two ways in which a command ends badly, each told in one line.
+"""The two kinds of error that end a command; each is printed as one line.
 
-The text of either reads ``GIVEN: RULE; FIX``: what was given, the rule that it breaks,
-and what to do about it.
+The line reads ``GIVEN: RULE; FIX``: the value, the rule that it breaks, and what to do.
 """
 
 
 class UsageError(Exception):
-    """What the user gave cannot work; nothing was started."""
+    """The user's input cannot work; nothing was started."""
 
     exit_status = 2
 
 
 class RunError(Exception):
-    """A run that had started cannot go on; what it saved is intact."""
+    """A started run cannot continue; its saved files are intact."""
 
     exit_status = 1

@@ -14,10 +14,10 @@ from cnn_arch.errors import UsageError
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a draft to write, which then takes the place of the file.
+    """Yields a draft to write, which then replaces the file.
 
-    If writing fails, the file is as it was and the draft is gone. The folder of the
-    file is made if it is not there.
+    If writing fails, the file keeps its old content and the draft is deleted. The
+    file's folder is made if it does not exist.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_of(path)
@@ -25,14 +25,14 @@ def replacing(path: Path) -> Iterator[Path]:
         yield draft
         os.replace(draft, path)
     except BaseException:
-        if draft.is_file():
-            draft.unlink()
+        draft.unlink(missing_ok=True)
         raise
 
 
 def draft_of(path: Path) -> Path:
-    """Returns where a file is written; a killed process may leave it there."""
-    return path.with_name(f".draft-{path.name}")  # keeps the suffix, which some read
+    """Returns where a file is first written; a killed process may leave a draft."""
+    # The suffix stays: NumPy and matplotlib choose the format by it.
+    return path.with_name(f".draft-{path.name}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,17 +42,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a CSV file, the header first."""
+    """Writes a CSV file; the first row is the header."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
 
 
 def make_folder(folder: Path, option: str) -> None:
-    """Makes the folder that an option names, if it is not there.
+    """Makes the folder that an option names, if it does not exist.
 
     Raises:
-      UsageError: there can be no such folder.
+      UsageError: the folder cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,5 +63,5 @@ def make_folder(folder: Path, option: str) -> None:
 
 
 def free_bytes(path: Path) -> int:
-    """Returns what is free on the disk that a path is on, or will be on."""
+    """Returns the free space of the disk of a path, which need not exist yet."""
     return shutil.disk_usage(next(filter(Path.exists, (path, *path.parents)))).free

@@ -1,60 +1,57 @@
-"""Where the four commands and the recipes are: in a checkout, or inside the package.
+"""The differences between a checkout and an installed package.
 
-A wheel carries train.py, eval.py, analyze.py, sweep.py and configs/ inside the package,
-in ``checkout/`` (pyproject.toml). In a checkout they are beside it.
+A checkout has the commands (train.py, eval.py, analyze.py, sweep.py), configs/ and
+requirements.txt next to the package. A wheel has the commands and configs/ inside the
+package, in ``checkout/`` (pyproject.toml), and its requirements in its metadata.
 """
 
 import difflib
 import re
 import shlex
 import sys
+from importlib import metadata
 from pathlib import Path
 
 from cnn_arch.errors import UsageError
 
 _PACKAGE = Path(__file__).resolve().parent
-_CARRIED = _PACKAGE / "checkout"
-IS_CHECKOUT = not _CARRIED.is_dir()
-ROOT = _PACKAGE.parent if IS_CHECKOUT else _CARRIED
+_IN_WHEEL = _PACKAGE / "checkout"
+IS_CHECKOUT = not _IN_WHEEL.is_dir()
+ROOT = _PACKAGE.parent if IS_CHECKOUT else _IN_WHEEL
 COMMANDS = ("train", "eval", "analyze", "sweep")
+DOCTOR = "make doctor" if IS_CHECKOUT else "python -m cnn_arch.doctor"
 
 
 def recipes() -> list[str]:
-    """Returns the names of the recipes that come with the project."""
+    """Returns the names of the project's recipes."""
     return [name for name in _names(ROOT / "configs") if name != "base"]
 
 
-def sweeps() -> list[str]:
-    """Returns the names of the sweeps that come with the project."""
-    return [name for name in _names(ROOT / "configs" / "sweeps") if name != "base"]
-
-
 def find_recipe(given: str) -> Path:
-    """Returns the file of a recipe.
-
-    Args:
-      given: a path, or the name of a recipe that comes with the project.
+    """Returns the file of a recipe, given as a path or a name of ``recipes()``.
 
     Raises:
-      UsageError: there is no such file.
+      UsageError: the file does not exist.
     """
-    return _find("--config", given, ROOT / "configs", recipes())
+    return _find("--config", given, ROOT / "configs")
 
 
 def find_sweep(given: str) -> Path:
-    """Returns the file of a sweep, as ``find_recipe``."""
-    return _find("--sweep", given, ROOT / "configs" / "sweeps", sweeps())
+    """Returns the file of a sweep, as ``find_recipe`` does of a recipe."""
+    return _find("--sweep", given, ROOT / "configs" / "sweeps")
 
 
-def _find(option: str, given: str, folder: Path, names: list[str]) -> Path:
-    if given in [*names, "base"] and not Path(given).is_file():
+def _find(option: str, given: str, folder: Path) -> Path:
+    path = Path(given)
+    if path.is_file():
+        return path
+    names = _names(folder)
+    if given in names:
         return folder / f"{given}.py"
-    if Path(given).is_file():
-        return Path(given)
-    beside = Path(given).parent
-    known = [str(beside / f"{name}.py") for name in _names(beside)] + names
+    names.remove("base")  # every recipe imports it; it is not one to suggest
+    known = [str(path.parent / f"{name}.py") for name in _names(path.parent)] + names
     near = difflib.get_close_matches(given, known, n=1) or difflib.get_close_matches(
-        Path(given).stem, names, n=1
+        path.stem, names, n=1
     )
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
     raise UsageError(f"{option}={given}: no such file; {hint}")
@@ -65,38 +62,48 @@ def _names(folder: Path) -> list[str]:
 
 
 def import_recipes() -> None:
-    """Lets recipes import ``configs.base``, wherever the command was started."""
+    """Lets recipes import ``configs.base`` from any working directory."""
     if str(ROOT) not in sys.path:
         sys.path.append(str(ROOT))
 
 
-def command(name: str, *words: str) -> str:
-    """Returns a command to be pasted: ``python eval.py ...`` or ``cnn-arch eval ...``.
+def requirements() -> list[str]:
+    """Returns the required packages, one a line: pinned in a checkout, else ranges."""
+    if not IS_CHECKOUT:
+        return metadata.requires("cnn-arch") or []
+    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    lines = [line.partition("#")[0].strip() for line in text.splitlines()]
+    return list(filter(None, lines))
 
-    Args:
-      name: one of ``COMMANDS``.
-      *words: its options.
-    """
+
+def install_extra(extra: str) -> str:
+    """Returns a line to paste that installs optional packages: cuda or onnx."""
+    in_checkout = f"pip install -r requirements-{extra}.txt"
+    return in_checkout if IS_CHECKOUT else f'pip install "cnn_arch[{extra}]"'
+
+
+def command(name: str, *words: str) -> str:
+    """Returns a line to paste: ``python eval.py ...`` or ``cnn-arch eval ...``."""
     start = ("python", f"{name}.py") if IS_CHECKOUT else ("cnn-arch", name)
     return shlex.join([*start, *words])
 
 
 def program() -> str:
-    """Returns what runs, as it is typed: ``train.py`` or ``cnn-arch train``."""
+    """Returns the running command's name: ``train.py`` or ``cnn-arch train``."""
     path = Path(sys.argv[0])
     return path.name if IS_CHECKOUT else f"cnn-arch {path.stem}"
 
 
 def own_command(*words: str) -> str:
-    """Returns the command that runs, to be pasted, with more words at its end."""
+    """Returns a line to paste that repeats this command with more words at its end."""
     start, *given = sys.argv
-    if IS_CHECKOUT:  # by its path, which may lead here from another folder
+    if IS_CHECKOUT:  # by its path: the working directory may be another
         return shlex.join(["python", start, *given, *words])
     return command(Path(start).stem, *given, *words)
 
 
 def examples(text: str) -> str:
-    """Returns lines with commands as they are to be typed here."""
+    """Returns a checkout's example commands as they are typed here."""
     if IS_CHECKOUT:
         return text
     text = re.sub(r"python (\w+)\.py", r"cnn-arch \1", text)

@@ -1,8 +1,7 @@
-"""The directory of a run: who may write to it, and its files of plain text."""
+"""The directory of a run: which run may use it, and its text files."""
 
 import csv
 import dataclasses
-import json
 import os
 import platform
 import subprocess
@@ -21,14 +20,14 @@ from cnn_arch.screen import Screen
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
-# Settings that may change when a run goes on: the result does not depend on them, but
-# for the order of sums. (Dropout's masks, too, are the same on any mesh.)
+# Settings that may change when a run continues: they change the order of sums, and
+# nothing else in the result. (Dropout's masks are the same on any mesh.)
 FREE = ("mesh.data", "mesh.model", "data.num_threads", "checkpoint.every_minutes")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Where a run leaves its files, and where it says what it does."""
+    """The places where a run writes files and prints lines."""
 
     workdir: Path
     screen: Screen
@@ -39,24 +38,9 @@ def choose(workdir: str | None, config: ConfigDict, prefix: str = "") -> Path:
     if workdir:
         return Path(workdir)
     stem = f"{prefix}{config.model.name}-{config.data.name or config.data.source}"
-    taken = [
-        int(path.name.rpartition("-")[2])
-        for path in Path("runs").glob(f"{stem}-*")
-        if path.name.rpartition("-")[2].isdigit()
-    ]
+    ends = [path.name.rpartition("-")[2] for path in Path("runs").glob(f"{stem}-*")]
+    taken = [int(end) for end in ends if end.isdigit()]
     return Path("runs", f"{stem}-{max(taken, default=0) + 1}")
-
-
-def read_config(workdir: Path) -> FrozenConfigDict:
-    """Returns the config of a run.
-
-    Raises:
-      UsageError: there is no run.
-    """
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise UsageError(f"--workdir={workdir}: no run there; train.py makes one")
-    return settings.from_json(path)
 
 
 def find_trained(
@@ -67,12 +51,13 @@ def find_trained(
     Args:
       words: with ``weights``, ``--config`` and its settings; with a run, nothing, or
         the ``--config`` that registers the run's network.
-      workdir: of the run; with ``weights`` any, or the next free one.
-      weights: a file; None: the network is a run's.
-      data: the folder of the data, if it is not the config's.
+      workdir: of the run; with ``weights``, of the results (default: the next free).
+      weights: a file; None: the network comes from the run.
+      data: the data's folder, if it differs from the config's.
 
     Raises:
-      UsageError: neither a run nor a recipe with weights is given.
+      UsageError: there is no such run, or the options give neither a run nor a recipe
+        with weights.
     """
     if weights:
         config, _ = settings.parse(words)
@@ -80,21 +65,23 @@ def find_trained(
         check_same_run(path, config)
     elif workdir:
         path = Path(workdir)
-        config = read_config(path)
+        if not (path / "config.json").is_file():
+            raise UsageError(f"--workdir={path}: no run there; train one first")
+        config = settings.from_json(path / "config.json")
         _check_recipe(words, config, path)
     elif words:
         hint = "needs --weights=FILE" if "--config" in words[0] else "no such option"
         raise UsageError(f"{words[0]}: {hint}; see --help")
     else:
         raise UsageError("--workdir: must be given, or --config and --weights")
-    # Any mesh evaluates what any other trained; layers are looked at whole.
+    # Any mesh can evaluate a network; one process must see its layers whole.
     changes: dict[str, Any] = {"mesh.data": 0, "mesh.model": 1}
     changes |= {"data.dir": data} if data else {}
     return settings.derive(config, changes), path
 
 
 def _check_recipe(words: Sequence[str], config: ConfigDict, path: Path) -> None:
-    """Reads the recipe beside a run, if there is one: it may register a network."""
+    """Reads the recipe given with a run, if any: it may register a network."""
     if not words:
         return
     recipe, changed = settings.parse(words)
@@ -104,44 +91,39 @@ def _check_recipe(words: Sequence[str], config: ConfigDict, path: Path) -> None:
         )
     if recipe.model.name != config.model.name:
         raise UsageError(
-            f"{words[0]}: is a recipe of {recipe.model.name}, and {path} holds a run "
+            f"{words[0]}: is a recipe of {recipe.model.name}, but the run in {path} is "
             f"of {config.model.name}; leave it out"
         )
 
 
 def check_same_run(path: Path, config: ConfigDict) -> None:
-    """Checks that a directory is empty or holds a run with this config.
+    """Checks that a directory is empty, or has a run with this config.
 
     Raises:
-      UsageError: it holds another run, or files that are not of a run.
+      UsageError: it has another run, or files that are not of a run.
     """
-    stored_path = path / "config.json"
-    if not stored_path.exists():
+    if not (path / "config.json").exists():
         if path.is_file() or (path.is_dir() and any(path.iterdir())):
             raise UsageError(
-                f"--workdir={path}: holds files that are not of a run; choose another"
+                f"--workdir={path}: has files that are not of a run; choose another"
             )
         return
-    stored = settings.flatten(settings.from_json(stored_path))
-    given = settings.flatten(json.loads(settings.to_json(config)))
-    if stored["model.name"] != given["model.name"]:
-        raise UsageError(
-            f"--workdir={path}: holds a {stored['model.name']} run, this is "
-            f"{given['model.name']}; choose another --workdir"
-        )
-    for key in sorted(stored.keys() | given.keys()):
+    stored = settings.flatten(settings.from_json(path / "config.json"))
+    given = settings.flatten(config)
+    # The network first: another one also differs in many other settings.
+    for key in ("model.name", *sorted(stored.keys() | given.keys())):
         if key not in FREE and stored.get(key) != given.get(key):
             raise UsageError(
-                f"--workdir={path}: holds a run with {key}={stored.get(key)}, this has "
-                f"{given.get(key)}; choose another --workdir"
+                f"--workdir={path}: has a run with {key}={stored.get(key)}, this one "
+                f"has {given.get(key)}; choose another --workdir"
             )
 
 
 def check_same_data(path: Path, fingerprint: str) -> None:
-    """Checks that the data is what it was when the run began, and remembers it.
+    """Checks that the data is the same as when the run began; records it at first.
 
     Raises:
-      UsageError: it has changed.
+      UsageError: the data has changed.
     """
     record = path / "data_fingerprint.txt"
     if not record.exists():
@@ -159,13 +141,10 @@ def create(
     class_names: Sequence[str],
     split_rows: Sequence[Sequence[str]],
 ) -> None:
-    """Makes the directory and writes what is known before the first step.
+    """Makes the directory, and writes the files that come before the first step.
 
-    Args:
-      path: of the directory.
-      config: of the run.
-      class_names: in the order of the network's outputs.
-      split_rows: split, class and file of each image of a user's own folder.
+    ``class_names`` are in the order of the network's outputs; ``split_rows`` has split,
+    class and file of each image of a user's folder.
     """
     path.mkdir(parents=True, exist_ok=True)
     write_text(path / "config.json", settings.to_json(config))
@@ -185,13 +164,13 @@ def create(
 
 
 def resume_command(workdir: Path) -> str:
-    """Returns the command that runs, with the run's directory, to be pasted."""
+    """Returns a line to paste that continues the run."""
     is_given = any(word.startswith("--workdir") for word in sys.argv)
     return installation.own_command(*() if is_given else [f"--workdir={workdir}"])
 
 
 def describe_recipe(config: ConfigDict) -> str:
-    """Writes the recipe in one line."""
+    """Returns the recipe in one line."""
     optim = config.optim
     decay = f", L2 {optim.weight_decay:g}" if optim.weight_decay else ""
     return (
@@ -202,7 +181,10 @@ def describe_recipe(config: ConfigDict) -> str:
 
 
 def best_epoch(path: Path) -> tuple[str, float]:
-    """Returns the epoch of least validation error, the last of equals, and its %."""
+    """Returns the epoch with the lowest validation error, and its accuracy in %.
+
+    If epochs are equal, it is the last of them.
+    """
     with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     best = min(reversed(rows), key=lambda row: float(row["validation_top1_error"]))
@@ -220,9 +202,9 @@ def _git_commit() -> str:
 
 
 class Table:
-    """A CSV file to which a run adds rows, cut back when the run goes on from before.
+    """A CSV file that a run appends to; a continued run first drops later rows.
 
-    Numbers are written so that reading them gives the same number.
+    Numbers are written with all their digits: reading them gives the same numbers.
     """
 
     def __init__(
@@ -231,34 +213,27 @@ class Table:
         columns: Sequence[str],
         keep: Callable[[Mapping[str, str]], bool],
     ):
-        """Opens the file and keeps the rows that lie before the checkpoint.
-
-        Args:
-          path: of the file, made if it is not there.
-          columns: the header.
-          keep: says of a complete row whether it stays.
-        """
+        """Opens or makes the file; ``keep`` returns whether a complete row stays."""
         self.columns = columns
         self.rows: list[dict[str, Any]] = []
         if path.exists():
             with path.open(newline="", encoding="utf-8") as file:
                 complete = [row for row in csv.DictReader(file) if all(row.values())]
-            self.rows = [row for row in complete if keep(row)]
-        lines = [self.columns, *([row[c] for c in columns] for row in self.rows)]
-        write_csv(path, lines)
+            self.rows = list(filter(keep, complete))
+        write_csv(path, [columns, *([row[c] for c in columns] for row in self.rows)])
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")
 
     def add(self, **values: Any) -> None:
-        """Adds a row, a value for each column."""
+        """Adds a row with a value for each column."""
         self.rows.append(values)
         self._writer.writerow([values[column] for column in self.columns])
 
     def sync(self) -> None:
-        """Has the rows so far on disk, before a checkpoint that follows them."""
+        """Forces the rows onto the disk; a checkpoint of the same step follows."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Ends writing."""
+        """Closes the file."""
         self._file.close()

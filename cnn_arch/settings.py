@@ -1,4 +1,4 @@
-"""From the command line to a checked, locked config."""
+"""Reads the command line into a checked config, which cannot change."""
 
 import difflib
 import json
@@ -12,32 +12,27 @@ from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 from cnn_arch.errors import UsageError
 from cnn_arch.installation import ROOT, find_recipe, import_recipes
 
-# For each setting that is not free: the rule in words, and whether a value keeps it.
+# The rule in words, and whether a value follows it.
 Rule = tuple[str, Callable[[Any], bool]]
 
 
 def at_least(low: float) -> Rule:
-    """Returns the rule value >= low."""
+    """Returns the rule ``value >= low``."""
     return f"must be at least {low}", lambda value: value >= low
 
 
 def above(low: float) -> Rule:
-    """Returns the rule value > low."""
+    """Returns the rule ``value > low``."""
     return f"must be above {low}", lambda value: value > low
 
 
-def share(value: float) -> bool:
-    """Says whether a value lies in [0, 1)."""
-    return 0 <= value < 1
-
-
 def one_of(*choices: Any) -> Rule:
-    """Returns the rule that lists the choices."""
+    """Returns the rule that a value is one of the choices."""
     names = ", ".join(str(choice) for choice in choices)
     return f"must be one of {names}", lambda value: value in choices
 
 
-SHARE: Rule = ("must be at least 0 and below 1", share)
+SHARE: Rule = ("must be at least 0 and below 1", lambda value: 0 <= value < 1)
 RULES: dict[str, Rule] = {
     "seed": at_least(0),
     "batch_size": at_least(1),
@@ -48,10 +43,7 @@ RULES: dict[str, Rule] = {
     "batch_norm_statistics": one_of("global", "per_device"),
     "optim.learning_rate": above(0),
     "optim.schedule": one_of("cosine", "step", "constant"),
-    "optim.milestones": (
-        "must rise",
-        lambda epochs: list(epochs) == sorted(set(epochs)),
-    ),
+    "optim.milestones": ("must rise", lambda steps: list(steps) == sorted(set(steps))),
     "optim.factor": above(0),
     "optim.warmup_epochs": at_least(0),
     "optim.momentum": SHARE,
@@ -77,7 +69,7 @@ RULES: dict[str, Rule] = {
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns {"data.image_size": 224, ...} of a nested config; lists for tuples."""
+    """Returns a config as {"data.image_size": 224, ...}, with lists for tuples."""
     settings = {}
     for key, value in config.items():
         if isinstance(value, ConfigDict | dict):
@@ -91,14 +83,13 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     """Reads ``--config=FILE[:DATA]`` and its ``--config.KEY=VALUE`` settings.
 
     Args:
-      arguments: what the command line holds besides the command's own options.
+      arguments: the words of the command line that are not the command's own options.
 
     Returns:
-      The checked config, which stays as it is, and the settings that differ from the
-      recipe.
+      The checked config, and the settings that differ from the recipe's.
 
     Raises:
-      UsageError: an argument is wrong; the message is the one line to print.
+      UsageError: an argument is wrong.
     """
     arguments = _joined(arguments)
     chosen = [word for word in arguments if word.startswith("--config=")]
@@ -107,28 +98,25 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     given, colon, data = chosen[0].removeprefix("--config=").partition(":")
     recipe = f"--config={find_recipe(given)}{colon}{data}"
     known = flatten(_read([recipe], chosen[0]))
-    if lacking := [key for key in RULES if key not in known]:
+    if missing := [key for key in RULES if key not in known]:
         raise UsageError(
-            f"{chosen[0]}: not a recipe of this project, it lacks {lacking[0]}; a "
+            f"{chosen[0]}: not a recipe of this project, it has no {missing[0]}; a "
             "recipe starts from configs/base.py"
         )
     others = [word for word in arguments if word != chosen[0]]
     for argument in others:
-        _check_key(argument, known, chosen[0].removeprefix("--config="))
+        _check_key(argument, known, f"{given}{colon}{data}")
     config = _read([recipe, *others], chosen[0])
     check(config)
-    changed = {
-        key: value
-        for key, value in flatten(config).items()
-        if value != known.get(key, object())
-    }
+    flat = flatten(config)
+    changed = {key: flat[key] for key in flat if flat[key] != known.get(key, object())}
     return FrozenConfigDict(config), changed
 
 
 def own_recipe(words: Sequence[str]) -> list[str]:
-    """Returns the word ``--config=FILE`` of a recipe that is not the project's.
+    """Returns ``--config=FILE`` if the recipe is the user's own, else no word.
 
-    Such a recipe may register a network, which later commands need.
+    Such a recipe may register a network, so later commands need it.
     """
     own = []
     for word in _joined(words):
@@ -140,14 +128,14 @@ def own_recipe(words: Sequence[str]) -> list[str]:
 
 
 def check(config: ConfigDict) -> None:
-    """Checks every setting by itself, and those that must fit each other.
+    """Checks each setting by its rule, and pairs of settings that must agree.
 
     Raises:
-      UsageError: one breaks its rule.
+      UsageError: a setting breaks a rule.
     """
     settings = flatten(config)
-    for key, (rule, holds) in RULES.items():
-        if not holds(settings[key]):
+    for key, (rule, is_followed) in RULES.items():
+        if not is_followed(settings[key]):
             raise UsageError(f"--config.{key}={settings[key]}: {rule}")
     for key in ("mean", "std"):
         values = settings[f"data.{key}"]
@@ -164,27 +152,22 @@ def check(config: ConfigDict) -> None:
 
 
 def derive(config: ConfigDict, changes: Mapping[str, Any]) -> FrozenConfigDict:
-    """Returns a config with some settings changed.
-
-    Args:
-      config: is not changed itself.
-      changes: values by dotted keys, such as ``{"data.dir": "photos"}``.
-    """
+    """Returns a new config with changes, such as ``{"data.dir": "photos"}``."""
     derived = ConfigDict(config)
     derived.update_from_flattened_dict(changes)
     return FrozenConfigDict(derived)
 
 
 def to_json(config: ConfigDict) -> str:
-    """Returns the config as it is stored in a run directory."""
-    return json.dumps(json.loads(config.to_json()), indent=2) + "\n"
+    """Returns the text of the config.json of a run directory."""
+    return config.to_json(indent=2) + "\n"
 
 
 def from_json(path: Path) -> FrozenConfigDict:
-    """Reads the config that a run stored.
+    """Reads the config.json of a run directory.
 
     Raises:
-      UsageError: the file is not such a config.
+      UsageError: the file has no valid config.
     """
     try:
         config = ConfigDict(json.loads(path.read_text()))
@@ -199,7 +182,8 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     joined: list[str] = []
     for word in arguments:
         previous = joined[-1] if joined else ""
-        if previous.startswith("--config") and "=" not in previous and word[0] != "-":
+        is_value = not word.startswith("-")
+        if previous.startswith("--config") and "=" not in previous and is_value:
             joined[-1] = f"{previous}={word}"
         else:
             joined.append(word)
@@ -207,7 +191,7 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 
 def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
-    """Finds a forgotten prefix, an unknown option or an unknown setting."""
+    """Raises UsageError for a missing prefix, an unknown option or setting."""
     word, _, _ = argument.partition("=")
     if not word.startswith("-"):
         raise UsageError(
@@ -218,10 +202,9 @@ def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
     key = word.removeprefix("--config.")
     if key in known:
         return
-    sections = sorted({name.partition(".")[0] for name in known if "." in name})
-    if key in sections:
+    if any(name.startswith(f"{key}.") for name in known):
         raise UsageError(f"{argument}: a group of settings; set one, as in {word}.KEY")
-    # A setting may be meant by its last part alone: learning_rate, num_threads.
+    # The user may give the last part alone: learning_rate, num_threads.
     last = {name.rpartition(".")[2]: name for name in known}
     near = difflib.get_close_matches(key, known, n=1) or [
         last[name] for name in difflib.get_close_matches(key.split(".")[-1], last, n=1)
@@ -231,12 +214,7 @@ def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
 
 
 def _read(arguments: Sequence[str], given: str) -> ConfigDict:
-    """Has ml_collections read a recipe and its settings.
-
-    Args:
-      arguments: ``--config=PATH[:DATA]`` and the settings.
-      given: how the user has given the first of them, for messages.
-    """
+    """Reads ``--config=PATH[:DATA]`` and settings; ``given``: the user's spelling."""
     import_recipes()
     words = ["cnn_arch", *arguments]
     values = flags.FlagValues()
@@ -245,7 +223,7 @@ def _read(arguments: Sequence[str], given: str) -> ConfigDict:
         values(words)
     except (flags.Error, TypeError) as error:
         reason = str(error).strip().splitlines()[-1]
-        # ml_collections hands on a recipe's own error as a printed traceback.
+        # ml_collections reports an error of the recipe itself as a printed traceback.
         if "Traceback" in str(error):
             reason = f"{given}: {reason.partition(': ')[2] or reason}"
             raise UsageError(reason) from error
@@ -255,6 +233,6 @@ def _read(arguments: Sequence[str], given: str) -> ConfigDict:
                 kind = type(flatten(_read(arguments[:1], given))[key]).__name__
                 raise UsageError(f"{argument}: must be of type {kind}") from None
         raise UsageError(reason) from None
-    except Exception as error:  # whatever a file's own code raises
+    except Exception as error:  # the file's own code may raise anything
         raise UsageError(f"{given}: not a recipe ({error})") from error
     return values["config"].value

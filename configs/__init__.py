@@ -1,1 +1,1 @@
-"""The recipes: one file a network, each value with its source on its line."""
+"""The recipes: a file for each network, a source for each value on its line."""

@@ -1,8 +1,8 @@
 """AlexNet on ImageNet: Krizhevsky et al. 2012, Sections 4 and 5.
 
-Deviations: the learning rate falls at fixed epochs (the authors watched the error); a
-mean for each channel is subtracted, not one for each pixel; crops come from anywhere in
-the image of shorter side 256, not from its central square; no colour augmentation yet.
+Deviations: the learning rate falls at fixed epochs (the authors watched the error).
+The mean of each channel is subtracted, not of each pixel. Crops come from the whole
+image of shorter side 256, not from its central square. No colour augmentation yet.
 """
 
 from configs import base
@@ -22,7 +22,7 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config.optim.factor = 0.1  # "divide the learning rate by 10"
     config.optim.momentum = 0.9
     config.optim.weight_decay = 5e-4
-    config.optim.decay = "kernels"  # w of the update rule; biases not, as in Caffe's
+    config.optim.decay = "kernels"  # the update rule's w; no biases, as in Caffe
     config.data.image_size = 227  # 224 is printed; 227 makes the 55x55 maps
     config.data.train_crop = "scale_jitter_crop"
     config.data.scale_min = 256  # Section 2: "the shorter side was of length 256"

@@ -1,4 +1,4 @@
-"""AlexNet without groups, as CS231n's table counts it, with AlexNet's recipe."""
+"""AlexNet without groups, as in CS231n's table, with AlexNet's recipe."""
 
 from configs import alexnet
 

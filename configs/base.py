@@ -1,7 +1,7 @@
-"""Every setting of a run with its default, and the data sets that a recipe can take.
+"""Every setting of a run with its default, and the data sets for recipes.
 
 A recipe starts from ``get_config``, sets what its paper says, one source a line, and
-ends with ``use_data``. Any setting can be changed from the command line:
+ends with ``use_data``. The command line can change any setting:
 ``--config.optim.learning_rate=0.05``.
 """
 
@@ -11,21 +11,18 @@ from ml_collections import ConfigDict
 def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a setting
     """Returns every legal setting with its default.
 
-    Args:
-      data: a key of ``DATA``, for a network without a recipe of its own:
-        ``--config=configs/base.py:mnist5k --config.model.name=NAME``.
+    A key of ``DATA`` makes it a recipe for any network:
+    ``--config=configs/base.py:mnist5k --config.model.name=NAME``.
     """
     config = ConfigDict()
-    config.seed = 0  # of initial weights, order of the images and augmentation
+    config.seed = 0  # of initial weights, image order and augmentation
     config.batch_size = 128  # images in a step, all devices together
     config.epochs = 90.0  # passes over the training images
     config.label_smoothing = 0.0  # share of the target spread over all classes
-    config.aux_weight = 0.3  # of each auxiliary head's loss, in networks that have them
+    config.aux_weight = 0.3  # of each auxiliary head's loss
     config.precision = "float32"  # of activations: float32 | bfloat16
-    config.scan_blocks = False  # a stage's equal blocks as one loop: compiles sooner
-    config.remat = (
-        False  # keep blocks' inputs only, compute the rest again: less memory
-    )
+    config.scan_blocks = False  # a stage's equal blocks as one loop: compiles faster
+    config.remat = False  # keep only blocks' inputs, recompute the rest: less memory
     config.batch_norm_statistics = "global"  # over the batch: global | per_device
 
     config.model = ConfigDict()
@@ -44,40 +41,40 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
 
     config.data = ConfigDict()
     config.data.source = "folder"  # folder | tfds | mnist5k | fashion_mnist
-    config.data.name = ""  # name in print; for tfds the builder's name
-    config.data.dir = ""  # folder: of the images; tfds: data_dir; "": the usual place
-    config.data.image_size = 224  # side of the square that the network sees, px
+    config.data.name = ""  # name on screen; for tfds, the builder's name
+    config.data.dir = ""  # folder: of the images; tfds: data_dir; "": the default
+    config.data.image_size = 224  # side of the network's square input, px
     config.data.channels = 3  # 1 (gray) | 3
     config.data.num_classes = 0  # 0: as many as the data has
     config.data.test_split = "test"  # the source's split for the final test
-    config.data.validation_fraction = 0.1  # of train, where there is no such split
-    config.data.in_memory = False  # decode all images once: for small ones
+    config.data.validation_fraction = 0.1  # of train, if there is no such split
+    config.data.in_memory = False  # decode all images once; for small images
     config.data.fit = "resize"  # small images to image_size: resize | pad
     # pad_crop | random_resized_crop | scale_jitter_crop | affine | none
     config.data.train_crop = "random_resized_crop"
     config.data.crop_padding = 4  # pad_crop: zeros on each side, px
-    config.data.min_area = 0.08  # random_resized_crop: least share of the image
+    config.data.min_area = 0.08  # random_resized_crop: smallest share of the image
     config.data.scale_min = 256  # scale_jitter_crop: shorter side, px
     config.data.scale_max = 480
-    config.data.flip = True  # left-right, one time in two
+    config.data.flip = True  # left-right, half of the images
     config.data.eval_resize = 256  # evaluation: shorter side before the centre crop
     config.data.mean = (123.675, 116.28, 103.53)  # subtracted, of 0..255 (ImageNet's)
     config.data.std = (58.395, 57.12, 57.375)  # divided by (torchvision references)
     config.data.skip_broken = False  # a broken image: stop, or skip it and count
-    config.data.num_threads = 0  # that decode; 0: one a core
+    config.data.num_threads = 0  # that decode images; 0: one for each core
 
     config.mesh = ConfigDict()
-    config.mesh.data = 0  # parts of a batch; 0: as many as there are devices for
-    # Devices that share a network, and a part of the batch. AlexNet: its groups, every
-    # layer's features spread; alexnet_owt and VGG: their dense layers' features.
+    config.mesh.data = 0  # parts of a batch; 0: as many as the devices allow
+    # Devices that share a network and a part of the batch. They divide the features of
+    # AlexNet's groups, or of the dense layers of alexnet_owt and VGG.
     config.mesh.model = 1
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_minutes = 10.0  # besides one after every epoch
+    config.checkpoint.every_minutes = 10.0  # and after every epoch
     return use_data(config, data) if data else config
 
 
-# What each data set changes in a recipe; the recipe may then adjust it.
+# The settings that each data set changes; a recipe may change them again.
 DATA = {
     "mnist5k": {
         "source": "mnist5k",
@@ -85,11 +82,11 @@ DATA = {
         "image_size": 28,
         "channels": 1,
         "num_classes": 10,
-        "eval_resize": 28,  # a user's own digits: as large as these
+        "eval_resize": 28,  # for a user's own digits
         "validation_fraction": 0.125,  # 500 of the 4,000 training images
         "in_memory": True,
         "train_crop": "affine",
-        "flip": False,  # a mirrored digit is another sign
+        "flip": False,  # mirroring changes a digit's meaning
         "mean": (33.3,),  # of 0..255, d2l and torchvision's MNIST example: 0.1307
         "std": (78.6,),  # 0.3081
     },
@@ -128,24 +125,15 @@ DATA = {
     },
     "folder": {"source": "folder", "name": "folder"},
 }
-
-
 SMALL_IMAGES = ("mnist5k", "fashion_mnist", "cifar10")  # of 28 or 32 px
 
 
 def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
-    """Points a recipe for ImageNet at a data set that may be smaller.
+    """Sets the data of a recipe for ImageNet, and shortens it for smaller data sets.
 
-    Small images are enlarged to 96 px, as in "Dive into Deep Learning" to make training
-    feasible. The learning rate falls at the same shares of the run, and goes with the
-    batch (Goyal et al. 2017, "Accurate, Large Minibatch SGD", Section 2.1).
-
-    Args:
-      config: the recipe, changed in place.
-      data: a key of ``DATA``.
-
-    Returns:
-      config, locked.
+    Small images are enlarged to 96 px, as in "Dive into Deep Learning". The learning
+    rate falls at the same shares of the run and is proportional to the batch size
+    (Goyal et al. 2017, "Accurate, Large Minibatch SGD", Section 2.1).
     """
     if data in SMALL_IMAGES:
         epochs = 30.0 if data == "mnist5k" else 10.0  # d2l: 10
@@ -157,25 +145,17 @@ def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
 
 
 def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
-    """Points a recipe for images of 28 or 32 px at a data set; a folder's are resized.
-
-    Args:
-      config: the recipe, changed in place.
-      data: a key of ``DATA``.
-
-    Returns:
-      config, locked.
-    """
+    """Sets the data of a recipe for images of 28 or 32 px; resizes other images."""
     size = config.data.image_size
     if data in ("mnist5k", "fashion_mnist") and config.epochs > 30:
-        _shorten(config, 30.0)  # gray images of one object are learnt sooner
+        _shorten(config, 30.0)  # simple gray images need fewer epochs
     if data == "folder":
         return use_data(config, data, in_memory=True, train_crop="pad_crop")
     return use_data(config, data, image_size=size)
 
 
 def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -> None:
-    """Trains for so many epochs, with batches of at most so many images."""
+    """Sets the number of epochs, and the largest size of a batch."""
     optim, share = config.optim, epochs / config.epochs
     optim.milestones = tuple(round(share * epoch, 2) for epoch in optim.milestones)
     config.epochs = epochs
@@ -185,21 +165,17 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
 
 
 def use_data(config: ConfigDict, data: str, **adjusted) -> ConfigDict:
-    """Points a recipe at a data set.
+    """Sets the data of a recipe in place, and returns the recipe, locked.
 
     Args:
-      config: the recipe, changed in place.
+      config: the recipe.
       data: a key of ``DATA``.
-      **adjusted: fields of ``config.data`` that this recipe sets otherwise.
-
-    Returns:
-      config, locked.
+      **adjusted: fields of ``config.data`` in which this recipe differs from ``DATA``.
 
     Raises:
       ValueError: there is no such data set.
     """
     if data not in DATA:
         raise ValueError(f":{data}: no such data set; there are {', '.join(DATA)}")
-    config.data.update(DATA[data])
-    config.data.update(adjusted)
+    config.data.update(DATA[data] | adjusted)
     return config.lock()

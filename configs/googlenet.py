@@ -1,8 +1,8 @@
 """GoogLeNet on ImageNet: Szegedy et al. 2014, Section 6.
 
-The paper prints neither batch nor learning rate; where it is named, the value is that
-of BVLC's Caffe model. Deviations: one machine's synchronous steps; no photometric
-distortions, and no averaging of the parameters, yet.
+The paper prints neither batch size nor learning rate: values marked BVLC are from its
+Caffe model. Deviations: synchronous steps; no photometric distortions and no averaging
+of the parameters yet.
 """
 
 from configs import base

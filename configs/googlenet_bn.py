@@ -1,7 +1,7 @@
 """torchvision's googlenet, a GoogLeNet with BatchNorm.
 
-Its weights came from TensorFlow and were not trained by torchvision: the recipe is that
-of ``resnet50_v1_5``, with the weight of the auxiliary heads in Szegedy et al. 2014.
+torchvision did not train its weights, which came from TensorFlow. The recipe is from
+``resnet50_v1_5``, the weight of the auxiliary heads from Szegedy et al. 2014.
 """
 
 from configs import resnet50_v1_5

@@ -1,8 +1,8 @@
 """Inception-v3 on ImageNet: Szegedy et al. 2015, Section 8.
 
-Deviations: SGD with momentum for RMSProp, whose epsilon of 1.0 makes it much the same;
-one replica's batch at a time, where 50 worked side by side; no averaging of the
-parameters, and no clipping of gradients at 2.0, yet.
+Deviations: SGD with momentum instead of RMSProp, whose epsilon of 1.0 makes the two
+similar; the batch of one replica, while the paper ran 50 in parallel; no averaging of
+the parameters and no clipping of gradients at 2.0 yet.
 """
 
 from configs import base
@@ -14,7 +14,7 @@ def get_config(data: str = "imagenet2012", name: str = "inception_v3"):
     config.model.name = name
     if name == "inception_v3":
         config.model.fields.dropout_rate = 0.5  # torchvision; the paper names none
-        # Heads need 299 px: their 5x5 convolution sees the whole map.
+        # Heads need 299 px: their 5x5 convolution spans a whole 5x5 map.
         config.model.fields.aux_heads = data in ("imagenet2012", "folder")
     config.aux_weight = 0.3  # GoogLeNet's; the paper names none
     config.label_smoothing = 0.1  # Section 7

@@ -1,4 +1,4 @@
-"""Inception-v4 on ImageNet: Szegedy et al. 2016, Section 4, which is Inception-v3's."""
+"""Inception-v4 on ImageNet: Szegedy et al. 2016, Section 4: Inception-v3's recipe."""
 
 from configs import inception_v3
 

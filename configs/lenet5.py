@@ -1,8 +1,9 @@
 """LeNet-5 on handwritten digits.
 
 LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition".
-Deviations: softmax and cross-entropy for the distances to bitmaps; SGD with momentum on
-mini-batches for the stochastic diagonal Levenberg-Marquardt method, one image a step.
+Deviations: softmax and cross-entropy instead of distances to bitmaps; SGD with momentum
+on mini-batches instead of the stochastic diagonal Levenberg-Marquardt method, which
+takes one image a step.
 """
 
 from configs import base
@@ -19,7 +20,7 @@ def get_config(data: str = "mnist5k"):
     config.optim.learning_rate = 0.05  # ours, chosen on the validation digits
     config.optim.schedule = "cosine"  # ours; the paper's table falls step by step
     config.optim.momentum = 0.9  # ours
-    config.optim.weight_decay = 5e-4  # ours, so chosen; the paper has none
+    config.optim.weight_decay = 5e-4  # ours, chosen likewise; the paper has none
     base.use_data(
         config,
         data,

@@ -1,7 +1,7 @@
 """Network in Network on ImageNet: Lin et al. 2013.
 
 The paper has no experiment on ImageNet, and sets learning rate and weight decay by
-hand: where no source is named, the value is AlexNet's.
+hand: values without a source are AlexNet's.
 """
 
 from configs import base

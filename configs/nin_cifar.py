@@ -1,8 +1,8 @@
 """Network in Network on CIFAR-10: Lin et al. 2013, Section 4.1.
 
-Deviations: a mean and a deviation for each channel in place of global contrast
-normalisation and ZCA whitening. The paper sets learning rate and weight decay by hand
-and does not print them; they are ours.
+Deviations: normalisation by each channel's mean and deviation instead of global
+contrast normalisation and ZCA whitening. Learning rate and weight decay are ours: the
+paper sets them by hand and does not print them.
 """
 
 from configs import base

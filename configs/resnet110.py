@@ -1,7 +1,7 @@
 """ResNet-110 on CIFAR-10 (He et al. 2015, Section 4.2), with ResNet-20's recipe.
 
-Deviation: the rate rises from zero in the first epoch. The paper has 0.01 "until the
-training error is below 80% (about 400 iterations)", which are 1.1 epochs.
+Deviation: the rate rises from zero in the first epoch. The paper keeps it at 0.01
+"until the training error is below 80% (about 400 iterations)", 1.1 epochs.
 """
 
 from configs import resnet20

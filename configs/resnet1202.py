@@ -1,7 +1,7 @@
 """ResNet-1202 on CIFAR-10 (He et al. 2015, Section 4.2), with ResNet-20's recipe.
 
-Deviation: the rate rises from zero in the first epoch. The paper has 0.01 "until the
-training error is below 80% (about 400 iterations)", which are 1.1 epochs.
+Deviation: the rate rises from zero in the first epoch. The paper keeps it at 0.01
+"until the training error is below 80% (about 400 iterations)", 1.1 epochs.
 """
 
 from configs import resnet20
@@ -12,5 +12,5 @@ def get_config(data: str = "cifar10"):
     config = resnet20.get_config(data, "resnet1202")
     config.optim.warmup_epochs = 1.0
     config.scan_blocks = True  # compiles in seconds, not in minutes
-    config.remat = True  # else a step would keep 17 GiB
+    config.remat = True  # without it, a step keeps 17 GiB
     return config

@@ -1,8 +1,8 @@
 """ResNet-20 on CIFAR-10: He et al. 2015, "Deep Residual Learning", Section 4.2.
 
-Deviations: a mean for each channel is subtracted, not one for each pixel, and divided
-by its deviation; the border of the padded image is black, not the mean. An epoch is the
-351 whole batches of 45,000 images.
+Deviations: images are normalised by each channel's mean and deviation, while the paper
+subtracts each pixel's mean; the border of a padded image is black, not the mean. An
+epoch has the 351 whole batches of 45,000 images.
 """
 
 from configs import base

@@ -1,8 +1,8 @@
 """ResNet-34 on ImageNet: He et al. 2015, "Deep Residual Learning", Section 3.4.
 
-Deviations: the learning rate falls at fixed epochs (the authors watched the error); a
-mean for each channel is subtracted, not one for each pixel, and divided by its
-deviation; AlexNet's colour augmentation is left out.
+Deviations: the learning rate falls at fixed epochs (the authors watched the error).
+Images are normalised by each channel's mean and deviation, while the paper subtracts
+each pixel's mean. No colour augmentation.
 """
 
 from configs import base
@@ -17,7 +17,7 @@ def get_config(data: str = "imagenet2012", name: str = "resnet34", shortcut: str
     config.epochs = 120.0  # "up to 60 x 10^4 iterations": 119.9 epochs
     config.optim.learning_rate = 0.1  # "starts from 0.1"
     config.optim.schedule = "step"
-    config.optim.milestones = (30.0, 60.0, 90.0)  # torchvision's for "when it plateaus"
+    config.optim.milestones = (30.0, 60.0, 90.0)  # "when it plateaus": torchvision's
     config.optim.factor = 0.1  # "divided by 10"
     config.optim.momentum = 0.9
     config.optim.weight_decay = 1e-4

@@ -1,11 +1,8 @@
-"""VGG configuration A-LRN (Simonyan and Zisserman 2014), with VGG-16's recipe.
-
-It is trained at the single scale 256 (Table 3).
-"""
+"""VGG configuration A-LRN (Simonyan and Zisserman 2014), with VGG-16's recipe."""
 
 from configs import vgg16
 
 
 def get_config(data: str = "imagenet2012"):
     """Returns the recipe; ``data`` is what follows the colon."""
-    return vgg16.get_config(data, "vgg11_lrn", scale_max=256)
+    return vgg16.get_config(data, "vgg11_lrn", scale_max=256)  # Table 3

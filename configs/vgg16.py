@@ -1,7 +1,8 @@
 """VGG-16 on ImageNet: Simonyan and Zisserman 2014, Section 3.1, configuration D.
 
-Deviations: the learning rate falls at fixed epochs ("when the validation set accuracy
-stopped improving"); no colour shift yet; all layers start at random (see the network).
+Deviations: the learning rate falls at fixed epochs (the paper: "when the validation set
+accuracy stopped improving"); no colour shift yet; all layers start at random (see the
+network's file).
 """
 
 from configs import base
@@ -20,7 +21,7 @@ def get_config(data: str = "imagenet2012", name: str = "vgg16", scale_max: int =
     config.optim.factor = 0.1  # "by a factor of 10"
     config.optim.momentum = 0.9
     config.optim.weight_decay = 5e-4  # "the L2 penalty multiplier set to 5 * 10^-4"
-    config.optim.decay = "kernels"  # ours: biases do not decay, as in Caffe's
+    config.optim.decay = "kernels"  # ours: biases do not decay, as in Caffe
     config.data.image_size = 224
     config.data.train_crop = "scale_jitter_crop"
     config.data.scale_min = 256  # "S from a certain range [256, 512]"

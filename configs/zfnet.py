@@ -1,9 +1,9 @@
 """ZFNet on ImageNet: Zeiler and Fergus 2013, Section 3.1.
 
-Deviations: the learning rate falls at fixed epochs ("annealed ... manually when the
-validation error plateaus"); crops come from anywhere in the image of shorter side 256,
-the paper has ten fixed ones of its central square; a mean for each channel is
-subtracted, not one for each pixel; filters are not renormalised yet.
+Deviations: the learning rate falls at fixed epochs (the paper: "annealed ... manually
+when the validation error plateaus"). Crops come from the whole image of shorter side
+256; the paper takes ten fixed ones from its central square. The mean of each channel is
+subtracted, not of each pixel. Filters are not renormalised yet.
 """
 
 from configs import base

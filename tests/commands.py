@@ -48,10 +48,10 @@ def run(program: str, *words: object, num_devices: int = 1, cwd: Path = ROOT) ->
 
 
 def call(program: str, *words: object, cwd: Path = ROOT) -> Result:
-    """Runs a command in this process, which spares it the imports.
+    """Runs a command in this process, so it need not import JAX again.
 
-    For commands that look at something or refuse it; what they change in the process
-    is set back. The devices are those of the tests.
+    For commands that read a run or refuse a mistake. What they change in the process is
+    set back. They use the eight devices of the tests.
     """
     argv = command(program, *words)[1:]
     handlers = {number: signal.getsignal(number) for number in SIGNALS}

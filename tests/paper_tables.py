@@ -1,18 +1,18 @@
-"""The papers' numbers as data: what the networks are compared with."""
+"""The papers' numbers as data, with which the tests compare the networks."""
 
 # Parameters, multiply-adds of one image, image size, channels, classes.
 # Parameters count biases and BatchNorm's scale and shift, not its running statistics.
-# Multiply-adds are those of convolutions and dense layers, padding taps included.
+# Multiply-adds count convolutions and dense layers, padding taps included.
 #
 # ResNet: counted from He et al. 2015, Table 1 (18 to 152 layers) and Section 4.2
-# (6n + 2); the totals of 18 and 34 layers are torchvision's published ones too.
+# (6n + 2); torchvision publishes the same totals for 18 and 34 layers.
 # LeNet-5: LeCun et al. 1998, Section II.B: C1 156, S2 12, C3 1,516, S4 32, C5 48,120,
-# F6 10,164, together 60,000; and 850 of the softmax that stands in for the bitmaps.
+# F6 10,164, together 60,000; and 850 of the softmax that replaces the bitmaps.
 # Its multiply-adds: C1 117,600, C3 240,000 (dense), C5 48,000, F6 10,080, output 840.
 TOTALS = {
     "lenet5": (60_850, 416_520, 32, 1, 10),
-    # Zhang et al., "Dive into Deep Learning", Section 7.6: 156, 2,416, 48,120, 10,164,
-    # 850.
+    # Zhang et al., "Dive into Deep Learning", Section 7.6: the sum of 156, 2,416,
+    # 48,120, 10,164 and 850.
     "lenet": (61_706, 416_520, 28, 1, 10),
     # Krizhevsky et al. 2012, Figure 2. Section 3.5: "60 million parameters".
     "alexnet": (60_965_224, 724_406_816, 227, 3, 1000),
@@ -82,12 +82,10 @@ SHORTCUTS = {
     ("resnet110", "B"): (1_730_714, 253_149_824),
 }
 
+# fmt: off
 # He et al. 2015, Table 1: multiply-adds ("FLOPs") as printed, two digits.
 RESNET_TABLE1_MACS = {
-    "resnet18": 1.8e9,
-    "resnet34": 3.6e9,
-    "resnet50": 3.8e9,
-    "resnet101": 7.6e9,
+    "resnet18": 1.8e9, "resnet34": 3.6e9, "resnet50": 3.8e9, "resnet101": 7.6e9,
     "resnet152": 11.3e9,
 }
 
@@ -96,159 +94,78 @@ LENET5_LAYERS = {"C1": 156, "S2": 12, "C3": 1516, "S4": 32, "C5": 48120, "F6": 1
 
 # Simonyan and Zisserman 2014, Table 2: parameters in millions, as printed.
 VGG_TABLE2_MILLIONS = {
-    "vgg11": 133,
-    "vgg11_lrn": 133,
-    "vgg13": 133,
-    "vgg16_c": 134,
-    "vgg16": 138,
+    "vgg11": 133, "vgg11_lrn": 133, "vgg13": 133, "vgg16_c": 134, "vgg16": 138,
     "vgg19": 144,
 }
 
 # Szegedy et al. 2014, Table 1: weights ("params", in units of 1,024) and multiply-adds
 # ("ops", in millions), as printed. Some weights are off: 4c has 497 K, 5a 1,018 K.
 GOOGLENET_TABLE1 = {
-    "3a": (159, 128),
-    "3b": (380, 304),
-    "4a": (364, 73),
-    "4b": (437, 88),
-    "4c": (463, 100),
-    "4d": (580, 119),
-    "4e": (840, 170),
-    "5a": (1072, 54),
-    "5b": (1388, 71),
+    "3a": (159, 128), "3b": (380, 304),
+    "4a": (364, 73), "4b": (437, 88), "4c": (463, 100), "4d": (580, 119),
+    "4e": (840, 170), "5a": (1072, 54), "5b": (1388, 71),
 }
 
-# Output shapes [H, W, C] at the paper's image size; a block stands for its last layer.
+# Output shapes [H, W, C] at the paper's image size; a block's is its last layer's.
 # LeNet-5: Section II.B. AlexNet: Figure 2, CS231n's table. ZFNet: Figure 3. VGG: Table
 # 1. NiN: the authors' models. GoogLeNet: Table 1. Inception-v3: Table 1, for the stem
 # TF-Slim. Inception-v4: Figures 3 and 9. ResNet: Table 1, Section 4.2.
 _ALEXNET = {
-    "conv1": (55, 55, 96),
-    "pool1": (27, 27, 96),
-    "norm1": (55, 55, 96),
-    "conv2": (27, 27, 256),
-    "norm2": (27, 27, 256),
-    "pool2": (13, 13, 256),
-    "conv3": (13, 13, 384),
-    "conv4": (13, 13, 384),
-    "conv5": (13, 13, 256),
-    "pool5": (6, 6, 256),
-    "fc6": (4096,),
-    "fc7": (4096,),
-    "fc8": (1000,),
+    "conv1": (55, 55, 96), "norm1": (55, 55, 96), "pool1": (27, 27, 96),
+    "conv2": (27, 27, 256), "norm2": (27, 27, 256), "pool2": (13, 13, 256),
+    "conv3": (13, 13, 384), "conv4": (13, 13, 384), "conv5": (13, 13, 256),
+    "pool5": (6, 6, 256), "fc6": (4096,), "fc7": (4096,), "fc8": (1000,),
 }
 _ZFNET = {
-    "conv1": (110, 110, 96),
-    "pool1": (55, 55, 96),
-    "conv2": (26, 26, 256),
-    "pool2": (13, 13, 256),
-    "conv3": (13, 13, 384),
-    "conv4": (13, 13, 384),
-    "conv5": (13, 13, 256),
-    "pool5": (6, 6, 256),
-    "fc6": (4096,),
-    "fc7": (4096,),
+    "conv1": (110, 110, 96), "pool1": (55, 55, 96), "conv2": (26, 26, 256),
+    "pool2": (13, 13, 256), "conv3": (13, 13, 384), "conv4": (13, 13, 384),
+    "conv5": (13, 13, 256), "pool5": (6, 6, 256), "fc6": (4096,), "fc7": (4096,),
     "fc8": (1000,),
 }
 _VGG = {
-    "conv1_1": (224, 224, 64),
-    "pool1": (112, 112, 64),
-    "conv2_1": (112, 112, 128),
-    "pool2": (56, 56, 128),
-    "conv3_2": (56, 56, 256),
-    "pool3": (28, 28, 256),
-    "conv4_2": (28, 28, 512),
-    "pool4": (14, 14, 512),
-    "conv5_2": (14, 14, 512),
-    "pool5": (7, 7, 512),
-    "fc6": (4096,),
-    "fc7": (4096,),
-    "fc8": (1000,),
+    "conv1_1": (224, 224, 64), "pool1": (112, 112, 64), "conv2_1": (112, 112, 128),
+    "pool2": (56, 56, 128), "conv3_2": (56, 56, 256), "pool3": (28, 28, 256),
+    "conv4_2": (28, 28, 512), "pool4": (14, 14, 512), "conv5_2": (14, 14, 512),
+    "pool5": (7, 7, 512), "fc6": (4096,), "fc7": (4096,), "fc8": (1000,),
 }
 _VGG13 = _VGG | {"conv1_2": (224, 224, 64), "conv2_2": (112, 112, 128)}
 _VGG16 = _VGG13 | {
-    "conv3_3": (56, 56, 256),
-    "conv4_3": (28, 28, 512),
-    "conv5_3": (14, 14, 512),
+    "conv3_3": (56, 56, 256), "conv4_3": (28, 28, 512), "conv5_3": (14, 14, 512),
 }
 _VGG19 = _VGG16 | {
-    "conv3_4": (56, 56, 256),
-    "conv4_4": (28, 28, 512),
-    "conv5_4": (14, 14, 512),
+    "conv3_4": (56, 56, 256), "conv4_4": (28, 28, 512), "conv5_4": (14, 14, 512),
 }
 _GOOGLENET = {
-    "conv1": (112, 112, 64),
-    "pool1": (56, 56, 64),
-    "conv2_reduce": (56, 56, 64),
-    "conv2": (56, 56, 192),
-    "pool2": (28, 28, 192),
-    "inception_3a": (28, 28, 256),
-    "inception_3b": (28, 28, 480),
-    "pool3": (14, 14, 480),
-    "inception_4a": (14, 14, 512),
-    "inception_4b": (14, 14, 512),
-    "inception_4c": (14, 14, 512),
-    "inception_4d": (14, 14, 528),
-    "inception_4e": (14, 14, 832),
-    "pool4": (7, 7, 832),
-    "inception_5a": (7, 7, 832),
-    "inception_5b": (7, 7, 1024),
-    "pool5": (1024,),
-    "fc": (1000,),
+    "conv1": (112, 112, 64), "pool1": (56, 56, 64), "conv2_reduce": (56, 56, 64),
+    "conv2": (56, 56, 192), "pool2": (28, 28, 192), "inception_3a": (28, 28, 256),
+    "inception_3b": (28, 28, 480), "pool3": (14, 14, 480),
+    "inception_4a": (14, 14, 512), "inception_4b": (14, 14, 512),
+    "inception_4c": (14, 14, 512), "inception_4d": (14, 14, 528),
+    "inception_4e": (14, 14, 832), "pool4": (7, 7, 832), "inception_5a": (7, 7, 832),
+    "inception_5b": (7, 7, 1024), "pool5": (1024,), "fc": (1000,),
 }
-_STEM = {"conv1": (112, 112, 64), "pool1": (56, 56, 64)}
-_TOP = {"pool5": (512,), "fc": (1000,)}
-_TOP_WIDE = {"pool5": (2048,), "fc": (1000,)}
-_RESNET18 = (
-    _STEM
-    | _TOP
-    | {
-        "conv2_2": (56, 56, 64),
-        "conv3_2": (28, 28, 128),
-        "conv4_2": (14, 14, 256),
-        "conv5_2": (7, 7, 512),
-    }
-)
-_RESNET34 = (
-    _STEM
-    | _TOP
-    | {
-        "conv2_3": (56, 56, 64),
-        "conv3_4": (28, 28, 128),
-        "conv4_6": (14, 14, 256),
-        "conv5_3": (7, 7, 512),
-    }
-)
-_RESNET50 = (
-    _STEM
-    | _TOP_WIDE
-    | {
-        "conv2_3": (56, 56, 256),
-        "conv3_4": (28, 28, 512),
-        "conv4_6": (14, 14, 1024),
-        "conv5_3": (7, 7, 2048),
-    }
-)
-_RESNET101 = (
-    _STEM
-    | _TOP_WIDE
-    | {
-        "conv2_3": (56, 56, 256),
-        "conv3_4": (28, 28, 512),
-        "conv4_23": (14, 14, 1024),
-        "conv5_3": (7, 7, 2048),
-    }
-)
-_RESNET152 = (
-    _STEM
-    | _TOP_WIDE
-    | {
-        "conv2_3": (56, 56, 256),
-        "conv3_8": (28, 28, 512),
-        "conv4_36": (14, 14, 1024),
-        "conv5_3": (7, 7, 2048),
-    }
-)
+_RESNET = {"conv1": (112, 112, 64), "pool1": (56, 56, 64), "fc": (1000,)}
+_RESNET18 = _RESNET | {
+    "conv2_2": (56, 56, 64), "conv3_2": (28, 28, 128), "conv4_2": (14, 14, 256),
+    "conv5_2": (7, 7, 512), "pool5": (512,),
+}
+_RESNET34 = _RESNET | {
+    "conv2_3": (56, 56, 64), "conv3_4": (28, 28, 128), "conv4_6": (14, 14, 256),
+    "conv5_3": (7, 7, 512), "pool5": (512,),
+}
+_RESNET50 = _RESNET | {
+    "conv2_3": (56, 56, 256), "conv3_4": (28, 28, 512), "conv4_6": (14, 14, 1024),
+    "conv5_3": (7, 7, 2048), "pool5": (2048,),
+}
+_RESNET101 = _RESNET | {
+    "conv2_3": (56, 56, 256), "conv3_4": (28, 28, 512), "conv4_23": (14, 14, 1024),
+    "conv5_3": (7, 7, 2048), "pool5": (2048,),
+}
+_RESNET152 = _RESNET | {
+    "conv2_3": (56, 56, 256), "conv3_8": (28, 28, 512), "conv4_36": (14, 14, 1024),
+    "conv5_3": (7, 7, 2048), "pool5": (2048,),
+}
+# fmt: on
 
 
 def _cifar(depth):
@@ -264,45 +181,27 @@ def _cifar(depth):
     }
 
 
+# fmt: off
 STAGE_SHAPES = {
     "lenet5": {
-        "C1": (28, 28, 6),
-        "S2": (14, 14, 6),
-        "C3": (10, 10, 16),
-        "S4": (5, 5, 16),
-        "C5": (1, 1, 120),
-        "F6": (84,),
+        "C1": (28, 28, 6), "S2": (14, 14, 6), "C3": (10, 10, 16), "S4": (5, 5, 16),
+        "C5": (1, 1, 120), "F6": (84,),
     },
     "lenet": {
-        "conv1": (28, 28, 6),
-        "pool1": (14, 14, 6),
-        "conv2": (10, 10, 16),
-        "pool2": (5, 5, 16),
-        "fc1": (120,),
-        "fc2": (84,),
-        "fc3": (10,),
+        "conv1": (28, 28, 6), "pool1": (14, 14, 6), "conv2": (10, 10, 16),
+        "pool2": (5, 5, 16), "fc1": (120,), "fc2": (84,), "fc3": (10,),
     },
     "alexnet": _ALEXNET,
     "alexnet_one_tower": _ALEXNET,
     "alexnet_owt": {
-        "conv1": (55, 55, 64),
-        "pool1": (27, 27, 64),
-        "conv2": (27, 27, 192),
-        "pool2": (13, 13, 192),
-        "conv3": (13, 13, 384),
-        "conv4": (13, 13, 256),
-        "conv5": (13, 13, 256),
-        "pool5": (6, 6, 256),
-        "fc6": (4096,),
-        "fc7": (4096,),
+        "conv1": (55, 55, 64), "pool1": (27, 27, 64), "conv2": (27, 27, 192),
+        "pool2": (13, 13, 192), "conv3": (13, 13, 384), "conv4": (13, 13, 256),
+        "conv5": (13, 13, 256), "pool5": (6, 6, 256), "fc6": (4096,), "fc7": (4096,),
         "fc8": (1000,),
     },
     "zfnet": _ZFNET,
-    "zfnet_wide": _ZFNET
-    | {
-        "conv3": (13, 13, 512),
-        "conv4": (13, 13, 1024),
-        "conv5": (13, 13, 512),
+    "zfnet_wide": _ZFNET | {
+        "conv3": (13, 13, 512), "conv4": (13, 13, 1024), "conv5": (13, 13, 512),
         "pool5": (6, 6, 512),
     },
     "vgg11": _VGG,
@@ -316,51 +215,29 @@ STAGE_SHAPES = {
     "vgg19": _VGG19,
     "vgg19_bn": _VGG19,
     "nin": {
-        "mlpconv1": (54, 54, 96),
-        "pool1": (27, 27, 96),
-        "mlpconv2": (27, 27, 256),
-        "pool2": (13, 13, 256),
-        "mlpconv3": (13, 13, 384),
-        "pool3": (6, 6, 384),
-        "mlpconv4": (6, 6, 1000),
-        "pool4": (1000,),
+        "mlpconv1": (54, 54, 96), "pool1": (27, 27, 96), "mlpconv2": (27, 27, 256),
+        "pool2": (13, 13, 256), "mlpconv3": (13, 13, 384), "pool3": (6, 6, 384),
+        "mlpconv4": (6, 6, 1000), "pool4": (1000,),
     },
     "nin_cifar": {
-        "mlpconv1": (32, 32, 96),
-        "pool1": (16, 16, 96),
-        "mlpconv2": (16, 16, 192),
-        "pool2": (8, 8, 192),
-        "mlpconv3": (8, 8, 10),
-        "pool3": (10,),
+        "mlpconv1": (32, 32, 96), "pool1": (16, 16, 96), "mlpconv2": (16, 16, 192),
+        "pool2": (8, 8, 192), "mlpconv3": (8, 8, 10), "pool3": (10,),
     },
     "googlenet": _GOOGLENET,
     "googlenet_bn": _GOOGLENET,
     "inception_v3": {
-        "Conv2d_1a_3x3": (149, 149, 32),
-        "Conv2d_2a_3x3": (147, 147, 32),
-        "Conv2d_2b_3x3": (147, 147, 64),
-        "MaxPool_3a_3x3": (73, 73, 64),
-        "Conv2d_3b_1x1": (73, 73, 80),
-        "Conv2d_4a_3x3": (71, 71, 192),
-        "MaxPool_5a_3x3": (35, 35, 192),
-        "Mixed_5b": (35, 35, 256),
-        "Mixed_5d": (35, 35, 288),
-        "Mixed_6a": (17, 17, 768),
-        "Mixed_6e": (17, 17, 768),
-        "Mixed_7a": (8, 8, 1280),
-        "Mixed_7c": (8, 8, 2048),
-        "pool": (2048,),
+        "Conv2d_1a_3x3": (149, 149, 32), "Conv2d_2a_3x3": (147, 147, 32),
+        "Conv2d_2b_3x3": (147, 147, 64), "MaxPool_3a_3x3": (73, 73, 64),
+        "Conv2d_3b_1x1": (73, 73, 80), "Conv2d_4a_3x3": (71, 71, 192),
+        "MaxPool_5a_3x3": (35, 35, 192), "Mixed_5b": (35, 35, 256),
+        "Mixed_5d": (35, 35, 288), "Mixed_6a": (17, 17, 768), "Mixed_6e": (17, 17, 768),
+        "Mixed_7a": (8, 8, 1280), "Mixed_7c": (8, 8, 2048), "pool": (2048,),
         "fc": (1000,),
     },
     "inception_v4": {
-        "stem": (35, 35, 384),
-        "Mixed_5e": (35, 35, 384),
-        "Mixed_6a": (17, 17, 1024),
-        "Mixed_6h": (17, 17, 1024),
-        "Mixed_7a": (8, 8, 1536),
-        "Mixed_7d": (8, 8, 1536),
-        "pool": (1536,),
-        "fc": (1000,),
+        "stem": (35, 35, 384), "Mixed_5e": (35, 35, 384), "Mixed_6a": (17, 17, 1024),
+        "Mixed_6h": (17, 17, 1024), "Mixed_7a": (8, 8, 1536), "Mixed_7d": (8, 8, 1536),
+        "pool": (1536,), "fc": (1000,),
     },
     "resnet18": _RESNET18,
     "resnet34": _RESNET34,
@@ -375,3 +252,4 @@ STAGE_SHAPES = {
     **{f"resnet{depth}": _cifar(depth) for depth in (20, 32, 44, 56, 110, 1202)},
     **{f"plain{depth}": _cifar(depth) for depth in (20, 32, 44, 56, 110)},
 }
+# fmt: on

@@ -1,11 +1,11 @@
-"""What tests read of finished runs, and how they compare two of them."""
+"""Reads finished runs for tests, and compares two of them."""
 
 import csv
 from pathlib import Path
 
 import numpy as np
 
-MEASURED = ("images_per_second", "seconds", "input_wait_seconds")  # not repeatable
+MEASURED = ("images_per_second", "seconds", "input_wait_seconds")  # differ each time
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -178,7 +178,7 @@ def test_mistakes(words, expected):
     [
         (
             ["--model=resnet20", "--config.mesh.model=2"],
-            "--config.mesh.model=2: resnet20 has nothing to split",
+            "--config.mesh.model=2: resnet20 cannot be split",
         ),
         (
             ["--model=lenet5", "--batch=3", "--config.mesh.data=2"],

@@ -1,10 +1,12 @@
-"""What the benchmarks compute of their measurements; no test measures anything."""
+"""The arithmetic, workers and networks of the benchmarks; no test measures."""
 
 import json
 import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -20,35 +22,40 @@ from tests.paper_tables import AUX_PARAMS, TOTALS
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["train_step", "loader", "compile", "startup"])
-def test_help_works_without_any_peer(name: str) -> None:
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), "--help"]
-    result = subprocess.run(command, capture_output=True, text=True)
+def run(name: str, word: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), word]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["train_step", "loader", "compile", "startup", "whole_run"]
+)
+def test_help_works_without_any_peer(name):
+    result = run(name, "--help")
     assert result.returncode == 0, result.stderr
     assert f"python benchmarks/{name}.py" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "word"),
     [
-        ("train_step", ["--networks=resnet21"]),
-        ("train_step", ["--precision=bf16"]),
-        ("compile", ["--network=resnet20"]),
+        ("train_step", "--networks=resnet21"),
+        ("train_step", "--precision=bf16"),
+        ("compile", "--network=resnet20"),
     ],
 )
-def test_a_wrong_word_is_a_mistake_of_usage(name: str, words: list[str]) -> None:
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *words]
-    result = subprocess.run(command, capture_output=True, text=True)
+def test_a_wrong_option_is_refused(name, word):
+    result = run(name, word)
     assert result.returncode == 2
-    assert words[0].partition("=")[2] in result.stderr
+    assert word.partition("=")[2] in result.stderr
 
 
-def test_summary_is_median_least_and_greatest() -> None:
+def test_summary_is_median_minimum_and_maximum():
     summary = rounds.summarize([3.0, 1.0, 2.0, 10.04, 2.5])
     assert summary == {"median": 2.5, "min": 1.0, "max": 10.0}
 
 
-def test_ratio_is_of_medians_and_its_spread_of_rounds() -> None:
+def test_ratio_compares_medians_and_its_spread_single_rounds():
     ratio, spread = rounds.compare([10.0, 20.0, 30.0], [5.0, 40.0, 10.0])
     assert ratio == 2.0  # 20 / 10
     assert spread == [0.5, 3.0]
@@ -58,20 +65,18 @@ def test_ratio_is_of_medians_and_its_spread_of_rounds() -> None:
     ("call_seconds", "at_least", "expected"),
     [(0.3, 1.0, 4), (0.5, 1.0, 2), (7.0, 1.0, 1)],
 )
-def test_calls_last_at_least_so_long(
-    call_seconds: float, at_least: float, expected: int
-) -> None:
+def test_calls_fill_the_seconds(call_seconds, at_least, expected):
     assert rounds.num_calls(call_seconds, at_least) == expected
 
 
-def test_sides_take_turns() -> None:
+def test_sides_take_turns():
     order: list[str] = []
-    turns = {side: lambda side=side: order.append(side) for side in ("ours", "peer")}
+    turns = {side: partial(order.append, side) for side in ("ours", "peer")}
     rounds.take_turns(turns, 2, "test")
     assert order == ["ours", "peer", "ours", "peer"]
 
 
-def test_results_of_one_day_are_not_overwritten(tmp_path: Path) -> None:
+def test_results_of_one_day_are_not_overwritten(tmp_path):
     day = time.strftime("%Y-%m-%d", time.gmtime())
     for number in ("", "-2", "-3"):
         path = rounds.result_path("loader", None, tmp_path)
@@ -92,43 +97,39 @@ serve(prepare)
 """
 
 
-def start_worker() -> rounds.Worker:
+@pytest.fixture
+def worker() -> Iterator[rounds.Worker]:
     command = [sys.executable, "-c", WORKER]
-    return rounds.Worker("sleeper", command, PYTHONPATH=str(BENCHMARKS))
+    with closing(rounds.Worker(command, PYTHONPATH=str(BENCHMARKS))) as worker:
+        yield worker
 
 
-def test_worker_times_what_it_is_asked_to() -> None:
-    worker = start_worker()
+def test_worker_times_its_passes(worker):
     case = {"fails": False, "seconds": 0.05}
     facts = worker.ask(case)
     assert facts["seen"] == case
     assert 0.05 <= facts["call_seconds"]["sleep"]
     answer = worker.ask({"pass": "sleep", "num_calls": 4})
-    worker.close()
     assert 0.2 <= answer["seconds"]
     assert answer["cpu_seconds"] < 0.1  # it sleeps
 
 
-def test_worker_that_fails_says_why() -> None:
-    worker = start_worker()
+def test_worker_reports_its_error(worker):
     with pytest.raises(rounds.WorkerError, match=r"^ValueError: no such case$"):
         worker.ask({"fails": True, "seconds": 0})
-    worker.close()
 
 
-def test_worker_that_takes_too_long_is_ended() -> None:
-    worker = start_worker()
+def test_worker_that_takes_too_long_is_ended(worker):
     with pytest.raises(rounds.WorkerError, match=r"no answer in 0.5 s"):
         worker.ask({"fails": False, "seconds": 30}, limit_seconds=0.5)
-    worker.close()
 
 
 PLAIN = ("alexnet", "alexnet_owt", "vgg16", "googlenet_bn", "resnet18", "resnet50")
 
 
 @pytest.mark.parametrize("name", [*PLAIN, "resnet20", "resnet56"])
-def test_the_plain_networks_are_the_papers(name: str) -> None:
-    # torchvision's resnet50, with which both sides are compared, is the v1.5.
+def test_the_plain_networks_are_the_papers(name):
+    # torchvision's resnet50, the other side of the comparison, is v1.5.
     totals = TOTALS["resnet50_v1_5" if name == "resnet50" else name]
     params, macs, image_size, channels, num_classes = totals
     model = plain_flax.make_network(name, num_classes, jnp.bfloat16)
@@ -141,7 +142,7 @@ def test_the_plain_networks_are_the_papers(name: str) -> None:
     assert sum(row.macs for row in rows) == macs
 
 
-def test_auxiliary_heads_are_of_training_alone() -> None:
+def test_auxiliary_heads_exist_only_in_training():
     model = plain_flax.make_network("googlenet_bn", 1000, jnp.bfloat16)
     image = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.float32)
     keys = {name: jax.random.key(0) for name in ("params", "dropout")}
@@ -152,7 +153,7 @@ def test_auxiliary_heads_are_of_training_alone() -> None:
     assert [output.shape for output in outputs] == [(2, 1000)]
 
 
-def test_start_up_reads_the_first_step_off_the_screen(monkeypatch) -> None:
+def test_start_up_reads_the_first_step_off_the_screen(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
     read_marks = runpy.run_path(str(BENCHMARKS / "startup.py"))["read_marks"]
     marks: dict[str, float] = {}

@@ -98,7 +98,7 @@ def test_the_next_commands_can_be_pasted(finished, photos):
         program, *words = shlex.split(line)[1:]
         picture = str(photos / "test" / "red" / "0.png")
         words = [word.replace("my_picture.jpg", picture) for word in words]
-        result = run(program, *words)
+        result = call(program, *words)
         assert result.returncode == 0, result.stderr
         assert "Next:    python eval.py" in result.stdout
 
@@ -106,7 +106,7 @@ def test_the_next_commands_can_be_pasted(finished, photos):
 def test_a_finished_run_says_so(finished, photos):
     workdir, _ = finished
     before = (workdir / "metrics.csv").read_bytes()
-    result = run("train.py", *recipe(photos), f"--workdir={workdir}")
+    result = call("train.py", *recipe(photos), f"--workdir={workdir}")
     assert result.returncode == 0, result.stderr
     assert "finished" in result.stdout
     assert (workdir / "metrics.csv").read_bytes() == before
@@ -152,14 +152,14 @@ def test_a_split_run_is_evaluated_on_one_device(photos, tmp_path):
 def test_eval_of_the_last_checkpoint_and_of_pictures(finished, photos):
     workdir, _ = finished
     words = (f"--workdir={workdir}", "--checkpoint=last", "--split=validation")
-    result = run("eval.py", *words, "--json")
+    result = call("eval.py", *words, "--json")
     last = rows(workdir / "metrics.csv")[-1]
     answer = json.loads(result.stdout)["validation"]
     assert answer["checkpoint_step"] == 39
     assert answer["loss"] == pytest.approx(float(last["validation_loss"]), rel=1e-5)
 
     images = photos / "test" / "red"
-    result = run("eval.py", f"--workdir={workdir}", f"--images={images}", "--json")
+    result = call("eval.py", f"--workdir={workdir}", f"--images={images}", "--json")
     answer = json.loads(result.stdout)
     assert set(answer) == {str(images / f"{i}.png") for i in range(9)}
     firsts = [predictions[0]["class"] for predictions in answer.values()]
@@ -171,12 +171,12 @@ def test_eval_writes_features_and_a_network_for_others(finished, tmp_path):
     workdir, _ = finished
     output = tmp_path / "features.npz"
     words = f"--workdir={workdir}", "--features=pool", f"--output={output}"
-    result = run("eval.py", *words, "--json")
+    result = call("eval.py", *words, "--json")
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["features"] == [27, 64]
     assert output.exists()
     exported = tmp_path / "network.stablehlo"
-    result = run("eval.py", f"--workdir={workdir}", f"--export={exported}", "--quiet")
+    result = call("eval.py", f"--workdir={workdir}", f"--export={exported}", "--quiet")
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("wrote    ") and exported.exists()
 
@@ -186,7 +186,7 @@ def test_eval_of_a_file_of_weights(finished, photos, tmp_path):
     workdir, _ = finished
     weights = workdir / "weights_best.npz"
     words = *recipe(photos), f"--weights={weights}", f"--workdir={tmp_path / 'out'}"
-    result = run("eval.py", *words, "--json")
+    result = call("eval.py", *words, "--json")
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)["test"]
     assert answer.pop("weights") == str(weights)
@@ -197,10 +197,10 @@ def test_eval_of_a_file_of_weights(finished, photos, tmp_path):
     assert (tmp_path / "out" / "eval" / "results.json").exists()
 
     picture = photos / "test" / "red" / "0.png"
-    result = run("eval.py", *words, f"--images={picture}")
+    result = call("eval.py", *words, f"--images={picture}")
     assert result.returncode == 0, result.stderr
-    command = shlex.split(result.stdout.partition("Next:")[2])
-    assert run(*command[1:]).returncode == 0
+    words = shlex.split(result.stdout.partition("Next:")[2])
+    assert call(*words[1:]).returncode == 0
 
 
 def test_killed_twice_and_resumed_is_the_same_run(finished, photos, tmp_path):
@@ -289,10 +289,10 @@ def test_a_damaged_checkpoint(finished, photos, tmp_path):
     damaged = bytearray(data.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     data.write_bytes(damaged)
-    line = error_line(run("eval.py", f"--workdir={workdir}", "--checkpoint=39"), 1)
+    line = error_line(call("eval.py", f"--workdir={workdir}", "--checkpoint=39"), 1)
     assert "checkpoint at step 39: " in line
     assert "--checkpoint=26" in line
-    # Training goes on from the step before, and ends as it did.
+    # Training continues from the older checkpoint, to the same end.
     result = run("train.py", *recipe(photos), f"--workdir={workdir}")
     assert result.returncode == 0, result.stderr
     assert "warning: checkpoint at step 39" in result.stderr
@@ -304,7 +304,7 @@ def test_a_broken_picture_stops_or_is_skipped(photos, tmp_path):
     subprocess.run(["cp", "-a", str(photos), str(copy)], check=True)
     broken = copy / "train" / "red" / "7.png"
     broken.write_bytes(b"")
-    line = error_line(run("train.py", *recipe(copy), f"--workdir={tmp_path / 'a'}"), 1)
+    line = error_line(call("train.py", *recipe(copy), f"--workdir={tmp_path / 'a'}"), 1)
     assert f"{broken}: not a readable image" in line
     assert "--config.data.skip_broken=true" in line
     assert not (tmp_path / "a").exists()
@@ -336,7 +336,7 @@ def test_a_broken_picture_stops_or_is_skipped(photos, tmp_path):
         (["--config=configs/resnet34.py"], "imagenet2012"),
         (
             ["--config=configs/resnet34.py", "--config.mesh.model=2"],
-            "--config.mesh.model=2: resnet34 has nothing to split",
+            "--config.mesh.model=2: resnet34 cannot be split",
         ),
     ],
 )
@@ -364,7 +364,7 @@ def test_mistakes_of_eval(finished, tmp_path):
     assert "--checkpoint=77: no such checkpoint" in line
     assert "39" in line
     line = error_line(call("eval.py", f"--workdir={workdir}", "--split=tset"))
-    assert "it has train, validation, test" in line
+    assert "one of train, validation, test" in line
     line = error_line(call("eval.py", f"--workdir={workdir}", "--images=/no/such"))
     assert "--images=/no/such: no such file or folder" in line
     line = error_line(call("eval.py", "--config=configs/lenet5.py"))

@@ -1,65 +1,77 @@
-"""The doctor against real packages, real programs on PATH and a real bare Python."""
+"""The doctor with real packages, programs on PATH and a bare Python."""
 
 import os
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from cnn_arch import doctor
+from cnn_arch import doctor, installation
 
-ROOT = Path(__file__).resolve().parent.parent
+PIP_INSTALL = f"{sys.executable} -m pip install"
 
 
-def run_doctor(*options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def run_doctor(*options: str, **environment: str) -> str:
+    """Returns the output of a doctor that finds something to fix."""
+    result = subprocess.run(
         [sys.executable, *options, "-m", "cnn_arch.doctor"],
-        cwd=ROOT,
+        cwd=installation.ROOT,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
     )
+    assert (result.returncode, result.stderr) == (1, "")
+    return result.stdout
 
 
-@pytest.mark.parametrize("minor", [11, 12, 13, 14])
-def test_python_that_works_is_ok(minor: int) -> None:
+@pytest.mark.parametrize("minor", range(10, 16))
+def test_python_3_11_to_3_14_is_ok(minor):
     finding = doctor.check_python((3, minor, 1))
     assert finding.value.startswith(f"3.{minor}.1 ")
-    assert not finding.fix
+    assert ("3.11 to 3.14" in finding.fix) == (minor in (10, 15))
 
 
-@pytest.mark.parametrize("minor", [10, 15])
-def test_python_that_cannot_have_the_packages_gets_a_fix(minor: int) -> None:
-    assert "3.11 to 3.14" in doctor.check_python((3, minor, 0)).fix
-
-
-def test_installed_packages_match_the_pins() -> None:
-    finding = doctor.check_packages(ROOT / "requirements.txt")
+def test_installed_packages_match_the_pins():
+    finding = doctor.check_packages(installation.requirements())
     assert not finding.fix, finding.value
 
 
-def test_missing_and_other_packages_are_named(tmp_path: Path) -> None:
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text(
+def test_missing_and_other_packages_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(installation, "ROOT", tmp_path)
+    (tmp_path / "requirements.txt").write_text(
         "# a comment\n"
         "\n"
-        f"pytest=={version('pytest')}  # as installed\n"
+        f"pytest=={metadata.version('pytest')}  # as installed\n"
         "absent-package==1.0; python_version < '3'\n"
         "numpy==1.0\n"
         "no-such-package==2.0\n"
     )
-    finding = doctor.check_packages(requirements)
+    finding = doctor.check_packages(installation.requirements())
     assert finding.value == (
-        f"numpy is {version('numpy')}, not ==1.0; no-such-package is missing"
+        f"numpy is {metadata.version('numpy')}, not ==1.0; no-such-package is missing"
     )
-    assert finding.fix == f"{sys.executable} -m pip install -r requirements.txt"
+    assert finding.fix == f"{PIP_INSTALL} -r requirements.txt"
 
 
-def test_a_card_that_jax_does_not_see_gets_a_fix(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installed_package_is_compared_with_its_own_requirements(monkeypatch):
+    lines = [
+        f"pytest>=1,<={metadata.version('pytest')}",
+        "absent-package; extra == 'dev'",
+        "numpy<1",
+        "no-such-package>=2",
+    ]
+    monkeypatch.setattr(installation, "IS_CHECKOUT", False)
+    monkeypatch.setattr(metadata, "requires", {"cnn-arch": lines}.get)
+    finding = doctor.check_packages(installation.requirements())
+    assert finding.value == (
+        f"numpy is {metadata.version('numpy')}, not <1; no-such-package is missing"
+    )
+    assert finding.fix == f"{PIP_INSTALL} 'numpy<1' 'no-such-package>=2'"
+
+
+def test_a_card_that_jax_does_not_use_gets_a_fix(tmp_path, monkeypatch):
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\nexit 9\n")
     program.chmod(0o755)
@@ -71,21 +83,19 @@ def test_a_card_that_jax_does_not_see_gets_a_fix(
 
     program.write_text("#!/bin/sh\necho 'GPU 0: a card'\n")
     finding = doctor.check_device()
-    assert finding.value.endswith("there is an NVIDIA card that JAX does not see")
-    assert finding.fix.endswith("pip install -r requirements-cuda.txt")
+    assert finding.value.endswith("; JAX does not use the NVIDIA card")
+    assert finding.fix == f"{PIP_INSTALL} -r requirements-cuda.txt"
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     assert doctor.check_device().fix.startswith("unset JAX_PLATFORMS")
 
 
-def test_disk_without_room_for_checkpoints_gets_a_fix() -> None:
-    assert doctor.LEAST_FREE_BYTES == 4_598_400_000
+def test_a_disk_too_small_for_checkpoints_gets_a_fix():
+    assert doctor.MIN_FREE_BYTES == 4_598_400_000
     assert not doctor.check_disk(4_598_400_000).fix
-    assert "make room" in doctor.check_disk(4_598_399_999).fix
+    assert doctor.check_disk(4_598_399_999).fix.endswith("checkpoints need 4.3 GiB")
 
 
-def test_prepared_data_sets_are_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_prepared_data_sets_are_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "TFDS_DIR", tmp_path)
     monkeypatch.setattr(doctor, "FASHION_MNIST_DIR", tmp_path / "absent")
     (tmp_path / "downloads" / "extracted").mkdir(parents=True)
@@ -95,16 +105,13 @@ def test_prepared_data_sets_are_listed(
     assert doctor.check_data() == doctor.Finding("mnist5k, cifar10, imagenette")
 
 
-def test_a_missing_platform_is_one_line() -> None:
-    result = run_doctor(JAX_PLATFORMS="cuda")
-    assert result.returncode == 1
-    assert "JAX_PLATFORMS=cuda: JAX finds no such device" in result.stdout
-    assert "-> unset JAX_PLATFORMS" in result.stdout
-    assert "Traceback" not in result.stderr
+def test_a_missing_platform_is_one_line():
+    shown = run_doctor(JAX_PLATFORMS="cuda")
+    assert "JAX_PLATFORMS=cuda: JAX finds no such device" in shown
+    assert "-> unset JAX_PLATFORMS" in shown
 
 
-def test_python_without_packages_is_told_how_to_get_them() -> None:
-    result = run_doctor("-S")  # without site-packages
-    assert result.returncode == 1, result.stderr
-    assert "packages FIX  not installed\n" in result.stdout
-    assert "-> make train, which installs them" in result.stdout
+def test_python_without_packages_gets_a_fix():
+    shown = run_doctor("-S")  # without site-packages
+    assert "packages FIX  not installed\n" in shown
+    assert "-> make train, which installs them" in shown

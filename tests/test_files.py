@@ -1,4 +1,4 @@
-"""Files are whole or as they were."""
+"""A file is written whole, or keeps its old content."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def test_a_write_that_fails_changes_nothing(tmp_path):
     path = tmp_path / "new" / "results.json"
     write_text(path, "one")
     with pytest.raises(RuntimeError), replacing(path) as draft:
-        assert draft.suffix == path.suffix  # NumPy and matplotlib go by it
+        assert draft.suffix == path.suffix  # NumPy and matplotlib need it
         draft.write_text("half of tw")
         assert path.read_text() == "one"
         raise RuntimeError
@@ -18,7 +18,7 @@ def test_a_write_that_fails_changes_nothing(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["results.json"]
 
 
-def test_what_a_killed_process_has_left_is_written_over(tmp_path):
+def test_the_draft_of_a_killed_process_is_overwritten(tmp_path):
     path = tmp_path / "steps.csv"
     draft_of(path).write_text("half of a draft")
     write_csv(path, [("step", "loss"), (1, 0.1), (2, 'said "so"')])
@@ -26,12 +26,12 @@ def test_what_a_killed_process_has_left_is_written_over(tmp_path):
     assert path.read_text() == 'step,loss\n1,0.1\n2,"said ""so"""\n'
 
 
-def test_a_name_that_is_not_utf8_is_written_down(tmp_path):
+def test_a_name_that_is_not_utf8_is_escaped(tmp_path):
     write_text(tmp_path / "names.txt", b"caf\xe9".decode(errors="surrogateescape"))
     assert (tmp_path / "names.txt").read_text() == "caf\\udce9"
 
 
-def test_a_file_in_the_place_of_a_folder(tmp_path):
+def test_a_folder_cannot_replace_a_file(tmp_path):
     make_folder(tmp_path / "a" / "b", "--figures")
     (tmp_path / "c").touch()
     for folder in (tmp_path / "c", tmp_path / "c" / "d"):

@@ -1,5 +1,7 @@
-"""The wheel: what a program finds that has it installed, far from any checkout."""
+"""The wheel, installed in a folder without a checkout."""
 
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,11 +24,9 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """Runs Python on a program in an empty folder, with the wheel's own package."""
+    """Runs Python code in an empty folder, with the package of the wheel."""
     site, empty = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("empty")
-    with zipfile.ZipFile(wheel) as archive:
-        for name in archive.namelist():
-            archive.extract(name, site)
+    shutil.unpack_archive(wheel, site, "zip")
     variables = environment() | {"PYTHONPATH": str(site)}
 
     def run(*words):
@@ -44,7 +44,7 @@ def installed(wheel, tmp_path_factory):
 MAIN = "from cnn_arch.cli import main; main()"  # what the script cnn-arch calls
 
 
-def test_the_wheel_holds_the_package_alone(wheel):
+def test_the_wheel_has_only_the_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         files = set(archive.namelist())
     assert {name.partition("/")[0] for name in files} == {
@@ -56,7 +56,7 @@ def test_the_wheel_holds_the_package_alone(wheel):
     assert "cnn_arch/report/templates/style.css" in files
 
 
-def test_the_library_far_from_a_checkout(installed):
+def test_the_library_works_without_a_checkout(installed):
     code = """
 import jax, cnn_arch
 from cnn_arch.costs.layers import layer_costs
@@ -79,7 +79,7 @@ print(next(iter(verdicts()))["verdict"])
     assert result.stdout.split() == ["11181642", "wrong"]
 
 
-def test_the_commands_by_their_names(installed):
+def test_the_commands_work_by_their_names(installed):
     shown = installed(MAIN, "analyze", "--model=lenet5", "--fold").stdout
     assert "60,850" in shown
     assert "Next:    cnn-arch analyze --model=lenet5 --roofline=a100" in shown
@@ -97,7 +97,12 @@ def test_the_commands_by_their_names(installed):
     )
 
 
-def test_a_recipe_by_its_name_and_one_of_the_users_own(installed, tmp_path):
+def test_the_doctor_reads_the_requirements_of_the_wheel(installed):
+    shown = installed("from cnn_arch.doctor import main; main()").stdout
+    assert re.search(r"^packages ok   \d\d as required$", shown, re.MULTILINE)
+
+
+def test_recipes_work_by_name_and_by_file(installed, tmp_path):
     recipe = tmp_path / "mine.py"
     recipe.write_text(
         "from configs import base, lenet5\n"
@@ -118,12 +123,11 @@ def test_a_recipe_by_its_name_and_one_of_the_users_own(installed, tmp_path):
     )
 
 
-def test_names_are_those_of_files():
+def test_recipes_and_sweeps_are_found_by_name():
+    configs = ROOT / "configs"
     assert "resnet34" in installation.recipes()
-    assert installation.sweeps() == ["lr_wd"]
-    found = installation.find_recipe("resnet34")
-    assert found == ROOT / "configs" / "resnet34.py"
-    assert installation.find_sweep("lr_wd").parent.name == "sweeps"
+    assert installation.find_recipe("resnet34") == configs / "resnet34.py"
+    assert installation.find_sweep("lr_wd") == configs / "sweeps" / "lr_wd.py"
     with pytest.raises(UsageError, match=r"^--sweep=lr_dw: no such file; did you mean"):
         installation.find_sweep("lr_dw")
     with pytest.raises(UsageError, match="there are alexnet, alexnet_one_tower"):
@@ -132,7 +136,7 @@ def test_names_are_those_of_files():
 
 @pytest.mark.slow
 def test_pip_installs_it_from_git(tmp_path):
-    """A fresh environment, packages from the registry, then training by its name."""
+    """Makes a new environment, gets packages from the registry, and trains."""
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "env"], check=True)
     pip = tmp_path / "env/bin/python", "-m", "pip", "install", "-q"
     subprocess.run([*pip, f"git+file://{ROOT}"], check=True)

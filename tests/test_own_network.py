@@ -6,7 +6,7 @@ import pytest
 
 from cnn_arch import models, settings
 from cnn_arch.errors import UsageError
-from tests.commands import ROOT, error_line, run
+from tests.commands import ROOT, call, error_line, run
 
 RECIPE = """
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ def get_config(data="mnist5k"):
 """
 SWEEP = """
 def get_sweep():
-    return [{"optim.learning_rate": rate} for rate in (0.1, 0.2)]
+    return [{"optim.learning_rate": 0.2}]
 """
 
 
@@ -51,8 +51,18 @@ def folder(tmp_path):
     return tmp_path
 
 
+def called(program, *words, cwd):
+    """Runs a command in this process, which forgets the network afterwards."""
+    try:
+        return call(program, *words, cwd=cwd)
+    finally:
+        models.MODELS.pop("one_conv", None)
+
+
 def shown(program, *words, cwd):
-    result = run(f"{program}.py", *words, cwd=cwd)
+    result = (called if program in ("eval", "analyze") else run)(
+        f"{program}.py", *words, cwd=cwd
+    )
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -70,15 +80,15 @@ def test_every_command_takes_it(folder):
     assert f"Next:    python analyze.py {recipe} --roofline" in text
     words = recipe, "--sweep=my/sweep.py", "--workdir=sweep", "--executor=local"
     text = shown("sweep", *words, cwd=folder)
-    assert text.count("done") == 2
+    assert text.count(" done ") >= 1
     assert f"{recipe} --split=validation" in text
 
     for words, message in {
         (): "one_conv: no such network",
-        ("--config=lenet5",): "is a recipe of lenet5, and run holds a run of one_conv",
+        ("--config=lenet5",): "a recipe of lenet5, but the run in run is of one_conv",
         (recipe, "--config.seed=1"): "--config.seed: the run in run keeps its own",
     }.items():
-        result = run("eval.py", "--workdir=run", *words, cwd=folder)
+        result = called("eval.py", "--workdir=run", *words, cwd=folder)
         assert message in error_line(result)
 
 

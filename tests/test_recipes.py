@@ -1,4 +1,4 @@
-"""Every recipe with every data set: it names its network and fits its images."""
+"""Every recipe with every data set: network, image size and the papers' values."""
 
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,9 @@ RECIPES.remove("base")
 
 
 def parse(name, data=""):
-    words = [f"--config=configs/{name}.py{data and ':'}{data}"]
-    config, changed = settings.parse(words)
+    config, changed = settings.parse(
+        [f"--config=configs/{name}.py{data and ':'}{data}"]
+    )
     assert changed == {}
     return config
 
@@ -38,23 +39,22 @@ def test_the_default_data_is_the_papers():
 
 @cache
 def check_network(name, fields, image_size):
-    """Checks once for all data sets of the same size that no map is empty."""
+    """Checks that no map is empty, once for data sets of the same image size."""
     model = create_model(name, 10, **dict(fields))
     check_image_size(model, name, image_size, channels=3)
 
 
 @pytest.mark.parametrize("name", mark_slow(RECIPES, set(RECIPES) - {"resnet1202"}))
 @pytest.mark.parametrize("data", DATA)
-def test_it_fits_every_data_set(name, data):
+def test_it_suits_every_data_set(name, data):
     config = parse(name, data)
     assert config.is_locked
     assert config.model.name == name
     optim, size = config.optim, config.data.image_size
     assert all(0 < epoch < config.epochs for epoch in optim.milestones)
-    assert optim.milestones if optim.schedule == "step" else not optim.milestones
+    assert bool(optim.milestones) == (optim.schedule == "step")
     assert len(config.data.mean) == len(config.data.std) == config.data.channels
-    fields = tuple(config.model.fields.items())
-    check_network(name, fields, size)
+    check_network(name, tuple(config.model.fields.items()), size)
     if not config.data.in_memory:
         assert config.data.eval_resize >= size
     if config.data.train_crop == "scale_jitter_crop":
@@ -81,7 +81,7 @@ def test_the_papers_settings(name, batch_size, rate, decay, epochs):
     assert optim.momentum == 0.9
 
 
-def test_a_shorter_run_keeps_its_shares():
+def test_a_shorter_run_scales_its_milestones_and_rate():
     whole, short = parse("resnet34"), parse("resnet34", "fashion_mnist")
     assert (short.epochs, short.batch_size) == (10.0, 128)
     assert short.optim.milestones == (2.5, 5.0, 7.5)

@@ -1,4 +1,4 @@
-"""The run directory: who may write to it, and tables that are cut back."""
+"""The run directory: which run may use it, and its tables."""
 
 import pytest
 
@@ -22,20 +22,20 @@ def test_the_next_free_directory(tmp_path, monkeypatch):
 def test_another_run_is_refused(tmp_path):
     run_directory.create(tmp_path, make_config(), ["0", "1"], [])
     run_directory.check_same_run(tmp_path, make_config("--config.mesh.data=4"))
-    with pytest.raises(UsageError, match="holds a lenet5 run, this is resnet20"):
+    with pytest.raises(UsageError, match=r"name=lenet5, this one has resnet20; choose"):
         run_directory.check_same_run(tmp_path, make_config(recipe="resnet20"))
-    with pytest.raises(UsageError, match=r"with seed=0, this has 1; choose another"):
+    with pytest.raises(UsageError, match=r"with seed=0, this one has 1; choose"):
         run_directory.check_same_run(tmp_path, make_config("--config.seed=1"))
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(UsageError, match="holds files that are not of a run"):
+    with pytest.raises(UsageError, match="has files that are not of a run"):
         run_directory.check_same_run(tmp_path, make_config())
     run_directory.check_same_run(tmp_path / "new", make_config())
 
 
-def test_data_that_has_changed_is_refused(tmp_path):
+def test_changed_data_is_refused(tmp_path):
     run_directory.check_same_data(tmp_path, "one")
     run_directory.check_same_data(tmp_path, "one")
     with pytest.raises(UsageError, match="the data has changed since this run began"):
@@ -44,11 +44,10 @@ def test_data_that_has_changed_is_refused(tmp_path):
 
 def test_a_table_is_cut_back_to_the_checkpoint(tmp_path):
     path = tmp_path / "steps.csv"
-    # What a killed run leaves: rows after the checkpoint, the last one half-written.
+    # A killed run leaves rows after the checkpoint, the last one half-written.
     path.write_text("step,loss\n1,0.5\n2,0.1000000014901161\n3,0.25\n4,0.")
-    table = run_directory.Table(
-        path, ("step", "loss"), lambda row: int(row["step"]) <= 2
-    )
+    columns = "step", "loss"
+    table = run_directory.Table(path, columns, lambda row: int(row["step"]) <= 2)
     table.add(step=3, loss=1 / 3)
     table.sync()
     text = "step,loss\n1,0.5\n2,0.1000000014901161\n3,0.3333333333333333\n"
@@ -56,7 +55,7 @@ def test_a_table_is_cut_back_to_the_checkpoint(tmp_path):
     table.close()
 
 
-def test_a_row_cut_in_its_number_of_columns_is_dropped(tmp_path):
+def test_a_row_without_all_columns_is_dropped(tmp_path):
     path = tmp_path / "steps.csv"
     path.write_text("step,loss\n1,0.5\n2")
     run_directory.Table(path, ("step", "loss"), lambda row: True).close()

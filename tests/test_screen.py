@@ -1,3 +1,5 @@
+"""Names are shown in one line of visible characters."""
+
 import pytest
 
 from cnn_arch.screen import printable

@@ -1,4 +1,4 @@
-"""The command line and the recipes: what is taken, and each mistake's one line."""
+"""Settings of the command line, and the error line of each mistake."""
 
 import sys
 
@@ -9,17 +9,11 @@ from cnn_arch.errors import UsageError
 
 
 def test_settings_change_what_they_name():
-    config, changed = settings.parse(
-        [
-            "--config.seed=7",
-            "--config",
-            "configs/resnet20.py:folder",
-            "--config.optim.milestones=(1,2)",
-            "--config.data.dir",
-            "photos",
-            "--config.data.skip_broken",
-        ]
+    words = (
+        "--config.seed=7 --config configs/resnet20.py:folder --config.data.dir photos"
     )
+    words += " --config.optim.milestones=(1,2) --config.data.skip_broken"
+    config, changed = settings.parse(words.split())
     assert config.optim.milestones == (1.0, 2.0)
     assert changed == {
         "seed": 7,
@@ -35,60 +29,45 @@ L = "--config=configs/lenet5.py"
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (
-            [L, "--config.batchsize=64"],
-            "--config.batchsize=64: configs/lenet5.py has no such setting; did you "
-            "mean --config.batch_size (now 64)?",
-        ),
-        (
-            [L, "--config.num_threads=2"],
-            "--config.num_threads=2: configs/lenet5.py has no such setting; did you "
-            "mean --config.data.num_threads (now 0)?",
-        ),
-        (
-            [L, "batch_size=64"],
-            "'batch_size=64': settings need the prefix; write --config.batch_size=64",
-        ),
-        (
-            [L, "--config.label_smoothing=10"],
-            "--config.label_smoothing=10.0: must be at least 0 and below 1",
-        ),
-        (
-            [L, "--config.batch_size=many"],
-            "--config.batch_size=many: must be of type int",
-        ),
-        ([L, "--config.seed=1.5"], "--config.seed=1.5: must be of type int"),
-        ([L, "--config.data=x"], "--config.data=x: a group of settings; set one, as "
-         "in --config.data.KEY"),
-        (
-            [L, "--config.precision=float16"],
-            "--config.precision=float16: must be one of float32, bfloat16",
-        ),
-        (
-            ["--config=configs/resnet43.py"],
-            "--config=configs/resnet43.py: no such file; did you mean "
-            "configs/resnet44.py?",
-        ),
-        (
-            ["--config=configs/lenet5.py:cifar"],
-            "--config=configs/lenet5.py:cifar: :cifar: no such data set; there are "
-            "mnist5k, fashion_mnist, cifar10, imagenet2012, folder",
-        ),
-        (["--workdri=x", L], "--workdri: no such option; see --help"),
-        ([], "--config: must be given once; see --help"),
-        (
-            ["--config=configs/resnet20.py:mnist5k", "--config.data.channels=3"],
-            "--config.data.mean=[33.3]: must have a value for each of the 3 channels",
-        ),
+        (f"{L} --config.batchsize=64", "--config.batchsize=64: configs/lenet5.py has "
+         "no such setting; did you mean --config.batch_size (now 64)?"),
+        (f"{L} --config.num_threads=2", "--config.num_threads=2: configs/lenet5.py has "
+         "no such setting; did you mean --config.data.num_threads (now 0)?"),
+        (f"{L} batch_size=64",
+         "'batch_size=64': settings need the prefix; write --config.batch_size=64"),
+        (f"{L} --config.label_smoothing=10",
+         "--config.label_smoothing=10.0: must be at least 0 and below 1"),
+        (f"{L} --config.batch_size=many",
+         "--config.batch_size=many: must be of type int"),
+        (f"{L} --config.seed=1.5", "--config.seed=1.5: must be of type int"),
+        (f"{L} --config.data=x",
+         "--config.data=x: a group of settings; set one, as in --config.data.KEY"),
+        (f"{L} --config.precision=float16",
+         "--config.precision=float16: must be one of float32, bfloat16"),
+        ("--config=configs/resnet43.py", "--config=configs/resnet43.py: no such file; "
+         "did you mean configs/resnet44.py?"),
+        (f"{L}:cifar", f"{L}:cifar: :cifar: no such data set; there are mnist5k, "
+         "fashion_mnist, cifar10, imagenet2012, folder"),
+        (f"--workdri=x {L}", "--workdri: no such option; see --help"),
+        ("", "--config: must be given once; see --help"),
+        ("--config=configs/resnet20.py:mnist5k --config.data.channels=3",
+         "--config.data.mean=[33.3]: must have a value for each of the 3 channels"),
     ],
 )  # fmt: skip
-def test_each_mistake_in_its_one_line(words, line):
+def test_each_mistake_is_one_line(words, line):
     with pytest.raises(UsageError) as error:
-        settings.parse(words)
+        settings.parse(words.split())
     assert str(error.value) == line
 
 
-def test_a_stored_config_is_the_config(tmp_path):
+def test_an_empty_word_is_no_recipe():
+    with pytest.raises(
+        UsageError, match=r"^--config=: no such file; there are alexnet"
+    ):
+        settings.parse(["--config", ""])
+
+
+def test_a_stored_config_is_read_back(tmp_path):
     config, _ = settings.parse(["--config=configs/resnet34.py"])
     path = tmp_path / "config.json"
     path.write_text(settings.to_json(config))
@@ -100,7 +79,7 @@ def test_a_stored_config_is_the_config(tmp_path):
 
 @pytest.mark.parametrize("text", ["learning_rate = 0.1\n", "import no_such_module\n"])
 def test_a_file_that_is_not_a_recipe(text, tmp_path, monkeypatch):
-    # The module that ml_collections has made of the recipe before.
+    # ml_collections keeps the recipe of an earlier test as this module.
     monkeypatch.delitem(sys.modules, "config_config", raising=False)
     (tmp_path / "other.py").write_text(text)
     with pytest.raises(UsageError, match=r"other.py: .*(get_config|no_such_module)"):

@@ -1,6 +1,5 @@
-"""Set-up from nothing, in copies of the project's own files, without a network."""
+"""Set-up from nothing, with copies of the project's files and without a network."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -23,14 +22,15 @@ def write_program(path: Path, text: str) -> None:
 
 
 def write_wheel(path: Path) -> None:
-    info = "hello-1.0.dist-info"
-    metadata = "Metadata-Version: 2.1\nName: hello\nVersion: 1.0\n"
-    kind = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files = {
+        "METADATA": "Metadata-Version: 2.1\nName: hello\nVersion: 1.0\n",
+        "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
     with zipfile.ZipFile(path, "w") as wheel:
         wheel.writestr("hello.py", "")
-        wheel.writestr(f"{info}/METADATA", metadata)
-        wheel.writestr(f"{info}/WHEEL", kind)
-        wheel.writestr(f"{info}/RECORD", "")
+        for name, text in files.items():
+            wheel.writestr(f"hello-1.0.dist-info/{name}", text)
 
 
 class Clone:
@@ -42,10 +42,7 @@ class Clone:
         self.home = folder / "home"
         for path in (self.root, self.bin, self.home):
             path.mkdir()
-        for name in SYSTEM_PROGRAMS:
-            program = shutil.which(name)
-            assert program, name
-            (self.bin / name).symlink_to(program)
+        self.link(*SYSTEM_PROGRAMS)
         for name in ("Makefile", "setup.sh"):
             shutil.copy(ROOT / name, self.root)
         write_wheel(self.root / WHEEL)
@@ -53,11 +50,24 @@ class Clone:
         (self.root / "requirements-dev.txt").write_text("-r requirements.txt\n")
         (self.root / "requirements-cuda.txt").write_text("-r requirements.txt\n")
 
+    def link(self, *programs: str) -> None:
+        for name in programs:
+            program = shutil.which(name)
+            assert program, name
+            (self.bin / name).symlink_to(program)
+
     def run(self, *command: str, **more: str) -> subprocess.CompletedProcess[str]:
         environment = {"HOME": str(self.home), "PATH": str(self.bin), **more}
         return subprocess.run(
             command, cwd=self.root, env=environment, capture_output=True, text=True
         )
+
+    def error(self, **more: str) -> str:
+        result = self.run("sh", "setup.sh", **more)
+        assert result.returncode == 2
+        (line,) = result.stderr.splitlines()
+        assert line.startswith("error: ")
+        return line.removeprefix("error: ")
 
     def set_up(self, *what: str) -> subprocess.CompletedProcess[str]:
         return self.run("sh", "setup.sh", *what, PYTHON=str(REAL_PYTHON))
@@ -75,23 +85,23 @@ def clone(tmp_path: Path) -> Clone:
 
 @pytest.fixture
 def bare_clone(clone: Clone) -> Clone:
-    """A clone where not even the folders that are always searched have a Python."""
+    """Skips if a folder that setup.sh always searches has a Python."""
     folders = [Path("/opt/homebrew/bin"), Path("/usr/local/bin")]
     folders += Path("/Library/Frameworks/Python.framework/Versions").glob("*/bin")
     for folder in folders:
         if any(folder.glob("python*")):
-            pytest.skip(f"{folder} has a Python, which set-up rightly finds")
+            pytest.skip(f"{folder} has a Python, and setup.sh finds it")
     return clone
 
 
-def test_a_shim_that_fails_is_passed_over(bare_clone: Clone) -> None:
+def test_a_shim_that_fails_is_skipped(bare_clone):
     write_program(bare_clone.bin / "python3.14", "echo 'not installed' >&2; exit 127")
     write_program(bare_clone.bin / "python", "echo 14")
     (bare_clone.bin / "python3").symlink_to(REAL_PYTHON)
     assert bare_clone.find() == f"{bare_clone.bin}/python3"
 
 
-def test_the_newest_that_fits_is_chosen(bare_clone: Clone) -> None:
+def test_the_newest_supported_python_is_chosen(bare_clone):
     def answer(minor: int) -> str:
         return f"echo '{minor} 3.{minor}.0'"
 
@@ -99,10 +109,9 @@ def test_the_newest_that_fits_is_chosen(bare_clone: Clone) -> None:
     newer = bare_clone.home / ".pyenv/versions/3.13.0/bin/python3"
     write_program(newer, answer(13))
     write_program(bare_clone.home / ".local/share/uv/python/a/bin/python3", answer(11))
-    # What the probe prints nothing for: older than 3.11, or 3.15 without wheels.
-    write_program(
-        bare_clone.home / ".asdf/installs/python/3.15.0/bin/python3", "exit 0"
-    )
+    # The probe prints nothing for a Python older than 3.11, and for 3.15.
+    unknown = bare_clone.home / ".asdf/installs/python/3.15.0/bin/python3"
+    write_program(unknown, "exit 0")
     assert bare_clone.find() == str(newer)
     elsewhere = bare_clone.home / "pyenv/versions/3.14.0/bin/python3.14"
     write_program(elsewhere, answer(14))
@@ -110,35 +119,30 @@ def test_the_newest_that_fits_is_chosen(bare_clone: Clone) -> None:
     assert bare_clone.find(PYTHON=str(REAL_PYTHON)) == str(REAL_PYTHON)
 
 
-def test_no_python_at_all_says_what_to_install(bare_clone: Clone) -> None:
+def test_without_python_the_error_names_packages(bare_clone):
     result = bare_clone.run("make", "train")
     assert result.returncode == 2
     assert result.stderr.startswith("error: no Python 3.11 to 3.14 found; install one")
     assert not (bare_clone.root / ".venv").exists()
 
 
-def test_debian_without_venv_says_what_to_install(bare_clone: Clone) -> None:
+def test_debian_without_venv_names_the_package(bare_clone):
     blocked = "import sys; sys.modules['ensurepip'] = None; exec(sys.argv[1])"
     python = bare_clone.bin / "python3"
     write_program(python, f'exec {REAL_PYTHON} -I -c "{blocked}" "$3"')
-    result = bare_clone.run("sh", "setup.sh")
-    assert result.returncode == 2
-    assert result.stderr == (
-        f"error: {python}: cannot make an environment; apt install python3-venv\n"
-    )
+    rule = "cannot make an environment; apt install python3-venv"
+    assert bare_clone.error() == f"{python}: {rule}"
 
 
 @pytest.mark.parametrize(
     ("python", "rule"),
     [("no-such-python", "no such program"), ("sh", "not a working CPython")],
 )
-def test_a_wrong_python_is_named(clone: Clone, python: str, rule: str) -> None:
-    result = clone.run("sh", "setup.sh", PYTHON=python)
-    assert result.returncode == 2
-    assert result.stderr.startswith(f"error: PYTHON={python}: {rule}")
+def test_a_wrong_python_is_refused(clone, python, rule):
+    assert clone.error(PYTHON=python).startswith(f"PYTHON={python}: {rule}")
 
 
-def test_set_up_installs_once_and_again_after_a_change(clone: Clone) -> None:
+def test_set_up_installs_once_and_again_after_a_change(clone):
     first = clone.set_up()
     assert first.returncode == 0, first.stderr
     assert first.stdout.startswith("python   3.") and VERSION in first.stdout
@@ -163,17 +167,14 @@ def test_set_up_installs_once_and_again_after_a_change(clone: Clone) -> None:
     assert "requirements.txt requirements-cuda.txt into" in result.stdout
     (clone.bin / "nvidia-smi").unlink()
 
-    # A pip that fails is one line, and is tried again.
+    # A pip that fails gives one line, and is tried again.
     (clone.root / "requirements.txt").write_text("./missing.whl\n")
     for _ in range(2):
-        result = clone.set_up()
-        assert result.returncode == 2
-        assert result.stderr.startswith("error: pip: ")
-        assert len(result.stderr.splitlines()) == 1
-        assert "missing.whl" in result.stderr
+        line = clone.error(PYTHON=str(REAL_PYTHON))
+        assert line.startswith("pip: ") and "missing.whl" in line
 
 
-def test_an_interrupted_or_broken_environment_is_made_good(clone: Clone) -> None:
+def test_an_interrupted_or_broken_environment_is_repaired(clone):
     environment = clone.root / ".venv"
     subprocess.run(
         [REAL_PYTHON, "-m", "venv", "--without-pip", environment], check=True
@@ -188,24 +189,23 @@ def test_an_interrupted_or_broken_environment_is_made_good(clone: Clone) -> None
     assert result.stdout.startswith("python   3.")
 
 
-def test_a_folder_of_the_users_own_is_left_alone(clone: Clone) -> None:
+def test_a_folder_of_the_user_is_kept(clone):
     mine = clone.root / ".venv" / "mine.txt"
     mine.parent.mkdir()
     mine.write_text("kept")
-    result = clone.set_up()
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: .venv: not an environment")
+    line = clone.error(PYTHON=str(REAL_PYTHON))
+    assert line.startswith(".venv: not an environment")
     assert mine.read_text() == "kept"
 
 
-def test_make_alone_lists_each_target(clone: Clone) -> None:
+def test_make_alone_lists_each_target(clone):
     lines = clone.run("make").stdout.splitlines()
     targets = [line.split()[1] for line in lines]
     assert targets == "help train test test-cluster lint format doctor clean".split()
     assert max(map(len, lines)) <= 80
 
 
-def test_targets_call_the_commands_of_the_environment(clone: Clone) -> None:
+def test_targets_call_the_commands_of_the_environment(clone):
     commands = clone.run("make", "-n", "train").stdout.splitlines()
     assert commands == [
         "sh setup.sh",
@@ -214,9 +214,8 @@ def test_targets_call_the_commands_of_the_environment(clone: Clone) -> None:
     assert clone.run("make", "-n", "test").stdout.startswith("sh setup.sh dev\n")
 
 
-def test_clean_keeps_the_runs(clone: Clone) -> None:
-    for name in ("rm", "find"):
-        (clone.bin / name).symlink_to(shutil.which(name) or os.devnull)
+def test_clean_keeps_the_runs(clone):
+    clone.link("rm", "find")
     for folder in (".venv/bin", "runs/a", "cnn_arch/__pycache__"):
         (clone.root / folder).mkdir(parents=True)
     assert clone.run("make", "clean").returncode == 0

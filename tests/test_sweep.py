@@ -1,4 +1,4 @@
-"""sweep.py as a user runs it: real trials, real kills."""
+"""sweep.py as a user runs it, with real trials that are really killed."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ run = partial(commands.run, "sweep.py")
 
 
 def start(*words):
-    """Starts the command, which shares neither terminal nor session with the tests."""
+    """Starts the command in a new session, without the terminal of the tests."""
     return subprocess.Popen(
         commands.command("sweep.py", *words),
         cwd=ROOT,
@@ -58,7 +58,7 @@ def processes(workdir):
         words = process.info["cmdline"] or []
         if any(word.startswith(f"--workdir={workdir}/trial-") for word in words):
             found[process.pid] = process.info["ppid"]
-    # What a trial starts has the trial's own words until it becomes another program.
+    # A child has its trial's command line until it executes another program.
     return [pid for pid, parent in found.items() if parent not in found]
 
 
@@ -114,7 +114,7 @@ def test_three_trials_two_at_a_time_one_fails(tmp_path):
     assert "failed   trial-01  learning_rate=1e+38" in shown
     assert "must be finite" in shown  # the end of its traceback
 
-    # The next commands can be pasted; --status tells the failure again.
+    # The next commands can be pasted; --status prints the failure again.
     commands = shown.partition("Next:")[2].strip().splitlines()
     assert f"python sweep.py --workdir={workdir} --resume" in commands[0]
     assert f"python eval.py --workdir={workdir}/trial-0" in commands[1]
@@ -126,7 +126,7 @@ def test_three_trials_two_at_a_time_one_fails(tmp_path):
 
 @pytest.mark.slow
 def test_killed_stopped_and_resumed(tmp_path):
-    """The launcher is killed; the next one finds the trial; Ctrl-C; the third ends."""
+    """A launcher is killed; the next finds its trial, gets Ctrl-C; the third ends."""
     num_epochs = {"trial-00": 12, "trial-01": 1}
     trials = [{"epochs": float(number)} for number in num_epochs.values()]
     workdir = tmp_path / "sweep"
@@ -150,7 +150,7 @@ def test_killed_stopped_and_resumed(tmp_path):
             if line.startswith("trial-00  running"):
                 assert processes(workdir) == [pid]  # found, not started again
                 result = run(f"--workdir={workdir}", "--resume")
-                assert "another sweep.py is at work there" in error_line(result)
+                assert "another sweep.py is running there" in error_line(result)
                 launcher.send_signal(signal.SIGINT)
     assert launcher.returncode == 130
     assert not processes(workdir)
@@ -158,7 +158,7 @@ def test_killed_stopped_and_resumed(tmp_path):
     num_rows = len(read_csv(metrics))
     assert 0 < num_rows < 12
 
-    result = run(*words)  # the same command continues, as --resume does
+    result = run(*words)  # the same command continues the sweep, like --resume
     assert result.returncode == 0, result.stderr
     assert [trial["state"] for trial in read_trials(workdir)] == ["done", "done"]
     for trial, number in num_epochs.items():
@@ -202,40 +202,35 @@ def test_a_search_stops_trials_that_lag_behind(tmp_path):
     assert len(read_trials(workdir)) == 9
 
 
+RECIPE = "--config=configs/lenet5.py"
+TRIALS = "--sweep=configs/sweeps/lr_wd.py"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ((), "--sweep: must be given, or --status or --resume"),
+        ((RECIPE,), "--sweep: must be given, or --status or --resume"),
         (("--resume",), "--workdir: must be given with --status and --resume"),
         (("--workdir=/no/such", "--status"), "--workdir=/no/such: no sweep there"),
-        (("--sweep=configs/sweeps/lr.py",), "did you mean configs/sweeps/lr_wd.py?"),
-        (("--sweep=configs/sweeps/lr_wd.py", "--search=tpe"), "goes with --num_trials"),
         (
-            ("--sweep=configs/sweeps/lr_wd.py", "--config.sed=1"),
-            "did you mean --config.s",
+            (RECIPE, "--sweep=configs/sweeps/lr.py"),
+            "did you mean configs/sweeps/lr_wd.py?",
         ),
+        ((RECIPE, TRIALS, "--search=tpe"), "needs --num_trials"),
+        ((RECIPE, TRIALS, "--config.sed=1"), "did you mean --config.s"),
         (
-            ("--sweep=configs/sweeps/lr_wd.py", "--executor=local", "--nodes=2"),
-            "--nodes: goes with --executor=slurm",
+            (RECIPE, TRIALS, "--executor=local", "--nodes=2"),
+            "--nodes: needs --executor=slurm",
         ),
     ],
 )
-def test_mistakes(words, expected, tmp_path):
-    given = (
-        ()
-        if words[-1:] in (("--resume",), ("--status",))
-        else ("--config=configs/lenet5.py",)
-    )
-    assert expected in error_line(commands.call("sweep.py", *given, *words))
-    assert not list(tmp_path.iterdir())
+def test_mistakes(words, expected):
+    assert expected in error_line(commands.call("sweep.py", *words))
 
 
 def test_without_slurm(tmp_path, monkeypatch):
-    words = "--config=configs/lenet5.py", "--sweep=configs/sweeps/lr_wd.py"
     monkeypatch.setenv("PATH", str(tmp_path))
-    words = *words, "--executor=slurm", f"--workdir={tmp_path / 'sweep'}"
-    result = commands.call("sweep.py", *words)
-    assert error_line(result).startswith(
-        "error: --executor=slurm: sbatch is not found; "
-    )
+    words = RECIPE, TRIALS, "--executor=slurm", f"--workdir={tmp_path / 'sweep'}"
+    line = error_line(commands.call("sweep.py", *words))
+    assert line.startswith("error: --executor=slurm: sbatch is not found; ")
     assert not (tmp_path / "sweep").exists()

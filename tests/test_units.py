@@ -1,4 +1,4 @@
-"""Sizes and rates; those of links are in scaling/test_prediction.py."""
+"""Sizes; rates of links are tested in scaling/test_prediction.py."""
 
 import pytest
 
@@ -17,6 +17,6 @@ def test_sizes(text, size):
 @pytest.mark.parametrize(
     "text", ["3", "GiB", "3 gigs", "-1GB", "3GiBs", "1e3GB", "0GB", "3Gbit", "3GB/s"]
 )
-def test_what_is_no_size(text):
+def test_other_texts_are_no_sizes(text):
     with pytest.raises(UsageError, match=f"--memory={text}: must be a size such as"):
         parse_size("--memory", text)

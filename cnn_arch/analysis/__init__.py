@@ -1,1 +1,1 @@
-"""What a network costs."""
+"""Analyses the costs of one network, for ``analyze.py``."""

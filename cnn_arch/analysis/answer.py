@@ -1,4 +1,4 @@
-"""What analyze.py counts and measures of one network."""
+"""Counts and measures one network for analyze.py."""
 
 from typing import Any
 
@@ -16,25 +16,18 @@ from cnn_arch.screen import Screen
 from cnn_arch.training.program import Program
 
 Record = dict[str, Any]
-UNAVAILABLE = "unavailable"  # what XLA or a device does not tell
+UNAVAILABLE = "unavailable"  # a number that XLA or a device does not report
 
 
 class Answer:
-    """Everything that is asked about a network, added part by part.
-
-    Attributes:
-      rows: the layers, with all that is counted of each.
-      floors: the least time of each layer; None until ``add_roofline``.
-      record: the rest, as plain values: ``model``, ``input`` [B, H, W, C],
-        ``precision``, ``totals``, and what is added.
-    """
+    """The results for one network, added part by part."""
 
     def __init__(self, config: ConfigDict, screen: Screen, *, on_device: bool):
         """Counts the layers.
 
         Args:
           config: one image size, batch and precision of a network.
-          screen: told what takes long.
+          screen: shows the steps that take long.
           on_device: something will be compiled or measured.
 
         Raises:
@@ -44,12 +37,17 @@ class Answer:
         self._screen = screen
         self._mesh = open_devices(self._config, screen) if on_device else None
         self._costs = costs_of_config(config)
-        self.rows = self._costs.rows
-        self.floors: list[Floor] | None = None
-        reported, size = reported_xla_flops(self._costs.traced), config.data.image_size
-        self.record: Record = {
+        self.rows = self._costs.rows  # the layers
+        self.floors: list[Floor] = []  # of each layer; empty until ``add_roofline``
+        reported, data = reported_xla_flops(self._costs.traced), config.data
+        self.record: Record = {  # all other results, as plain values
             "model": config.model.name,
-            "input": [config.batch_size, size, size, config.data.channels],
+            "input": [
+                config.batch_size,
+                data.image_size,
+                data.image_size,
+                data.channels,
+            ],
             "precision": config.precision,
             "totals": {
                 **totals(self.rows),
@@ -59,12 +57,12 @@ class Answer:
         }
 
     def add_training(self, memory_bytes: int | None, *, compiled: bool) -> None:
-        """Counts a step of training.
+        """Counts a training step.
 
         Args:
-          memory_bytes: adds the largest batch that fits in so much.
-          compiled: adds what the compiled step says that it needs, in bytes:
-            ``xla_argument_bytes`` of state and batch, ``xla_temporary_bytes`` besides.
+          memory_bytes: adds the largest batch that fits in this memory.
+          compiled: adds the memory of the compiled step: ``xla_argument_bytes`` of
+            state and batch, and ``xla_temporary_bytes``.
         """
         counted = training_step.of_config(self._config, self._costs)
         record: Record = dict(training_step.as_record(counted, memory_bytes))
@@ -78,23 +76,23 @@ class Answer:
             record[f"xla_{name}_bytes"] = size
 
     def fold(self) -> None:
-        """Counts activations and BatchNorm to the layers that they follow."""
+        """Adds the costs of activations and BatchNorm to the layers before them."""
         self.rows = blocks.fold(self.rows)
 
     def add_roofline(self, name: str) -> None:
-        """Adds the least time of each layer and of the whole.
+        """Adds the minimum time of each layer and of the whole network.
 
-        Args:
-          name: of a device of ``roofline.DEVICES``, or ``this``, which is measured.
+        ``name`` is one of ``roofline.DEVICES``, or ``this`` to measure this machine.
         """
         config = self._config
         device = roofline.find_device(name, config.precision, self._screen)
         self.floors = roofline.floors(self.rows, device, config.precision)
         seconds = sum(floor.seconds for floor in self.floors)
-        # Backward, a layer takes twice the forward pass: once for the gradient of its
-        # weights, once for that of its input, which the first layers do not need.
+        # The backward pass costs two more forward passes: one for the gradient of the
+        # weights, one for the gradient of the input. The first layers need no second.
+        first = training_step.first_layers(self.rows)
         step_seconds = sum(
-            floor.seconds * (2 if training_step.sees_image_only(row, self.rows) else 3)
+            floor.seconds * (2 if row.name in first else 3)
             for floor, row in zip(self.floors, self.rows, strict=True)
         )
         bounds = [floor.bound for floor in self.floors]
@@ -111,7 +109,7 @@ class Answer:
         }
 
     def add_speed(self) -> None:
-        """Measures a forward pass and a step of training; images a second."""
+        """Measures a forward pass and a training step, in images a second."""
         with self._screen.timed("compile", "forward pass and training step"):
             runs = measure.prepare(self._program())
         self.record["measured"] = {

@@ -1,4 +1,4 @@
-"""How fast a network really is: forward passes and steps of training on noise."""
+"""Measures forward passes and training steps on random images."""
 
 import statistics
 import time
@@ -21,17 +21,14 @@ class Speed(NamedTuple):
     median: float  # of all runs
     slowest: float
     fastest: float
-    runs: int  # how many there were
+    runs: int  # number of runs
 
 
 def prepare(program: Program) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Compiles a forward pass and a step of training, on noise.
-
-    Args:
-      program: its batch is that of both.
+    """Compiles a forward pass and a training step on a random batch.
 
     Returns:
-      Functions that run one of each and wait for it.
+      Two functions. Each runs its program once and waits for it.
     """
     config, data = program.config, program.config.data
     state = program.initialise()
@@ -44,13 +41,14 @@ def prepare(program: Program) -> tuple[Callable[[], None], Callable[[], None]]:
     evaluator = Evaluator(config, program.model, program.mesh)
     evaluator.compile(program.variable_shapes)
     program.compile()
+    # A copy, since each training step frees the arrays of the state that it takes.
     variables = jax.tree.map(lambda leaf: leaf.copy(), state.variables)
 
     def run_forward() -> None:
         jax.block_until_ready(evaluator.step(variables, batch))
 
     def run_step() -> None:
-        nonlocal state  # given up to each step
+        nonlocal state
         state, metrics = program.train_step(state, batch)
         jax.block_until_ready(metrics)
 
@@ -58,7 +56,7 @@ def prepare(program: Program) -> tuple[Callable[[], None], Callable[[], None]]:
 
 
 def measure(run: Callable[[], Any], batch: int) -> Speed:
-    """Runs until enough time has passed; the first run, which warms up, is left out."""
+    """Runs until enough time has passed, after one run to warm up."""
     run()
     speeds: list[float] = []
     begin = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Which network is looked at, and how large its images and batches are."""
+"""Chooses the network, and the size of its images and batches."""
 
 import difflib
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ def choose(
       batch: number of images; None: the recipe's.
 
     Raises:
-      UsageError: there is no such network, or a number cannot be.
+      UsageError: there is no such network, or a number is not positive.
     """
     if model:
-        words = [*words_of(model), *words]
+        words = [*_words_of(model), *words]
     elif not any(word.startswith("--config") for word in words):
         raise UsageError("--model: must be given, or --config, or --claims; see --help")
     config, _ = settings.parse(words)
@@ -34,20 +34,18 @@ def choose(
         ("image_size", "data.image_size", image_size),
         ("batch", "batch_size", batch),
     ):
-        if value is not None and value < 1:
+        if value is None:
+            continue
+        if value < 1:
             raise UsageError(f"--{option}={value}: must be at least 1")
-        if value is not None:
-            changes[key] = value
+        changes[key] = value
     return settings.derive(config, changes)
 
 
-def words_of(model: str) -> list[str]:
+def _words_of(model: str) -> list[str]:
     """Returns the words that name the recipe of a network.
 
-    A network without a recipe of its own has the defaults of configs/base.py.
-
-    Raises:
-      UsageError: there is no such network.
+    A network without a recipe gets the defaults of configs/base.py.
     """
     names = recipes()
     if model in names:

@@ -1,8 +1,8 @@
-"""The least time that a device needs for each layer.
+"""The minimum time of each layer on a device.
 
 S. Williams, A. Waterman, D. Patterson, "Roofline: An Insightful Visual Performance
-Model for Multicore Architectures", CACM 2009: a layer takes at least its FLOPs over the
-peak, and at least its bytes over the bandwidth of the memory.
+Model for Multicore Architectures", CACM 2009: a layer takes at least its FLOPs / peak
+FLOPs a second, and at least its bytes / memory bandwidth.
 """
 
 import dataclasses
@@ -15,28 +15,22 @@ import jax.numpy as jnp
 from cnn_arch.costs.layers import LayerCost
 from cnn_arch.screen import Screen
 
-TRIES = 8  # of each ceiling; the first compiles
+TRIES = 8  # measurements of each ceiling; the first one compiles
 
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A device's two ceilings.
+    """A device's two ceilings."""
 
-    Attributes:
-      name: in print.
-      peak_flops: floating-point operations a second, by precision.
-      bandwidth: of its memory, bytes a second.
-      source: where the numbers stand.
-    """
-
-    name: str
-    peak_flops: dict[str, float]
-    bandwidth: float
-    source: str
+    name: str  # for the screen
+    peak_flops: dict[str, float]  # floating-point operations a second, by precision
+    bandwidth: float  # of its memory, bytes a second
+    source: str  # of the numbers
 
 
-# Of the tensor cores where a precision has them, without sparsity: JAX computes float32
-# convolutions as TF32 there. V100's bfloat16 is its float16, the GTX 580's its float32.
+# Peaks of the tensor cores where they have the precision, without sparsity: JAX uses
+# TF32 there for float32 convolutions. For bfloat16, the V100 has its float16 peak here,
+# and the GTX 580 its float32 peak.
 DEVICES = {
     # https://glennklockwood.com/garden/processors/A100 (peaks)
     # https://docs.nvidia.com/deeplearning/performance/dl-performance-gpu-background
@@ -74,25 +68,19 @@ DEVICES = {
 
 @dataclasses.dataclass(frozen=True)
 class Floor:
-    """The least time of a layer.
+    """The minimum time of a layer."""
 
-    Attributes:
-      seconds: the larger of the two below.
-      compute_seconds: FLOPs over the peak.
-      memory_seconds: bytes over the bandwidth.
-    """
-
-    compute_seconds: float
-    memory_seconds: float
+    compute_seconds: float  # FLOPs / peak
+    memory_seconds: float  # bytes / bandwidth
 
     @property
     def seconds(self) -> float:
-        """The larger of the two."""
+        """The longer of the two times."""
         return max(self.compute_seconds, self.memory_seconds)
 
     @property
     def bound(self) -> str:
-        """What the layer waits for: ``compute`` or ``memory``; nothing: no work."""
+        """Its limit: ``compute``, ``memory``, or "" without any work."""
         if not self.seconds:
             return ""
         return "compute" if self.compute_seconds >= self.memory_seconds else "memory"
@@ -101,14 +89,12 @@ class Floor:
 def floors(rows: Sequence[LayerCost], device: Device, precision: str) -> list[Floor]:
     """Returns the floor of each layer of a forward pass.
 
-    A layer reads its inputs and its parameters once and writes its output once. A sum
-    is computed as its last summand is written, and only reads the others. Joining maps
-    and taking parts of them may happen where they lie, and takes no time.
+    A layer reads its inputs and parameters once and writes its output once. A sum is
+    computed while its last summand is written, so it reads only the others.
+    Concatenation and subsampling need not move data, and take no time.
 
-    Args:
-      rows: folded, since a compiler computes activations as it writes a layer.
-      device: one of ``DEVICES``, or ``measure_this``'s.
-      precision: of the activations: ``float32`` or ``bfloat16``.
+    Rows must be folded, since a compiler computes activations while it writes a layer.
+    ``precision`` of the activations is ``float32`` or ``bfloat16``.
     """
     by_name = {row.name: row for row in rows}
     item = jnp.dtype(precision).itemsize
@@ -129,7 +115,7 @@ def floors(rows: Sequence[LayerCost], device: Device, precision: str) -> list[Fl
 
 
 def find_device(name: str, precision: str, screen: Screen) -> Device:
-    """Returns the device of that name, or ``this`` one, measured."""
+    """Returns a device of ``DEVICES``, or measures ``this`` machine."""
     if name != "this":
         return DEVICES[name]
     with screen.timed("ceilings", "of this machine"):
@@ -137,15 +123,15 @@ def find_device(name: str, precision: str, screen: Screen) -> Device:
 
 
 def measure_this(precision: str) -> Device:
-    """Measures the ceilings of the device that JAX computes on.
+    """Measures the ceilings of JAX's default device.
 
-    The peak is that of a product of two matrices of 2,048, the bandwidth that of
-    reading and writing 256 MB; the best of several tries.
+    The peak comes from a product of two 2,048 x 2,048 matrices, the bandwidth from
+    reading and writing 256 MB. Each is the best of several measurements.
     """
     size, items = 2048, 2**26
     matrix = jnp.ones((size, size), jnp.dtype(precision))
     product = jax.jit(lambda x, y: x @ y)
-    # Given up, so that the result lies where it lay: fresh memory is slow.
+    # Donated: the result reuses the memory of the argument, since new memory is slow.
     shift = jax.jit(lambda x: x + 1, donate_argnums=0)
     vector = jnp.zeros(items, jnp.float32)
     product_seconds, vector_seconds = [], []

@@ -1,5 +1,6 @@
-"""Prints what analyze.py counts: as a table, for other programs, or in one line."""
+"""Prints the results of analyze.py: as a table, for other programs, or in one line."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -7,39 +8,15 @@ from cnn_arch.analysis import table
 from cnn_arch.analysis.answer import UNAVAILABLE, Answer, Record
 from cnn_arch.screen import Screen
 
-IN_JSON = (
-    "name",
-    "kind",
-    "output_shape",
-    "params",
-    "biases",
-    "macs",
-    "padding_macs",
-    "other_operations",
-    "transcendentals",
-    "xla_flops",
-    "output_elements",
-    "output_bytes",
-    "receptive_field",
-    "receptive_stride",
-    "receptive_offset",
-    "receptive_field_hw",
-    "inputs",
-    "auxiliary",
-)
-
 
 def show_answer(answer: Answer, form: str, screen: Screen) -> None:
-    """Prints an answer.
+    """Prints an answer in one of ``table.FORMATS``.
 
-    Args:
-      answer: what was counted.
-      form: one of ``table.FORMATS``; a quiet screen has one line for a table.
-      screen: the lines around the table go there.
+    A quiet screen gets one line for a table.
     """
-    floors = answer.floors or []
+    floors = answer.floors
     if form == "json":
-        layers = [{key: getattr(row, key) for key in IN_JSON} for row in answer.rows]
+        layers = [dataclasses.asdict(row) for row in answer.rows]
         for layer, floor in zip(layers, floors, strict=bool(floors)):
             layer |= {"floor_seconds": floor.seconds, "bound": floor.bound}
         print(json.dumps({**answer.record, "layers": layers}, indent=2))
@@ -67,8 +44,7 @@ def show_answer(answer: Answer, form: str, screen: Screen) -> None:
 def _columns(answer: Answer) -> dict[str, list[str]]:
     printed = table.columns(answer.rows)
     if answer.floors:
-        seconds = [floor.seconds for floor in answer.floors]
-        printed["floor us"] = [f"{1e6 * each:,.1f}" for each in seconds]
+        printed["floor us"] = [f"{1e6 * each.seconds:,.1f}" for each in answer.floors]
         printed["bound by"] = [floor.bound for floor in answer.floors]
     return printed
 
@@ -94,14 +70,14 @@ def _totals(total: Record, screen: Screen) -> None:
     screen.say("MACs", f"{total['macs']:,}; FLOPs = 2 x MACs = {total['flops']:,}")
     screen.say(
         "other",
-        f"{total['other_operations']:,} operations besides; BatchNorm "
+        f"{total['other_operations']:,} operations; of them BatchNorm "
         f"{total['batch_norm_operations']:,}",
     )
-    for label, what, text in (
+    for label, name, text in (
         ("memory", "conv_output", "convolutions' outputs (EECS 498)"),
         ("", "activation", "with input, pools, dense layers (CS231n)"),
     ):
-        elements, size = total[f"{what}_elements"], total[f"{what}_bytes"]
+        elements, size = total[f"{name}_elements"], total[f"{name}_bytes"]
         screen.say(label, f"{_mib(size)}, {elements:,} numbers: {text}")
     reported, expected = total["xla_flops"], total["xla_flops_expected"]
     if reported == UNAVAILABLE:
@@ -115,7 +91,7 @@ def _totals(total: Record, screen: Screen) -> None:
             f"- {total['transcendentals']:,} exp, pow",
         )
         if rounding := expected - total["xla_flops_exact"]:
-            screen.say("", f"({rounding:+,}: XLA adds up in float32, and rounds)")
+            screen.say("", f"({rounding:+,}: XLA adds in float32, which rounds)")
     if total["auxiliary_params"]:
         screen.say(
             "heads",
@@ -127,44 +103,37 @@ def _totals(total: Record, screen: Screen) -> None:
 def _training(costs: Record, screen: Screen) -> None:
     flops = (f"{part} {costs[f'{part}_flops']:,}" for part in ("forward", "backward"))
     screen.say("training", f"{', '.join(flops)} FLOPs, batch {costs['batch']}")
-    screen.say("", f"update {costs['update_flops']:,} FLOPs, whatever the batch")
-    parts = ("parameter", "gradient", "optimizer", "image", "activation")
-    sizes = [f"{part}s {_mib(costs[f'{part}_bytes'])}" for part in parts]
-    screen.say("keeps", ", ".join(sizes[:3]).replace("optimizers", "momentum"))
-    screen.say("", f"{', '.join(sizes[3:])}: in all {_mib(costs['total_bytes'])}")
+    screen.say("", f"update {costs['update_flops']:,} FLOPs for any batch")
+    screen.say("memory", f"in training {_mib(costs['total_bytes'])}:")
+    for parts in ("parameter", "gradient", "optimizer"), ("image", "activation"):
+        sizes = [f"{part}s {_mib(costs[f'{part}_bytes'])}" for part in parts]
+        screen.say("", ", ".join(sizes).replace("optimizers", "momentum"))
     if "xla_argument_bytes" in costs:
         screen.say(
             "XLA",
-            f"state and batch {_mib(costs['xla_argument_bytes'])}, besides "
+            f"state and batch {_mib(costs['xla_argument_bytes'])}, temporary "
             f"{_mib(costs['xla_temporary_bytes'])}",
         )
     if "memory_bytes" in costs:
         screen.say(
-            "holds",
+            "fits in",
             f"{_mib(costs['memory_bytes'])}: a batch of {costs['largest_batch']:,}, or "
-            f"of {costs['largest_batch_with_gradients']:,} where activations'",
+            f"{costs['largest_batch_with_gradients']:,} if the gradients",
         )
-        screen.say("", "gradients stay beside them, as in programs of AlexNet's time")
+        screen.say("", "of all activations are kept too, as in AlexNet's time")
 
 
 def _roofline(whole: Record, screen: Screen) -> None:
+    peak, rate = whole["peak_flops"] / 1e12, whole["bandwidth_bytes"] / 1e9
+    ms, speed = 1e3 * whole["seconds"], whole["images_per_second"]
+    memory, compute = whole["memory_bound_layers"], whole["compute_bound_layers"]
     screen.say("roofline", whole["device"])
     screen.say("", f"source: {whole['source']}")
+    screen.say("", f"{peak:,.3g} TFLOP/s, {rate:,.4g} GB/s")
     screen.say(
-        "",
-        f"{whole['peak_flops'] / 1e12:,.3g} TFLOP/s, "
-        f"{whole['bandwidth_bytes'] / 1e9:,.4g} GB/s",
+        "", f"forward pass: at least {ms:,.3f} ms, at most {speed:,.0f} images/s"
     )
-    screen.say(
-        "",
-        f"forward pass: at least {1e3 * whole['seconds']:,.3f} ms, at most "
-        f"{whole['images_per_second']:,.0f} images/s",
-    )
-    screen.say(
-        "",
-        f"{whole['memory_bound_layers']} layers wait for memory, "
-        f"{whole['compute_bound_layers']} for arithmetic",
-    )
+    screen.say("", f"{memory} layers wait for memory, {compute} for arithmetic")
 
 
 def _measured(found: Record, whole: Record, screen: Screen) -> None:

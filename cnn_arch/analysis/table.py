@@ -1,4 +1,4 @@
-"""The table of a network's layers: on the screen, as Markdown, CSV or JSON."""
+"""Tables: on the screen, as Markdown and as CSV."""
 
 import csv
 import dataclasses
@@ -11,14 +11,14 @@ from rich.table import Table
 
 from cnn_arch.costs.layers import LayerCost
 
-Columns = Mapping[str, Sequence[str]]  # cells by header, as printed
+Columns = Mapping[str, Sequence[str]]  # printed cells, by header
 
 FORMATS = "table", "markdown", "csv", "json"
-# The columns in the order in which they stand.
+# The columns of the table of layers, in order.
 CELLS: dict[str, Callable[[LayerCost], str]] = {
     "layer": lambda row: row.name,
     "kind": lambda row: row.kind,
-    "from": lambda row: "",  # needs the row before: see sources
+    "from": lambda row: "",  # filled by sources, which needs the row before
     "output": lambda row: "x".join(map(str, row.output_shape)),
     "params": lambda row: _number(row.params),
     "MACs": lambda row: _number(row.macs),
@@ -30,14 +30,14 @@ CELLS: dict[str, Callable[[LayerCost], str]] = {
     "stride": lambda row: str(row.receptive_stride),
     "offset": lambda row: str(row.receptive_offset),
 }
-# To the left; numbers to the right.
+# Columns that are aligned to the left; numbers are aligned to the right.
 TEXT = "layer", "kind", "from", "output", "collective", "axes", "pass", "by", "scaling"
-# Those that a narrow screen lacks, the first to go first.
+# Columns that a narrow screen hides, the first one first.
 SPARE = "elements", "other ops", "XLA flops", "kind", "offset", "stride", "from"
 
 
 def sources(rows: Sequence[LayerCost]) -> list[str]:
-    """Says for each row what feeds it, where that is not just the row before."""
+    """Returns the names of each row's inputs, or "" if it is just the row before."""
     texts, before = [], ""
     for row in rows:
         module = f"{row.name.rpartition('/')[0]}/"
@@ -49,13 +49,13 @@ def sources(rows: Sequence[LayerCost]) -> list[str]:
 
 
 def columns(rows: Sequence[LayerCost]) -> dict[str, list[str]]:
-    """Returns every column as it is printed."""
+    """Returns every column of the table of layers, as printed."""
     made = {header: [cell(row) for row in rows] for header, cell in CELLS.items()}
     return {**made, "from": sources(rows)}
 
 
 def print_table(printed: Columns) -> list[str]:
-    """Prints columns on stdout, as many as fit; returns the headers of the others."""
+    """Prints all columns that fit on stdout; returns the headers of the others."""
     shown = {header: cells for header, cells in printed.items() if any(cells)}
     console = Console(highlight=False)
     left_out = []
@@ -75,30 +75,30 @@ def print_table(printed: Columns) -> list[str]:
 
 
 def to_markdown(printed: Columns) -> str:
-    """Writes columns as a table of Markdown."""
+    """Formats columns as a Markdown table."""
     marks = ["---" if header in TEXT else "---:" for header in printed]
     lines = [list(printed), marks, *map(list, zip(*printed.values(), strict=True))]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def to_csv(rows: Sequence[LayerCost], extra: Mapping[str, Sequence[Any]]) -> str:
-    """Writes every field of the rows, and extra columns, as CSV."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*(field.name for field in dataclasses.fields(LayerCost)), *extra])
-    for index, row in enumerate(rows):
-        values = dataclasses.asdict(row) | {
-            "output_shape": "x".join(map(str, row.output_shape)),
-            "receptive_field_hw": "x".join(map(str, row.receptive_field_hw)),
-            "inputs": " ".join(row.inputs),
-            "auxiliary": int(row.auxiliary),
-        }
-        writer.writerow([*values.values(), *(extra[key][index] for key in extra)])
-    return text.getvalue()
+    """Formats every field of the rows, and extra columns, as CSV."""
+    written: dict[str, Sequence[Any]] = {
+        field.name: [getattr(row, field.name) for row in rows]
+        for field in dataclasses.fields(LayerCost)
+    }
+    for name, mark in (
+        ("output_shape", "x"),
+        ("receptive_field_hw", "x"),
+        ("inputs", " "),
+    ):
+        written[name] = [mark.join(map(str, value)) for value in written[name]]
+    written["auxiliary"] = [int(value) for value in written["auxiliary"]]
+    return plain_csv({**written, **extra})
 
 
-def plain_csv(printed: Columns) -> str:
-    """Writes columns as CSV, as they are printed."""
+def plain_csv(printed: Mapping[str, Sequence[Any]]) -> str:
+    """Formats columns as CSV."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(printed)

@@ -1,1 +1,1 @@
-"""The page and the pictures of all networks, beside their published errors."""
+"""The page and the pictures of all networks, with their published errors."""

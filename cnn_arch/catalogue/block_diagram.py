@@ -10,16 +10,16 @@ from cnn_arch.costs.blocks import JOINS, Block, Layer
 
 FONT = 11.0  # size of the text
 LINE = 14.0  # from line to line
-CHARACTER = 6.7  # width of one; DejaVu Sans is wider than most
+CHARACTER = 6.7  # width of a character; DejaVu Sans is wider than most fonts
 MARGIN = 14.0
 GAP = 20.0  # between boxes, for an arrow
-BEFORE = ""  # what feeds a block, among the names of its layers
+BEFORE = ""  # name of the block's input, next to the names of its layers
 POOLS = {"max_pool": "max", "avg_pool": "mean"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """A box with its lines of text in the middle; ``kind`` decides its colour."""
+    """A box with centred lines of text; ``kind`` decides its colour."""
 
     x: float
     y: float
@@ -33,7 +33,7 @@ class Box:
 
 @dataclasses.dataclass(frozen=True)
 class Arrow:
-    """A line through points, with a head at its end."""
+    """A line through points, with an arrowhead at its end."""
 
     points: tuple[tuple[float, float], ...]
     auxiliary: bool = False
@@ -41,17 +41,17 @@ class Arrow:
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """A line of text on its own: left, and the middle of its height."""
+    """A line of text without a box."""
 
-    x: float
-    y: float
+    x: float  # left edge
+    y: float  # middle of the height
     text: str
     bold: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Diagram:
-    """What is to be drawn."""
+    """Everything to draw."""
 
     width: float
     height: float
@@ -62,27 +62,20 @@ class Diagram:
 
 @dataclasses.dataclass(frozen=True)
 class _Grid:
-    """Where the boxes of a block are."""
+    """The positions of a block's boxes."""
 
     texts: dict[str, tuple[str, ...]]  # the lines of each layer's box
-    level: dict[str, int]  # of each layer: its row
-    middle: dict[str, float]  # x of each layer, and of shortcuts in their own column
-    tops: list[float]  # y of the upper edge of each level; the last is below all
-
-    def width(self, name: str) -> float:
-        """Returns the width of a layer's box."""
-        return text_width(*self.texts[name])
-
-    def bottom(self, name: str) -> float:
-        """Returns y of the lower edge of a layer's box."""
-        return self.tops[self.level[name]] + _height(self.texts[name])
+    level: dict[str, int]  # row of each layer
+    middle: dict[str, float]  # x of each layer, and of each shortcut with a column
+    tops: list[float]  # y of the upper edge of each level; the last is below all boxes
 
     def box(self, name: str, kind: str, *, auxiliary: bool) -> Box:
         """Returns a layer's box."""
+        width = text_width(*self.texts[name])
         return Box(
-            x=self.middle[name] - self.width(name) / 2,
+            x=self.middle[name] - width / 2,
             y=self.tops[self.level[name]],
-            width=self.width(name),
+            width=width,
             height=_height(self.texts[name]),
             lines=self.texts[name],
             kind=kind,
@@ -90,10 +83,11 @@ class _Grid:
         )
 
     def arrow(self, source: str, name: str) -> Arrow:
-        """Leads from a layer down to another, past all that is between them."""
+        """Leads from a layer down to another one, around the boxes between them."""
         shortcut = f"{source}>{name}"
         x, top = self.middle.get(shortcut, self.middle[source]), self.level[name]
-        turns = [(self.middle[source], self.bottom(source))]
+        bottom = self.tops[self.level[source]] + _height(self.texts[source])
+        turns = [(self.middle[source], bottom)]
         if shortcut in self.middle:
             turns.append((x, self.tops[self.level[source] + 1]))
         if top > 1:
@@ -108,49 +102,46 @@ def lay_out_block(
     *,
     with_macs: bool = False,
 ) -> Diagram:
-    """Lays out the inside of blocks of one structure, from top to bottom.
+    """Lays out the inside of blocks of equal structure, from top to bottom.
 
     Args:
-      blocks: of equal structure; where their widths differ, a range is written.
+      blocks: if their widths differ, the text is a range.
       shapes: the output shape of every layer of the network, by name.
-      with_macs: write each layer's MACs in place of what follows it.
+      with_macs: write each layer's MACs in place of its notes (``BN``, ``ReLU``).
     """
     layers = {layer.name: layer for layer in blocks[0].layers}
     inputs = {
         name: [source if source in layers else BEFORE for source in layer.inputs]
         for name, layer in layers.items()
     }
-    feeding = [block.layers[0].inputs[0] for block in blocks]
-    fed = value_range([shapes[source][-1] for source in feeding])
-    texts: dict[str, tuple[str, ...]] = {BEFORE: (f"{fed} maps",)}
+    widths = value_range([shapes[block.layers[0].inputs[0]][-1] for block in blocks])
+    texts: dict[str, tuple[str, ...]] = {BEFORE: (f"{widths} maps",)}
     for index, name in enumerate(layers):
         equals = [block.layers[index] for block in blocks]
         texts[name] = _lines(equals, with_macs=with_macs)
     grid = _arrange(layers, inputs, texts)
     auxiliary = blocks[0].layers[0].auxiliary
-    boxes = [
-        grid.box(name, layers[name].kind if name else "input", auxiliary=auxiliary)
-        for name in texts
-    ]
-    arrows = [
-        grid.arrow(source, name)
-        for name, sources in inputs.items()
-        for source in sources
-    ]
     title = _title(blocks)
-    right = max(grid.middle[name] + grid.width(name) / 2 for name in texts)
-    right = max(right, max(grid.middle.values()) + 10)
+    edges = [grid.middle[n] + text_width(*lines) / 2 for n, lines in texts.items()]
+    right = max(*edges, max(grid.middle.values()) + 10)
     return Diagram(
         width=max(right, len(title) * CHARACTER),
         height=grid.tops[-1] - GAP,
-        boxes=tuple(boxes),
-        arrows=tuple(arrows),
+        boxes=tuple(
+            grid.box(name, layers[name].kind if name else "input", auxiliary=auxiliary)
+            for name in texts
+        ),
+        arrows=tuple(
+            grid.arrow(source, name)
+            for name, sources in inputs.items()
+            for source in sources
+        ),
         labels=(Label(0, LINE / 2, title),),
     )
 
 
 def _lines(equals: Sequence[Layer], *, with_macs: bool) -> tuple[str, ...]:
-    """Returns the text of a layer, which is the same in several blocks."""
+    """Returns the text for a layer that several blocks have."""
     layer = equals[0]
     notes = ", ".join(layer.notes)
     if with_macs and layer.macs:
@@ -199,8 +190,8 @@ def _place(
 ) -> dict[str, float]:
     """Returns the middle of each layer, and of each shortcut ``source>join``.
 
-    A layer stands below the one that feeds it; where several are fed, or a shortcut
-    passes, they stand side by side. A join stands in the middle of what it joins.
+    A layer is below its input. Layers and shortcuts with the same input are side by
+    side. A join is in the middle of its inputs.
     """
     children: dict[str, list[str]] = {name: [] for name in widths}
     for name, layer in layers.items():
@@ -232,7 +223,7 @@ def _place(
 
 
 def describe(layers: Sequence[Layer]) -> str:
-    """Says what the same layer of equal blocks does: ``3x3/2, 64-128``."""
+    """Describes the same layer of equal blocks: ``3x3/2, 64-128``."""
     layer = layers[0]
     width = value_range([each.output_shape[-1] for each in layers])
     window = "x".join(map(str, layer.window)) if layer.window else ""
@@ -254,11 +245,11 @@ def describe(layers: Sequence[Layer]) -> str:
 
 
 def value_range(values: Sequence[int]) -> str:
-    """Writes the least and the largest value: ``64-128``, or ``64`` for equals."""
+    """Writes the smallest and the largest value: ``64-128``, or ``64`` if equal."""
     low, high = min(values), max(values)
     return str(low) if low == high else f"{low}-{high}"
 
 
 def text_width(*lines: str) -> float:
-    """Returns the width of a box around these lines, points."""
+    """Returns the width of a box around these lines."""
     return max(len(line) for line in lines) * CHARACTER + 14

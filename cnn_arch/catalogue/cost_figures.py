@@ -1,6 +1,6 @@
-"""The pictures of what networks cost, for slides: each as PNG and SVG.
+"""Pictures of the costs of networks, for slides.
 
-Sizes are those of a slide, 13.3 inches wide, with text of 9 points at least.
+They are as wide as a slide, 13.3 inches; the text has at least 9 points.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,17 +25,18 @@ from cnn_arch.drawing.canvas import (
 )
 from cnn_arch.drawing.label_placement import write_beside
 
-MOST_BARS = 45  # beyond, blocks are shown in place of layers, then runs of equals
-KEPT = "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"  # their own memory
+MOST_BARS = 45  # for more layers, a bar is a block, or a run of equal blocks
+# Kinds of layers with memory for their output; all other layers work in place.
+KEPT = "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"
 LINES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, "black", GREY)
 DASHES = "-", "--", "-.", ":"
 
 
 def cost_bars(rows: Sequence[LayerCost]) -> tuple[list[str], np.ndarray]:
-    """Returns names, and of each memory (bytes), parameters and MACs: [3, N].
+    """Returns N names, and memory of outputs (bytes), parameters and MACs: [3, N].
 
-    Memory is that of outputs: convolutions, pools and dense layers; all else works in
-    place. Networks of many layers are summed over blocks, or over runs of equal ones.
+    For networks of many layers, a number is the sum over a block, or over a run of
+    equal blocks.
     """
     layers = [layer for layer in find_layers(rows) if not layer.auxiliary]
     layers = [layer for layer in layers if layer.kind != "input"]
@@ -73,10 +74,9 @@ MEASURES = (
 
 @styled
 def layer_bars(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
-    """Draws memory, parameters and MACs of each layer; networks side by side.
+    """Draws memory, parameters and MACs of each layer of one network, or of two.
 
-    Args:
-      networks: the rows of one network, or of two that share their scales.
+    Two networks are side by side and share their scales.
     """
     bars = {name: cost_bars(rows) for name, rows in networks.items()}
     widths = [len(names) + 3 for names, _ in bars.values()]
@@ -116,18 +116,16 @@ def layer_bars(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
         ticks = range(0, len(layers), 1 + len(layers) // (MOST_BARS + 16))
         axes.set_xticks(ticks, [layers[tick] for tick in ticks], rotation=90)
         axes.tick_params(axis="x", labelsize=11 if len(layers) <= 30 else 9, length=0)
-    title = " beside ".join(networks)
+    title = " and ".join(networks)
     figure.suptitle(f"{title}: what each layer costs, one image", fontsize=18)
     return figure
 
 
 def _write_values(axes: Axes, values: np.ndarray) -> None:
-    for index, value in enumerate(values):
-        if value == 0:
-            continue
+    for index in np.flatnonzero(values):
         axes.annotate(
-            _short(value),
-            xy=(index, value),
+            _short(values[index]),
+            xy=(index, values[index]),
             xytext=(0, 2),
             textcoords="offset points",
             ha="center",
@@ -142,11 +140,7 @@ def _short(value: float) -> str:
 
 @styled
 def receptive_fields(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
-    """Draws how the receptive field grows with depth, up to the last maps.
-
-    Args:
-      networks: the rows of each.
-    """
+    """Draws how the receptive field grows with depth, up to the last maps."""
     figure = Figure(figsize=(WIDTH, 7.5), layout="constrained")
     axes = figure.add_subplot()
     sizes = {rows[0].output_shape[0] for rows in networks.values()}
@@ -172,22 +166,20 @@ def receptive_fields(networks: Mapping[str, Sequence[LayerCost]]) -> Figure:
     axes.set_ylim(2, 1.6 * max(end[1] for end in ends))
     axes.grid(True, alpha=0.6)
     write_beside(figure, axes, ends, size=13)
-    shown = ", ".join(map(str, sorted(sizes)))
+    note = f"side of the image: {', '.join(map(str, sorted(sizes)))} px"
     right, above = axes.get_xlim()[1] / 1.03, max(sizes) * 1.06
-    note = f"side of the image: {shown} px"
     axes.text(right, above, note, color=GREY, ha="right")
     return figure
 
 
 def field_by_depth(rows: Sequence[LayerCost]) -> tuple[list[int], list[int]]:
     """Returns depths 1, 2, ... and the largest receptive field at each, px."""
-    depth: dict[str, int] = {}
-    largest: dict[int, int] = {}
+    depths: dict[str, int] = {}
+    largest: dict[int, int] = {}  # by depth
     for layer in find_layers(rows):
-        before = max((depth[source] for source in layer.inputs), default=0)
         counts = layer.kind in ("conv", "max_pool", "avg_pool")
-        depth[layer.name] = before + counts
+        depth = max((depths[source] for source in layer.inputs), default=0) + counts
+        depths[layer.name] = depth
         if counts and not layer.auxiliary:
-            field = max(largest.get(before + 1, 0), layer.receptive_field)
-            largest[before + 1] = field
+            largest[depth] = max(largest.get(depth, 0), layer.receptive_field)
     return list(largest), np.maximum.accumulate(list(largest.values())).tolist()

@@ -1,8 +1,8 @@
 """The diagram of a network, laid out from the rows of its cost table.
 
-Above, the whole network: a column for each size of the maps, in it the blocks from top
-to bottom. Below, each kind of block once, with its branches, shortcuts and widths; a
-range where the blocks of that kind differ. Lengths are in points, from the top left.
+The upper part shows the whole network: a column for each size of the maps, with the
+blocks from top to bottom. The lower part shows each kind of block once, with branches,
+shortcuts and widths (a range if they differ). Lengths are in points, from the top left.
 """
 
 import dataclasses
@@ -26,36 +26,26 @@ from cnn_arch.costs.layers import LayerCost
 
 
 def lay_out(title: str, rows: Sequence[LayerCost]) -> Diagram:
-    """Returns the diagram of a network.
-
-    Args:
-      title: one line above.
-      rows: of the network.
-    """
+    """Returns the diagram of a network, about 16 to 9 in shape, with a title above."""
     layers = find_layers(rows)
     blocks = find_blocks(layers)
     shapes = {layer.name: layer.output_shape for layer in layers}
-    drawn = [
-        _overview(blocks),
-        *(lay_out_block(kind, shapes) for kind in _kinds(blocks)),
-    ]
+    insides = [lay_out_block(kind, shapes) for kind in _kinds(blocks)]
+    drawn = [_overview(blocks), *insides]
     narrowest = max(*(part.width for part in drawn), 1.3 * len(title) * CHARACTER)
     trials = [_pack(drawn, max(narrowest, width)) for width in range(600, 2000, 50)]
-    width, height, parts = min(
-        trials, key=lambda trial: max(trial[0] / 16, trial[1] / 9)
-    )
+    width, height, parts = min(trials, key=lambda one: max(one[0] / 16, one[1] / 9))
     return _assemble(title, max(width, narrowest + 2 * MARGIN), height, parts)
 
 
 def lay_out_inside(title: str, rows: Sequence[LayerCost]) -> Diagram:
-    """Returns the diagram of a single block's inside, with the MACs of each layer."""
+    """Returns the diagram of the only block's inside, with the MACs of each layer."""
     layers = find_layers(rows)
     shapes = {layer.name: layer.output_shape for layer in layers}
     (block,) = [each for each in find_blocks(layers) if len(each.layers) > 1]
     panel = lay_out_block([block], shapes, with_macs=True)
     panel = dataclasses.replace(panel, labels=())
-    width, height, parts = _pack([panel], panel.width)
-    return _assemble(title, width, height, parts)
+    return _assemble(title, *_pack([panel], panel.width))
 
 
 def _assemble(
@@ -97,7 +87,7 @@ def _pack(
     """Puts each part where there is room, as high as possible and then as far left.
 
     Returns:
-      The width and height of all, and x, y and the part for each.
+      The total width and height, and (x, y, part) for each part.
     """
     placed: list[tuple[float, float, Diagram]] = []
 
@@ -126,7 +116,7 @@ def _pack(
 
 
 def _overview(blocks: Sequence[Block]) -> Diagram:
-    """Lays out the blocks in columns; an auxiliary head beside its source."""
+    """Lays out the blocks in columns, with auxiliary heads to the right of a block."""
     heads: dict[str, list[Block]] = {}
     columns: list[tuple[str, list[Block]]] = []
     for block in blocks:
@@ -148,21 +138,22 @@ def _overview(blocks: Sequence[Block]) -> Diagram:
         right, top = left + width, 1.5 * LINE
         for block in members:
             box = _block_box(block, left, top, width)
-            if last is not None and last.x == left:
-                arrows.append(_down(last, box))
-            elif last is not None:
-                below, gutter = last.y + last.height + GAP / 2, left - GAP / 2
-                start = (last.x + last.width / 2, last.y + last.height)
-                across = (start[0], below), (gutter, below)
-                end = left, top + box.height / 2
-                arrows.append(Arrow((start, *across, (gutter, end[1]), end)))
+            if last is not None:
+                x, bottom = last.x + last.width / 2, last.y + last.height
+                if last.x == left:
+                    arrows.append(Arrow(((x, bottom), (x, top))))
+                else:  # to the next column, between the two
+                    below, gutter = bottom + GAP / 2, left - GAP / 2
+                    across = (x, below), (gutter, below)
+                    end = left, top + box.height / 2
+                    arrows.append(Arrow(((x, bottom), *across, (gutter, end[1]), end)))
             boxes.append(box)
             for head in heads.get(block.names[-1], ()):
                 start = left + width, top + box.height / 2
-                beside = _block_box(head, left + width + GAP, top, None)
-                arrows.append(Arrow((start, (beside.x, start[1])), auxiliary=True))
-                boxes.append(beside)
-                right = max(right, beside.x + beside.width)
+                aside = _block_box(head, left + width + GAP, top, None)
+                arrows.append(Arrow((start, (aside.x, start[1])), auxiliary=True))
+                boxes.append(aside)
+                right = max(right, aside.x + aside.width)
             top += box.height + GAP
             last = box
         left = right + 1.5 * GAP
@@ -196,13 +187,8 @@ def _block_box(block: Block, x: float, y: float, width: float | None) -> Box:
     )
 
 
-def _down(above: Box, below: Box) -> Arrow:
-    x = above.x + above.width / 2
-    return Arrow(((x, above.y + above.height), (x, below.y)))
-
-
 def _kinds(blocks: Sequence[Block]) -> list[list[Block]]:
-    """Returns the blocks of more than one layer, those of equal structure together."""
+    """Returns the blocks of more than one layer, grouped by equal structure."""
     kinds: dict[object, list[Block]] = {}
     for block in blocks:
         if len(block.layers) > 1:

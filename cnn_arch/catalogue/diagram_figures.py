@@ -1,4 +1,4 @@
-"""Diagrams as pictures: of a network, and of inception modules beside their MACs."""
+"""Diagrams as pictures: of a network, and of inception modules with their MACs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ FILLS = {
 
 @styled
 def draw_diagram(diagram: Diagram) -> Figure:
-    """Draws what ``diagram.lay_out`` has laid out."""
+    """Draws the result of ``diagram.lay_out``."""
     figure = Figure(figsize=(diagram.width / 72, diagram.height / 72))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, diagram.width), ylim=(diagram.height, 0))
@@ -65,8 +65,8 @@ def _draw(axes: Axes, diagram: Diagram, left: float = 0.0) -> None:
             axes.add_patch(FancyBboxPatch(corner, box.width, box.height, **style))
         middle = box.x + box.width / 2
         top = box.y + box.height / 2 - LINE * (len(box.lines) - 1) / 2
+        style = {"ha": "center", "va": "center_baseline", "transform": shift}
         for index, text in enumerate(box.lines):
-            style = {"ha": "center", "va": "center_baseline", "transform": shift}
             axes.text(middle, top + index * LINE, text, fontsize=FONT, **style)
     for label in diagram.labels:
         style = {"fontsize": FONT, "color": GREY}
@@ -89,25 +89,24 @@ SEGMENTS = {
 
 @styled
 def inception_modules(modules: Mapping[str, Sequence[LayerCost]]) -> Figure:
-    """Draws inception modules side by side, and below their MACs as one bar each.
+    """Draws inception modules side by side, with a bar of MACs for each below.
 
-    Args:
-      modules: the rows of each, whose only block is the module.
+    Each module is the only block of its rows.
     """
     diagrams = [lay_out_inside(title, rows) for title, rows in modules.items()]
     space = 30.0
     width = sum(diagram.width for diagram in diagrams) + space * (len(diagrams) - 1)
     top = max(diagram.height for diagram in diagrams)
     below = 80.0 + 60.0 * len(modules)
+    height = below / (top + below)  # of the bars, as a share of the figure
     figure = Figure(figsize=(width / 72, (top + below) / 72))
-    axes = figure.add_axes((0, below / (top + below), 1, top / (top + below)))
+    axes = figure.add_axes((0, height, 1, top / (top + below)))
     axes.set(xlim=(0, width), ylim=(top, 0))
     axes.set_axis_off()
     left = 0.0
     for diagram in diagrams:
         _draw(axes, diagram, left)
         left += diagram.width + space
-    height = below / (top + below)
     axes = figure.add_axes((0.12, 0.32 * height, 0.8, 0.62 * height))
     for row, rows in enumerate(modules.values()):
         start = 0.0
@@ -117,12 +116,8 @@ def inception_modules(modules: Mapping[str, Sequence[LayerCost]]) -> Figure:
             name = layer.name.rpartition("/")[2]
             color, hatch = SEGMENTS[name]
             macs = layer.macs / 1e6
-            style: dict[str, Any] = {
-                "color": color,
-                "hatch": hatch,
-                "edgecolor": "white",
-            }
-            axes.barh(row, macs, left=start, height=0.7, **style)
+            style: dict[str, Any] = {"color": color, "edgecolor": "white"}
+            axes.barh(row, macs, left=start, height=0.7, hatch=hatch, **style)
             if macs > 60:
                 text = f"{name}: {macs:,.0f}"
                 style = {"color": "white", "ha": "center", "va": "center"}
@@ -132,9 +127,6 @@ def inception_modules(modules: Mapping[str, Sequence[LayerCost]]) -> Figure:
     axes.set_yticks(range(len(modules)), [title.split(":")[0] for title in modules])
     axes.set_xlim(0, 1.16 * max(sum(r.macs for r in m) for m in modules.values()) / 1e6)
     axes.invert_yaxis()
-    axes.set_xlabel(
-        "multiply-adds, million; first: 1x1; hatched: 1x1 before a larger kernel; "
-        "last: 1x1 after the pool",
-        fontsize=11,
-    )
+    text = "multiply-adds, million; first: 1x1; hatched: 1x1 before a larger kernel; "
+    axes.set_xlabel(f"{text}last: 1x1 after the pool", fontsize=11)
     return figure

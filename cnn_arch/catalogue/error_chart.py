@@ -20,17 +20,16 @@ from cnn_arch.catalogue.published import (
     family,
     published_errors,
 )
-from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, styled
+from cnn_arch.drawing.canvas import BLUE, GREEN, ORANGE, PURPLE, SKY, YELLOW, styled
 from cnn_arch.drawing.label_placement import write_beside
 
-# Okabe and Ito's colours: told apart by colour-blind readers.
 COLORS = {
     "AlexNet": ORANGE,
     "VGG": BLUE,
     "Inception": GREEN,
-    "ResNet": "#CC79A7",
-    "Plain": "#56B4E9",
-    "NiN": "#E69F00",
+    "ResNet": PURPLE,
+    "Plain": SKY,
+    "NiN": YELLOW,
     "LeNet": "#000000",
     "Others": "#999999",
 }
@@ -39,39 +38,27 @@ LARGEST = 36.0  # radius of the largest bubble, points
 
 @dataclasses.dataclass(frozen=True)
 class Bubble:
-    """A network in the chart: its costs and the error that compares best.
-
-    Attributes:
-      network: its name.
-      macs: multiply-adds of one image.
-      params: learnable numbers.
-      top1: error, percent.
-      error: with protocol and source.
-    """
+    """A network in the chart: its costs, and the best published error to compare."""
 
     network: str
-    macs: int
+    macs: int  # multiply-adds of one image
     params: int
-    top1: float
+    top1: float  # error, percent
     error: PublishedError
 
 
-def find_bubbles(
-    costs: Mapping[str, Mapping[str, int]], dataset: str = "ImageNet"
-) -> list[Bubble]:
-    """Returns the networks with a published top-1 error.
+def find_bubbles(costs: Mapping[str, Mapping[str, int]]) -> list[Bubble]:
+    """Returns the networks with a published top-1 error on ImageNet.
 
-    Args:
-      costs: ``costs.totals`` of each network.
-      dataset: where the error was measured.
+    ``costs`` has the result of ``summary.totals`` for each network.
     """
     bubbles = []
     for network, total in costs.items():
-        for error in published_errors(network, dataset):
+        for error in published_errors(network, "ImageNet"):
             if error.top1 is not None:
                 cost = total["macs"], total["params"]
                 bubbles.append(Bubble(network, *cost, error.top1, error))
-                break  # the first compares best
+                break  # the first error compares best
     return bubbles
 
 
@@ -79,7 +66,8 @@ def find_bubbles(
 def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
     """Draws the chart.
 
-    Filled bubbles: one central crop. Hollow ones: more of each image was seen.
+    A filled bubble's error is for one central crop, a hollow one's for several or
+    larger views of each image.
     """
     figure = Figure(figsize=(13.3, 9), layout="constrained")
     axes = figure.add_subplot()
@@ -92,7 +80,7 @@ def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
     radii = [LARGEST * math.sqrt(bubble.params / most) for bubble in bubbles]
     places = []
     order = sorted(range(len(bubbles)), key=lambda index: -radii[index])
-    for index in order:  # small ones last, in front of large ones
+    for index in order:  # small bubbles last, in front of large ones
         bubble = bubbles[index]
         color = COLORS[family(bubble.network)[0]]
         x, y = bubble.macs / 1e9, bubble.top1
@@ -107,8 +95,7 @@ def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
             linestyles="-" if filled else (0, (3, 2)),
         )
         places.append((x, y, radii[index], bubble.network))
-    xs = [place[0] for place in places]
-    ys = [place[1] for place in places]
+    xs, ys, *_ = zip(*places, strict=True)
     axes.set_xlim(-0.9, max(xs) + 1.6)
     axes.set_ylim(min(ys) - 2, max(ys) + 3)
     figure.supxlabel(cite(bubbles), x=0.01, ha="left", fontsize=9, color="#555555")
@@ -118,18 +105,16 @@ def error_against_operations(bubbles: Sequence[Bubble]) -> Figure:
 
 
 def cite(bubbles: Sequence[Bubble]) -> str:
-    """Returns the source of every error, with the networks that it is about."""
+    """Returns the sources of all errors, each after its networks."""
     sources: dict[str, list[str]] = {}
     for bubble in bubbles:
         sources.setdefault(bubble.error.source, []).append(bubble.network)
-    text = "; ".join(
-        f"{', '.join(names)}: {source}" for source, names in sources.items()
-    )
-    return textwrap.fill(f"Errors of {text}.", width=170)
+    cited = [f"{', '.join(names)}: {source}" for source, names in sources.items()]
+    return textwrap.fill(f"Errors of {'; '.join(cited)}.", width=170)
 
 
 def _legends(axes: Axes, bubbles: Sequence[Bubble], most: int) -> None:
-    """Says what colours, outlines and areas mean."""
+    """Draws the legends of colours, outlines and areas."""
 
     def dot(radius: float, color: str, hollow: bool = False) -> Line2D:
         return Line2D(
@@ -150,7 +135,7 @@ def _legends(axes: Axes, bubbles: Sequence[Bubble], most: int) -> None:
     first = axes.legend(
         handles.values(), handles.keys(), loc="upper right", borderaxespad=0.8
     )
-    axes.add_artist(first)
+    axes.add_artist(first)  # the next call of legend would replace it
     sizes = [dot(LARGEST * math.sqrt(n * 1e6 / most), "#888888") for n in (5, 25, 140)]
     axes.legend(
         sizes,

@@ -1,7 +1,7 @@
-"""The bubble chart of the report: hover, choice of axes and of the data set.
+"""The bubble chart of the page, with tooltips and a choice of axes and data set.
 
-altair describes it; vl-convert brings Vega and all that draws it as one script, so that
-the page needs no network. Both are imported only here.
+altair describes the chart. vl-convert supplies one script with Vega and everything else
+that draws it: the page needs no network connection. Only this module imports them.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from cnn_arch.catalogue.error_chart import COLORS
 
-# What an axis may show: the field of a point, and its name.
+# The choices for an axis: field of a point -> title.
 AXES = {
     "macs": "multiply-adds, billion",
     "params": "parameters, million",
@@ -21,12 +21,14 @@ AXES = {
     "top5": "top-5 error, %",
 }
 TOOLTIP = {
-    **{"network": "network", "error": "errors, %", "protocol": "measured on"},
-    **{"source": "source", "macs": AXES["macs"], "params": AXES["params"]},
-    **{"memory": AXES["memory"], "depth": AXES["depth"], "field": AXES["field"]},
+    "network": "network",
+    "error": "errors, %",
+    "protocol": "measured on",
+    "source": "source",
+    **{key: AXES[key] for key in ("macs", "params", "memory", "depth", "field")},
 }
-# Runs when the page is open; a click on a bubble leads to the network's section. With
-# "ast", Vega interprets its expressions, so that the page may forbid eval.
+# Draws the chart; a click on a bubble leads to the network's section. With "ast", Vega
+# interprets its expressions, and the page can forbid eval.
 SNIPPET = """
 const spec = JSON.parse(document.getElementById("spec").textContent);
 const options = {actions: false, renderer: "svg", ast: true};
@@ -39,15 +41,15 @@ vegaEmbed("#chart", spec, options).then(({view}) => {
 
 
 def describe_chart(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns the chart as a Vega-Lite specification, its data inside.
+    """Returns the chart as a Vega-Lite specification that includes its data.
 
     Args:
-      points: for each network and data set: the fields of ``AXES`` and ``TOOLTIP``,
-        ``dataset``, ``family`` and ``comparable``: whether it saw one central crop.
+      points: one for each network and data set, with the fields of ``AXES`` and
+        ``TOOLTIP``, ``dataset``, ``family`` and ``comparable`` (one central crop).
     """
     import altair as alt
 
-    datasets = {name: name for name in dict.fromkeys(p["dataset"] for p in points)}
+    datasets = {point["dataset"]: point["dataset"] for point in points}
     hovered = alt.selection_point(
         name="hovered", on="pointerover", clear="pointerout", empty=False
     )
@@ -95,7 +97,7 @@ def _menu(name: str, label: str, value: str, options: Mapping[str, str]) -> Any:
 
 
 def _encode(families: set[str], hovered: Any) -> dict[str, Any]:
-    """Returns how a point's fields become place, size, colour and text."""
+    """Returns the encoding of a point's fields as position, size, colour and text."""
     import altair as alt
 
     colors = {name: color for name, color in COLORS.items() if name in families}
@@ -119,7 +121,7 @@ def _encode(families: set[str], hovered: Any) -> dict[str, Any]:
 
 
 def bundle_script() -> str:
-    """Returns the script that draws the chart into the page, with all it needs."""
+    """Returns the script that draws the chart, with all its libraries."""
     import vl_convert
 
     return vl_convert.javascript_bundle(SNIPPET).replace("</script", "<\\/script")

@@ -1,7 +1,7 @@
-"""The report of the whole catalogue: one page that opens from disk without a network.
+"""The page of the whole catalogue: one HTML file that needs no network connection.
 
-Tables are plain HTML, sorted by numbers that stand in the cells; each network has a
-section with its diagram, its layers and its published errors.
+Its tables are plain HTML; attributes of the cells have the numbers to sort by. Each
+network has a section with its diagram, its layers and its published errors.
 """
 
 import dataclasses
@@ -24,57 +24,35 @@ from cnn_arch.costs.summary import depth, totals
 from cnn_arch.files import write_text
 from cnn_arch.report.pages import make_environment
 
-MOST_LAYERS = 260  # of a table; beyond, blocks that repeat are shown once
+MOST_LAYERS = 260  # in a table; with more layers, repeated blocks are shown once
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A network as the report shows it.
-
-    Attributes:
-      name: in the catalogue.
-      family: LeNet, AlexNet, VGG, ...
-      paper: authors and year.
-      image: side and channels of the image, px.
-      total: ``costs.totals``.
-      depth: layers with weights on the longest path.
-      field: receptive field of the last maps, px.
-      errors: published ones, what compares best first.
-      diagram: of the architecture.
-      rows: of its table: layer, how often it stands there, and what it does.
-      num_layers: all of them, before repetitions were left out.
-    """
+    """A network on the page."""
 
     name: str
-    family: str
-    paper: str
-    image: tuple[int, int]
-    total: Mapping[str, int]
-    depth: int
-    field: int
-    errors: Sequence[PublishedError]
+    family: str  # LeNet, AlexNet, VGG, ...
+    paper: str  # authors and year
+    image: tuple[int, int]  # side in px, and channels
+    total: Mapping[str, int]  # result of summary.totals
+    depth: int  # layers with weights on the longest path
+    field: int  # largest receptive field of the maps, px
+    errors: Sequence[PublishedError]  # the best to compare first
     diagram: Diagram
-    rows: Sequence[tuple[Layer, int, str]]
-    num_layers: int
+    rows: Sequence[tuple[Layer, int, str]]  # layer, repetitions, description
+    num_layers: int  # with all repetitions
 
 
 def write_report(folder: Path, networks: Mapping[str, Sequence[LayerCost]]) -> Path:
-    """Writes index.html and returns its path.
-
-    Args:
-      folder: is made if it is not there.
-      networks: the rows of each network of the catalogue.
-    """
+    """Writes index.html into the folder and returns its path."""
     entries = [make_entry(name, rows) for name, rows in networks.items()]
-    page = (
-        make_environment(Path(__file__).parent / "templates")
-        .get_template("zoo.html")
-        .render(
-            entries=entries,
-            joins=JOINS,  # are drawn round
-            spec=describe_chart(make_points(entries)),
-            script=bundle_script(),
-        )
+    environment = make_environment(Path(__file__).parent / "templates")
+    page = environment.get_template("zoo.html").render(
+        entries=entries,
+        joins=JOINS,  # are drawn round
+        spec=describe_chart(make_points(entries)),
+        script=bundle_script(),
     )
     path = folder / "index.html"
     write_text(path, page)
@@ -82,9 +60,8 @@ def write_report(folder: Path, networks: Mapping[str, Sequence[LayerCost]]) -> P
 
 
 def make_entry(name: str, rows: Sequence[LayerCost]) -> Entry:
-    """Gathers what the report says about a network."""
+    """Returns a network's entry for the rows of its cost table."""
     layers = find_layers(rows)
-    main = [layer for layer in layers if not layer.auxiliary]
     shown = [(layer, 1, describe([layer])) for layer in layers]
     if len(layers) > MOST_LAYERS:
         shown = [
@@ -95,6 +72,7 @@ def make_entry(name: str, rows: Sequence[LayerCost]) -> Entry:
     side, _, channels = rows[0].output_shape
     total = totals(rows)
     title = f"{name}: {total['params']:,} parameters, {total['macs']:,} multiply-adds"
+    main = [layer for layer in layers if not layer.auxiliary]
     maps = [layer for layer in main if len(layer.output_shape) == 3]
     return Entry(
         name=name,

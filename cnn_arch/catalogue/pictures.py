@@ -1,4 +1,4 @@
-"""What ``analyze.py --figures`` and ``--report`` write."""
+"""The files of ``analyze.py --figures`` and ``--report``."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from cnn_arch.files import make_folder
 from cnn_arch.models import MODELS
 from cnn_arch.screen import Screen
 
-# Whose receptive fields stand side by side: each sees more than the one before.
+# The networks to compare by receptive field, smallest first.
 FIELDS = ("alexnet", "vgg16", "resnet50", "googlenet", "resnet34", "inception_v3")
 FIELDS += ("resnet152", "inception_v4")
 
@@ -30,16 +30,12 @@ def write(
     config: ConfigDict | None,
     screen: Screen,
 ) -> list[str]:
-    """Writes what is asked for; returns the files.
+    """Writes figures and the page, each if its folder is given; returns the files.
 
-    Args:
-      figures_folder: for the pictures of the network, and comparisons.
-      report_folder: for the report of the whole catalogue.
-      config: the network's recipe; None: the comparisons alone.
-      screen: shows progress and the files.
+    With ``config``, the recipe of a network, the figures include this network.
 
     Raises:
-      UsageError: there can be no such folder, network or batch.
+      UsageError: a folder cannot be made, or the batch is not one image.
     """
     if config is not None and config.batch_size != 1:
         raise UsageError(f"--batch={config.batch_size}: pictures are of one image")
@@ -52,19 +48,12 @@ def write(
 
 
 def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> list[str]:
-    """Writes the comparisons, and the figures of one network; returns the files.
-
-    Args:
-      folder: is made if it is not there.
-      config: the network's recipe; None: the comparisons alone.
-      screen: shows progress and the files.
+    """Writes the comparisons, and the figures of a recipe's network; returns the files.
 
     Raises:
-      UsageError: there can be no such folder, or no such network.
+      UsageError: the folder cannot be made, or the network cannot be built.
     """
-    own = {}
-    if config is not None:
-        own[config.model.name] = costs_of_config(config).rows
+    own = {config.model.name: costs_of_config(config).rows} if config else {}
     make_folder(folder, "--figures")
     sourced = [name for name in MODELS if published_errors(name, "ImageNet")]
     catalogue = _count(dict.fromkeys([*FIELDS, *sourced]), screen)
@@ -96,14 +85,10 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
 
 
 def write_report(folder: Path, screen: Screen) -> list[str]:
-    """Writes the report of the whole catalogue; returns the file.
-
-    Args:
-      folder: is made if it is not there.
-      screen: shows progress and the file.
+    """Writes the page of the whole catalogue; returns the file.
 
     Raises:
-      UsageError: there can be no such folder.
+      UsageError: the folder cannot be made.
     """
     make_folder(folder, "--report")
     path = page.write_report(folder, _count(MODELS, screen))
@@ -113,7 +98,7 @@ def write_report(folder: Path, screen: Screen) -> list[str]:
 
 
 def _count(names: Iterable[str], screen: Screen) -> dict[str, Sequence[LayerCost]]:
-    """Returns the rows of each network, as its own recipe has it, for one image."""
+    """Returns the rows of each network with its recipe's settings, for one image."""
     names = list(names)
     rows = {}
     with screen.progress("count", len(names)) as progress:

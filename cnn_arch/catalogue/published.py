@@ -1,16 +1,16 @@
-"""The networks' published errors, each with its protocol and its source.
+"""The networks' published errors in percent, each with its protocol and its source.
 
-Only errors that were read in the source stand here, in percent. Of a network's errors
-on a data set, the first is the one that compares best with the others': one central
-crop where someone has published it.
+Every error was read in its source. Of the errors of a network on a data set, the first
+compares best with other networks: one central crop, if someone has published it.
 """
 
 import dataclasses
 
 ONE_CROP = "one central crop"
 TEN_CROPS = "ten crops"
+_MOST_IMAGES = "one crop, 48,238 of the images"
 
-# Families and papers, by how a network's name begins; the first that fits holds.
+# Family and paper, by the start of a network's name; the first match counts.
 FAMILIES = {
     "lenet5": ("LeNet", "LeCun et al. 1998"),
     "lenet": ("LeNet", "LeCun et al. 1998, in its modern form"),
@@ -29,28 +29,18 @@ FAMILIES = {
 
 @dataclasses.dataclass(frozen=True)
 class PublishedError:
-    """What someone measured.
+    """A published error of a network."""
 
-    Attributes:
-      network: its name in the catalogue.
-      dataset: ``ImageNet`` (the 50,000 validation images), ``CIFAR-10`` or ``MNIST``
-        (their 10,000 test images).
-      top1: error, percent; None where only the top-5 error is known.
-      top5: error, percent; None where there is none.
-      protocol: which pixels of an image the network saw, and what is particular.
-      source: paper and table, or program and file.
-    """
-
-    network: str
-    dataset: str
-    top1: float | None
-    top5: float | None
-    protocol: str
-    source: str
+    network: str  # name in the catalogue
+    dataset: str  # ImageNet (50,000 validation images), CIFAR-10 or MNIST (test images)
+    top1: float | None  # percent; None if only the top-5 error is known
+    top5: float | None  # percent; None if not published
+    protocol: str  # the crops, and other peculiarities of the measurement
+    source: str  # paper and table, or program and file
 
 
 def family(network: str) -> tuple[str, str]:
-    """Returns the family and the paper of a network: "Others" and "" if unknown."""
+    """Returns the family and the paper of a network; "Others" and "" if unknown."""
     for prefix, entry in FAMILIES.items():
         if network.startswith(prefix):
             return entry
@@ -58,12 +48,7 @@ def family(network: str) -> tuple[str, str]:
 
 
 def published_errors(network: str, dataset: str | None = None) -> list[PublishedError]:
-    """Returns what is published of a network, what compares best first.
-
-    Args:
-      network: its name in the catalogue.
-      dataset: only on this one.
-    """
+    """Returns a network's errors, all or on one data set; the best to compare first."""
     return [
         error
         for error in ERRORS
@@ -71,8 +56,8 @@ def published_errors(network: str, dataset: str | None = None) -> list[Published
     ]
 
 
-# torchvision's metadata of the weights IMAGENET1K_V1: accuracies in percent. By its
-# network ``resnet50`` it means resnet50_v1_5 here.
+# torchvision's metadata of the weights IMAGENET1K_V1: top-1 and top-5 accuracies, %.
+# Its network resnet50 is resnet50_v1_5 here.
 _TORCHVISION = {
     "alexnet_owt": (56.522, 79.066),
     "vgg11": (69.020, 88.628),
@@ -113,7 +98,7 @@ _RESNET_TEN_CROPS = {
     "resnet152": (21.43, 5.71, "Table 3"),
 }
 
-# He et al. 2015, Table 6; of 110 layers the best of five runs.
+# He et al. 2015, Table 6; with 110 layers, the best of five runs.
 _RESNET_CIFAR = {
     "resnet20": 8.75,
     "resnet32": 7.51,
@@ -127,82 +112,47 @@ _LECUN = "LeCun et al. 1998, Section III.B"
 _CAFFE = "github.com/BVLC/caffe, models/bvlc_{}/readme.md"
 _KRIZHEVSKY = "Krizhevsky et al. 2012, Table 2: 1 CNN"
 _ZEILER = "Zeiler and Fergus 2013, Table 2: "
+_SIMONYAN = "Simonyan and Zisserman 2014, Table 3"
 _SZEGEDY = "Szegedy et al. 2014, Table 3"
+_SZEGEDY_V3 = "Szegedy et al. 2015, abstract"
+_LIN = "Lin et al. 2013, Table 1; He et al. 2015, Table 6"
+_HE = "He et al. 2015, {}"
+_WEIGHTS = "torchvision, weights IMAGENET1K_V1"
 _SLIM = "github.com/tensorflow/models, research/slim: inception_v4_2016_09_09"
 _HE_README = "github.com/KaimingHe/deep-residual-networks, README"
 
-ERRORS: tuple[PublishedError, ...] = (
-    PublishedError(
-        "lenet5", "MNIST", 0.95, None, "whole image, no distortions", _LECUN
-    ),
-    PublishedError(
-        "lenet5", "MNIST", 0.8, None, "whole image, trained with distortions", _LECUN
-    ),
-    PublishedError(
-        "alexnet", "ImageNet", 42.9, 19.8, ONE_CROP, _CAFFE.format("alexnet")
-    ),
-    PublishedError("alexnet", "ImageNet", 40.7, 18.2, TEN_CROPS, _KRIZHEVSKY),
-    PublishedError(
-        "zfnet", "ImageNet", 38.4, 16.5, TEN_CROPS, f"{_ZEILER}1 as Figure 3"
-    ),
-    PublishedError("zfnet_wide", "ImageNet", 37.5, 16.0, TEN_CROPS, f"{_ZEILER}(b)"),
-    PublishedError(
-        "googlenet", "ImageNet", 31.3, 11.1, ONE_CROP, _CAFFE.format("googlenet")
-    ),
-    PublishedError("googlenet", "ImageNet", None, 10.07, ONE_CROP, _SZEGEDY),
-    PublishedError("googlenet", "ImageNet", None, 9.15, TEN_CROPS, _SZEGEDY),
-    PublishedError("inception_v4", "ImageNet", 19.8, 4.8, ONE_CROP, _SLIM),
-    PublishedError("resnet50", "ImageNet", 24.7, 7.8, ONE_CROP, _HE_README),
-    PublishedError("resnet101", "ImageNet", 23.6, 7.1, ONE_CROP, _HE_README),
-    PublishedError("resnet152", "ImageNet", 23.0, 6.7, ONE_CROP, _HE_README),
+# The fields of PublishedError. A network's first row for a data set compares best.
+_ROWS = (
+    ("lenet5", "MNIST", 0.95, None, "whole image, no distortions", _LECUN),
+    ("lenet5", "MNIST", 0.8, None, "whole image, trained with distortions", _LECUN),
+    ("alexnet", "ImageNet", 42.9, 19.8, ONE_CROP, _CAFFE.format("alexnet")),
+    ("alexnet", "ImageNet", 40.7, 18.2, TEN_CROPS, _KRIZHEVSKY),
+    ("zfnet", "ImageNet", 38.4, 16.5, TEN_CROPS, f"{_ZEILER}1 as Figure 3"),
+    ("zfnet_wide", "ImageNet", 37.5, 16.0, TEN_CROPS, f"{_ZEILER}(b)"),
+    ("nin_cifar", "CIFAR-10", 8.81, None, "whole image, trained with flips", _LIN),
+    ("googlenet", "ImageNet", 31.3, 11.1, ONE_CROP, _CAFFE.format("googlenet")),
+    ("googlenet", "ImageNet", None, 10.07, ONE_CROP, _SZEGEDY),
+    ("googlenet", "ImageNet", None, 9.15, TEN_CROPS, _SZEGEDY),
+    ("inception_v4", "ImageNet", 19.8, 4.8, ONE_CROP, _SLIM),
+    ("resnet50", "ImageNet", 24.7, 7.8, ONE_CROP, _HE_README),
+    ("resnet101", "ImageNet", 23.6, 7.1, ONE_CROP, _HE_README),
+    ("resnet152", "ImageNet", 23.0, 6.7, ONE_CROP, _HE_README),
     *(
-        PublishedError(
-            network,
-            dataset="ImageNet",
-            top1=round(100 - top1, 3),
-            top5=round(100 - top5, 3),
-            protocol=ONE_CROP,
-            source="torchvision, weights IMAGENET1K_V1",
-        )
-        for network, (top1, top5) in _TORCHVISION.items()
+        (name, "ImageNet", round(100 - a, 3), round(100 - b, 3), ONE_CROP, _WEIGHTS)
+        for name, (a, b) in _TORCHVISION.items()
     ),
-    PublishedError(
-        "inception_v3",
-        dataset="ImageNet",
-        top1=21.2,
-        top5=5.6,
-        protocol="one crop, 48,238 of the images",
-        source="Szegedy et al. 2015, abstract",
+    ("inception_v3", "ImageNet", 21.2, 5.6, _MOST_IMAGES, _SZEGEDY_V3),
+    *(
+        (name, "ImageNet", top1, top5, f"dense, shorter side {sides}", _SIMONYAN)
+        for name, (top1, top5, sides) in _VGG_TABLE_3.items()
     ),
     *(
-        PublishedError(
-            network,
-            dataset="ImageNet",
-            top1=top1,
-            top5=top5,
-            protocol=f"dense, shorter side {sides}",
-            source="Simonyan and Zisserman 2014, Table 3",
-        )
-        for network, (top1, top5, sides) in _VGG_TABLE_3.items()
+        (name, "ImageNet", top1, top5, TEN_CROPS, _HE.format(table))
+        for name, (top1, top5, table) in _RESNET_TEN_CROPS.items()
     ),
     *(
-        PublishedError(
-            network, "ImageNet", top1, top5, TEN_CROPS, f"He et al. 2015, {table}"
-        )
-        for network, (top1, top5, table) in _RESNET_TEN_CROPS.items()
-    ),
-    *(
-        PublishedError(
-            network, "CIFAR-10", top1, None, "whole image", "He et al. 2015, Table 6"
-        )
-        for network, top1 in _RESNET_CIFAR.items()
-    ),
-    PublishedError(
-        "nin_cifar",
-        dataset="CIFAR-10",
-        top1=8.81,
-        top5=None,
-        protocol="whole image, trained with flips",
-        source="Lin et al. 2013, Table 1; He et al. 2015, Table 6",
+        (name, "CIFAR-10", top1, None, "whole image", _HE.format("Table 6"))
+        for name, top1 in _RESNET_CIFAR.items()
     ),
 )
+ERRORS = tuple(PublishedError(*row) for row in _ROWS)

@@ -1,1 +1,1 @@
-"""States of a run on disk: saved whole, verified bit for bit when they are restored."""
+"""Training states on disk: saved completely, and verified bit for bit on restore."""

@@ -1,4 +1,4 @@
-"""Checkpoints that are restored bit for bit, or refused with the name of the array."""
+"""Checkpoints: restored bit for bit, or refused with the name of a damaged array."""
 
 import time
 from collections.abc import Callable
@@ -32,31 +32,26 @@ class Checkpoints:
     """The checkpoints of one run: the newest two, and the best by validation error.
 
     A step is a folder ``STEP`` with the items params, batch_stats, opt_state, config
-    and record. Where there are several processes, all of them call `save`, `wait`,
-    `close`, `restore` and `restore_variables`; process 0 names, deletes and decides.
+    and record. All processes must call `save`, `wait`, `close`, `restore` and
+    `restore_variables`; process 0 chooses steps, and names and deletes folders.
     """
 
     def __init__(self, directory: str | Path, *, warn: Callable[[str], None]):
-        """Opens a directory, which the first save makes.
-
-        Args:
-          directory: where the steps lie; nothing outside it is touched.
-          warn: called with one line about what went wrong without doing harm.
-        """
+        """Opens a directory; the first save creates it. `warn` prints one line."""
         self.directory = Path(directory).resolve()
         self._warn = warn
         self._newest: tuple[int, dict[str, Any]] | None = None  # step, abstract items
-        self._pending: ocp.AsyncResponse[None] | None = None  # the save of that step
+        self._pending: ocp.AsyncResponse[None] | None = None  # the save of `_newest`
         registry = ocp.handlers.local_registry()
-        for item in ("config", "record"):  # orbax would store numbers as arrays
+        for item in ("config", "record"):  # by default, orbax stores numbers as arrays
             registry.add(ocp.handlers.JsonHandler, checkpointable_name=item)
         self._context = ocp.Context()
         self._context.checkpointables.registry = registry
         quieten_orbax()
 
     def steps(self) -> list[int]:
-        """Returns the steps on disk, oldest first; they may turn out to be damaged."""
-        return list(step_folders.find_steps(self.directory))
+        """Returns the steps on disk, oldest first; some may be damaged."""
+        return list(self._folders())
 
     def last_step(self) -> int | None:
         """Returns the newest step."""
@@ -64,12 +59,12 @@ class Checkpoints:
 
     def saved_at(self, step: int) -> str:
         """Returns the time of day, such as 14:02, at which a step was saved."""
-        seconds = step_folders.find_steps(self.directory)[step].stat().st_mtime
+        seconds = self._folders()[step].stat().st_mtime
         return time.strftime("%H:%M", time.localtime(seconds))
 
     def best_step(self) -> int | None:
-        """Returns the step of least validation error, the last of equals."""
-        return step_folders.find_best(step_folders.find_steps(self.directory))
+        """Returns the step of the lowest validation error, the last of equals."""
+        return step_folders.find_best(self._folders())
 
     def save(
         self,
@@ -79,23 +74,24 @@ class Checkpoints:
         epoch: float,
         validation_error: float | None,
     ) -> None:
-        """Starts to save a state, which may be donated as soon as this returns.
+        """Starts to save a state; its arrays may be donated after this returns.
+
+        Newer steps on disk are deleted afterwards: the run continued from an older one.
 
         Args:
-          state: saved as step ``state.step``. Newer steps on disk are deleted
-            afterwards: the run has gone on from an older one.
+          state: the state to save as step ``state.step``.
           config: every setting of the run, as JSON values.
           epoch: passes over the training split so far.
-          validation_error: in percent; a step saved without it is never the best.
+          validation_error: in percent; a step without it is never the best.
 
         Raises:
-          RunError: this save or the one before it failed; older steps are intact.
+          RunError: this save or the previous one failed; older steps are intact.
         """
         self.wait()
         step = int(state.step)
         items = {name: getattr(state, name) for name in _STATE_ITEMS}
         record = make_record(items, epoch=epoch, validation_error=validation_error)
-        self._newest = step, jax.tree.map(_abstract, items)
+        self._newest = step, jax.tree.map(ocp.arrays.to_shape_dtype_struct, items)
         try:
             if jax.process_index() == 0:
                 step_folders.make_room(self.directory, step)
@@ -109,7 +105,7 @@ class Checkpoints:
             raise self._save_error(error) from error
 
     def wait(self) -> None:
-        """Waits until the last save is safe on disk, then deletes what is not kept.
+        """Waits until the last save is safe on disk, then deletes old steps.
 
         Raises:
           RunError: the save failed; older steps are intact.
@@ -132,7 +128,7 @@ class Checkpoints:
         """Waits for the last save, reads it back and compares.
 
         Raises:
-          RunError: the save failed, or what is on disk is not what was saved.
+          RunError: the save failed, or the files differ from what was saved.
         """
         self.wait()
         if self._newest is not None:
@@ -142,16 +138,14 @@ class Checkpoints:
     def restore(
         self, abstract_state: TrainState, step: int | None = None
     ) -> TrainState | None:
-        """Restores a step, or the newest that is whole, or None where there is none.
+        """Restores a step; None restores the newest intact one, if there is a step.
 
-        Args:
-          abstract_state: a state of jax.ShapeDtypeStruct, each with the sharding that
-            its array shall have, on whatever mesh.
-          step: None passes over damaged steps, with a warning.
+        The abstract state has a jax.ShapeDtypeStruct with a sharding for each array, on
+        any mesh. A warning names each damaged step that is skipped.
 
         Raises:
-          RunError: the step is damaged, or all are.
-          UsageError: there is no such step, or it is of another network.
+          RunError: the step is damaged, or all steps are.
+          UsageError: the step does not exist, or it belongs to another network.
         """
         abstract_items = {name: getattr(abstract_state, name) for name in _STATE_ITEMS}
         if step is None:
@@ -167,19 +161,17 @@ class Checkpoints:
     def restore_variables(
         self, abstract_params: Any, abstract_batch_stats: Any, which: str | int = "best"
     ) -> tuple[Any, Any, int]:
-        """Restores what a network needs to predict, without the optimizer's state.
+        """Restores the variables of a network without the optimizer's state.
 
-        Args:
-          abstract_params: a tree of jax.ShapeDtypeStruct with shardings.
-          abstract_batch_stats: the same for the running statistics.
-          which: "best", "last" or a step.
+        The abstract trees have jax.ShapeDtypeStruct with shardings; `which` is "best",
+        "last" or a step.
 
         Returns:
-          Parameters, batch statistics and the step that they are of.
+          Parameters, batch statistics and their step.
 
         Raises:
           RunError: the step is damaged.
-          UsageError: there is no such step, or it is of another network.
+          UsageError: the step does not exist, or it belongs to another network.
         """
         steps = {"best": self.best_step(), "last": self.last_step()}
         steps |= {str(step): step for step in self.steps()}
@@ -190,6 +182,9 @@ class Checkpoints:
             step, {"params": abstract_params, "batch_stats": abstract_batch_stats}
         )
         return items["params"], items["batch_stats"], step
+
+    def _folders(self) -> dict[int, Path]:
+        return step_folders.find_steps(self.directory)
 
     def _restore_newest(
         self, abstract_items: dict[str, Any]
@@ -206,7 +201,7 @@ class Checkpoints:
             return step, items
         if damages:
             raise RunError(
-                f"{damages[0]}; none in {self.directory} is whole, start again with "
+                f"{damages[0]}; all in {self.directory} are damaged, start again with "
                 "another --workdir"
             )
         return None, {}
@@ -220,15 +215,15 @@ class Checkpoints:
         try:
             return self._load(step, abstract_items)
         except DamageError as damage:
-            whole = [
+            intact = [
                 f"--checkpoint={other}"
                 for other in steps
-                if other != step and self._is_whole(other, abstract_items)
+                if other != step and self._is_intact(other, abstract_items)
             ]
-            fix = f"whole: {', '.join(whole)}" if whole else "no other is whole"
+            fix = f"use {' or '.join(intact)}" if intact else "no other is intact"
             raise RunError(f"checkpoint at step {step}: {damage}; {fix}") from damage
 
-    def _is_whole(self, step: int, abstract_items: dict[str, Any]) -> bool:
+    def _is_intact(self, step: int, abstract_items: dict[str, Any]) -> bool:
         try:
             self._load(step, abstract_items)
         except DamageError:
@@ -236,9 +231,8 @@ class Checkpoints:
         return True
 
     def _load(self, step: int, abstract_items: dict[str, Any]) -> dict[str, Any]:
-        """Loads and verifies items of a step; one process's damage is everyone's."""
-        folders = step_folders.find_steps(self.directory)
-        path = folders.get(step, self.directory / str(step))
+        """Loads and verifies items of a step; all processes fail if one does."""
+        path = self._folders().get(step, self.directory / str(step))
         items, damage = {}, None
         try:
             items = load_items(path, abstract_items)
@@ -257,31 +251,29 @@ class Checkpoints:
         )
 
     def _save_error(self, error: BaseException) -> RunError:
-        """Tells why the newest save failed, once what it left behind is gone."""
+        """Deletes the remains of the newest save and returns why it failed."""
         assert self._newest is not None
         (step, abstract_items), self._newest = self._newest, None
         if jax.process_index() == 0:
             step_folders.remove_leftovers(self.directory)
         last = self.last_step()
-        whence = "starts again" if last is None else f"goes on from step {last}"
-        going_on = f"the same command {whence}"
+        start = "starts again" if last is None else f"continues from step {last}"
+        fix = f"the same command {start}"
         while error.__cause__ is not None:
             error = error.__cause__
         lost = processes.explain_loss(error)
         if lost:
-            return RunError(
-                f"{lost}; checkpoint at step {step} was not saved, {going_on}"
-            )
+            return RunError(f"{lost}; checkpoint at step {step} was not saved, {fix}")
         needed = sum(
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract_items)
         )
         free = free_bytes(self.directory)
         space = f"it needs {needed / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are free"
-        # Of several processes, another may have been short of it.
+        # Of several processes, another one may have had no space.
         is_short = jax.process_count() == 1 or free < 2 * needed
         return RunError(
             f"checkpoint at step {step}: not saved to {self.directory}, "
-            f"{_reason(error)}; {space + '; ' if is_short else ''}{going_on}"
+            f"{_reason(error)}; {space + '; ' if is_short else ''}{fix}"
         )
 
 
@@ -290,11 +282,7 @@ def open_checkpoints(run: Run) -> Checkpoints:
     return Checkpoints(run.workdir / "checkpoints", warn=run.screen.warn)
 
 
-def _abstract(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-
-
 def _reason(error: BaseException) -> str:
-    """Returns what an error says, without the paths before it."""
-    told = str(error).partition(" [")[0].rpartition(": ")[2]
-    return getattr(error, "strerror", None) or told
+    """Returns the reason of an error without the paths before it."""
+    reason = str(error).partition(" [")[0].rpartition(": ")[2]
+    return getattr(error, "strerror", None) or reason

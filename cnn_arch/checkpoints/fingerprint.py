@@ -1,8 +1,7 @@
-"""Fingerprints of the arrays in a checkpoint, by which damage to it is found.
+"""Fingerprints of the arrays in a checkpoint, to find damage to it.
 
-A flipped bit in a file of a checkpoint changes an array without an error from the
-library that reads it. Comparing each array with the fingerprint that was taken before
-it was saved finds the change and names the array.
+A flipped bit in a file can change an array without an error from orbax. Each array has
+a fingerprint from before the save; a comparison finds the change and names the array.
 """
 
 import hashlib
@@ -18,32 +17,34 @@ from orbax.checkpoint import v1 as ocp
 
 from cnn_arch.errors import UsageError
 
-_CHUNK_WORDS = 2**16  # with what is computed from them they stay in the cache
+_CHUNK_WORDS = 2**16  # small enough for the processor's cache, with the results
 
 
 class DamageError(Exception):
-    """What is on disk cannot be read, cannot be verified or is not what was saved."""
+    """A checkpoint cannot be read or verified, or differs from what was saved."""
 
 
 def leaves_by_name(tree: Any) -> dict[str, Any]:
     """Returns the leaves of a tree by dotted names such as ``params.conv1.kernel``."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
-        for path, leaf in leaves
+        for path, leaf in jax.tree.leaves_with_path(tree)
     }
 
 
-def describe(leaf: Any) -> str:
-    """Returns type and shape of an array, ``float32[3,3,64,128]``."""
-    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+def describe(tree: Any) -> dict[str, str]:
+    """Returns type and shape of each array, such as ``float32[3,3,64,128]``."""
+    return {
+        name: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+        for name, leaf in leaves_by_name(tree).items()
+    }
 
 
 def fingerprints(tree: Any) -> dict[str, list[int]]:
-    """Returns two numbers below 2**32 for each array, which stand for its bits.
+    """Returns two numbers below 2**32 for the bits of each array.
 
-    They are the same however the array is sharded. A change of any one element
-    changes both. All processes call this together.
+    They are the same for every sharding. A change of one element changes both numbers.
+    All processes must call this together.
     """
     arrays = leaves_by_name(tree)
     sums = np.array([_sums(array) for array in arrays.values()])  # [arrays, 2]
@@ -53,13 +54,13 @@ def fingerprints(tree: Any) -> dict[str, list[int]]:
 
 
 def _sums(array: jax.Array) -> np.ndarray:
-    """Returns the share of this process in both sums, modulo 2**32: uint32 [2].
+    """Returns this process's part of both sums, modulo 2**32: uint32 [2].
 
-    On the host, since compiling this for each shape would take longer than it runs.
+    Runs on the host: to compile it for each shape would take longer than to run it.
     """
     sums = np.zeros(2, np.uint32)
     for shard in array.addressable_shards:
-        if shard.replica_id == 0:
+        if shard.replica_id == 0:  # each part once, whatever its number of copies
             start = [axis.start or 0 for axis in shard.index]
             sums += _sums_of_part(np.asarray(shard.data), start, array.shape)
     return sums
@@ -68,7 +69,7 @@ def _sums(array: jax.Array) -> np.ndarray:
 def _sums_of_part(
     part: np.ndarray, start: list[int], shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Returns both sums over the part of an array of this shape that starts there."""
+    """Returns both sums over a part of an array of `shape`; it begins at `start`."""
     words = np.asarray(part, order="C")[..., None]
     words = words.view(f"u{min(part.itemsize, 4)}")  # 64 bits become two words
     shape = (*shape, words.shape[-1])
@@ -78,18 +79,17 @@ def _sums_of_part(
         index = np.arange(begin, begin + chunk.size)
         if words.shape != shape:
             axes = np.unravel_index(index, words.shape)
-            origin = [*start, 0]
-            shifted = [axes[i] + origin[i] for i in range(len(shape))]
-            index = np.ravel_multi_index(shifted, shape)
+            shifted = map(np.add, axes, [*start, 0])
+            index = np.ravel_multi_index(tuple(shifted), shape)
         index = index.astype(np.uint32)
         mixed = _mix(chunk ^ _mix(index))
-        weighted = mixed * (2 * index + 1)  # a product with an odd number is one to one
+        weighted = mixed * (2 * index + 1)  # odd factors are one to one
         sums += np.array([mixed.sum(), weighted.sum()]).astype(np.uint32)
     return sums
 
 
 def _mix(words: np.ndarray) -> np.ndarray:
-    """Spreads each bit over its word, one to one (MurmurHash3's 32-bit finalizer)."""
+    """Mixes the bits of each word, one to one (MurmurHash3's 32-bit finalizer)."""
     words = (words ^ (words >> 16)) * np.uint32(0x85EBCA6B)
     words = (words ^ (words >> 13)) * np.uint32(0xC2B2AE35)
     return words ^ (words >> 16)
@@ -98,11 +98,9 @@ def _mix(words: np.ndarray) -> np.ndarray:
 def make_record(tree: Any, **facts: Any) -> dict[str, Any]:
     """Returns the facts and every array's type, shape and fingerprint, as JSON values.
 
-    The record carries a checksum of its own, so that damage to it is not taken for
-    damage to the arrays.
+    A checksum distinguishes damage to the record from damage to the arrays.
     """
-    types = {name: describe(leaf) for name, leaf in leaves_by_name(tree).items()}
-    content = facts | {"types": types, "fingerprints": fingerprints(tree)}
+    content = facts | {"types": describe(tree), "fingerprints": fingerprints(tree)}
     return {"content": content, "checksum": _checksum(content)}
 
 
@@ -110,7 +108,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """Returns the content of the record in the folder of a checkpoint.
 
     Raises:
-      DamageError: there is none, or it is not as it was written.
+      DamageError: the record is missing or damaged.
     """
     try:
         record = json.loads((path / "record" / "data.json").read_text())
@@ -129,23 +127,18 @@ def _checksum(content: dict[str, Any]) -> str:
 
 
 def load_items(path: Path, abstract_items: dict[str, Any]) -> dict[str, Any]:
-    """Loads items of the checkpoint in a folder, but does not `verify` them.
+    """Loads items from the folder of a step, but does not `verify` them.
 
-    Args:
-      path: the folder of one step.
-      abstract_items: for each item a tree of jax.ShapeDtypeStruct with shardings.
+    Each abstract item is a tree of jax.ShapeDtypeStruct with shardings.
 
     Raises:
-      DamageError: something in the folder cannot be read.
-      UsageError: the folder holds other arrays than are asked for.
+      DamageError: a file in the folder cannot be read.
+      UsageError: the folder has other arrays than the abstract items.
     """
-    record = read_record(path)
-    expected = {
-        name: describe(leaf) for name, leaf in leaves_by_name(abstract_items).items()
-    }
+    expected = describe(abstract_items)
     stored = {
         name: described
-        for name, described in record["types"].items()
+        for name, described in read_record(path)["types"].items()
         if name.partition(".")[0] in abstract_items
     }
     for name in sorted(expected.keys() | stored.keys()):
@@ -170,7 +163,7 @@ def verify(path: Path, items: dict[str, Any]) -> None:
     """Compares items with the record in the folder that they were loaded from.
 
     Raises:
-      DamageError: an array is not what was saved; it is named.
+      DamageError: the named array is not what was saved.
     """
     recorded = read_record(path)["fingerprints"]
     for name, found in fingerprints(items).items():
@@ -179,12 +172,12 @@ def verify(path: Path, items: dict[str, Any]) -> None:
 
 
 def without_empty(items: dict[str, Any]) -> dict[str, Any]:
-    """Returns the items that hold arrays; orbax refuses the others."""
+    """Returns the items that have arrays; orbax refuses empty ones."""
     return {name: tree for name, tree in items.items() if jax.tree.leaves(tree)}
 
 
 def _find_leaf(error: BaseException | None) -> str | None:
-    """Returns the name of the array that tensorstore gives in one of the causes."""
+    """Returns the name of an array from tensorstore's error among the causes."""
     while error is not None:
         found = re.search(r'"([^"/]+)/(?:c/|zarr\.json)', str(error))
         if found:

@@ -1,19 +1,19 @@
-"""Keeps off the screen what orbax tells besides its exceptions."""
+"""Hides orbax's messages from the screen; its exceptions remain."""
 
 import functools
 import logging
 import sys
 import warnings
 
-_ORBAX = "orbax/checkpoint"  # in the file names of its code
+_ORBAX = "orbax/checkpoint"  # part of the file names of its code
 
 
-@functools.cache  # once in a process
+@functools.cache  # once per process
 def quieten_orbax() -> None:
-    """Drops orbax's log lines, and what it leaves behind when a read fails.
+    """Hides orbax's log lines and Python's complaints about its abandoned reads.
 
-    It abandons the reads of the other arrays then, and Python complains of those later.
-    Nothing is lost: whatever orbax fails at it raises as well.
+    When one read fails, orbax abandons the reads of the other arrays. No information
+    is lost: orbax raises every failure as an exception too.
     """
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_is_not_of_orbax)

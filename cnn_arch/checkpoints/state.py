@@ -1,4 +1,4 @@
-"""What a training step takes and returns."""
+"""The state that a training step updates."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import jax
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """Everything that a run needs in order to continue, and nothing else."""
+    """Everything that a run needs to continue."""
 
-    step: jax.Array  # int32 scalar, the number of updates made
+    step: jax.Array  # int32 scalar, number of updates so far
     params: Any  # float32
     batch_stats: Any  # BatchNorm's running means and variances, float32; may be empty
-    opt_state: Any  # of the optax transformation
+    opt_state: Any  # state of the optax transformation
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What ``model.apply`` takes."""
+        """The variables for ``model.apply``."""
         return {"params": self.params, "batch_stats": self.batch_stats}

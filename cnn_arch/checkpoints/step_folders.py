@@ -1,8 +1,8 @@
-"""The folders of a directory of checkpoints: names, order, retention, deletion.
+"""The folders in a directory of checkpoints: names, order, retention, deletion.
 
-``STEP`` is a whole checkpoint. ``STEP-replaced`` counts as one until the step has been
-saved again; ``STEP-deleted`` and orbax's ``STEP.orbax-checkpoint-tmp`` never count.
-Nothing under another name is touched.
+``STEP`` is a complete checkpoint. ``STEP-replaced`` is one until the step is saved
+again. ``STEP-deleted`` and orbax's ``STEP.orbax-checkpoint-tmp`` are never one. Files
+and folders of other names are never changed.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cnn_arch.checkpoints.fingerprint import DamageError, read_record
 
-_NUM_LAST = 2  # the newest alone would be none if it were found damaged
+_NUM_LAST = 2  # if the newest is damaged, one is left
 _STEP = re.compile(r"(\d+)(-replaced)?")
 _LEFTOVER = re.compile(r"\d+(-deleted|\.orbax-checkpoint-tmp)")
 
@@ -27,7 +27,7 @@ def find_steps(directory: Path) -> dict[int, Path]:
 
 
 def find_best(steps: dict[int, Path]) -> int | None:
-    """Returns the step of least validation error, the last of equals."""
+    """Returns the step of the lowest validation error, the last of equals."""
     errors = {}
     for step, path in steps.items():
         try:
@@ -40,7 +40,7 @@ def find_best(steps: dict[int, Path]) -> int | None:
 
 
 def make_room(directory: Path, step: int) -> None:
-    """Frees the names that a save of this step needs; what is there still counts."""
+    """Frees the names for a save of this step; an older save of it still counts."""
     directory.mkdir(parents=True, exist_ok=True)
     remove_leftovers(directory)
     path = directory / str(step)
@@ -52,7 +52,7 @@ def make_room(directory: Path, step: int) -> None:
 
 
 def sync_to_disk(path: Path) -> None:
-    """Waits until a folder, all that is in it and its own name are on the disk."""
+    """Waits until a folder, its files and its own name are on the disk."""
     for folder, _, files in os.walk(path):
         for name in [*files, "."]:
             _sync(Path(folder, name))
@@ -60,9 +60,9 @@ def sync_to_disk(path: Path) -> None:
 
 
 def retain(directory: Path, newest: int, warn: Callable[[str], None]) -> None:
-    """Keeps the last steps up to the newest and the best of them, deletes all others.
+    """Deletes all steps except the last two up to the newest, and the best of these.
 
-    Steps beyond the newest are of a run that went on from an older step.
+    Later steps exist after a run has continued from an older step.
     """
     steps = {
         step: path for step, path in find_steps(directory).items() if step <= newest
@@ -74,23 +74,23 @@ def retain(directory: Path, newest: int, warn: Callable[[str], None]) -> None:
         if best is not None:
             _link(directory / "best", steps[best])
     except OSError as error:
-        warn(f"{directory}: links not renewed ({error.strerror})")
+        warn(f"{directory}: links not updated ({error.strerror})")
     for path in _folders(directory, _STEP):
         if path not in kept:
             try:
                 _discard(path)
             except OSError as error:
-                warn(f"{path}: not deleted ({error.strerror}); it is not needed")
+                warn(f"{path}: not deleted ({error.strerror}); it is no longer needed")
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Deletes what interrupted saves and deletions have left, as far as it can."""
+    """Deletes the remains of interrupted saves and deletions, and ignores errors."""
     for path in _folders(directory, _LEFTOVER):
         shutil.rmtree(path, ignore_errors=True)
 
 
 def _folders(directory: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """Returns the real folders of such names, sorted by name."""
+    """Returns the folders whose names match, sorted by name; no links."""
     return sorted(
         path
         for path in directory.glob("[0-9]*")
@@ -99,14 +99,14 @@ def _folders(directory: Path, pattern: re.Pattern[str]) -> list[Path]:
 
 
 def _discard(path: Path) -> None:
-    """Deletes a step under a name that does not count, lest half of it be found."""
+    """Renames a step, then deletes it: an interruption leaves no partial step."""
     deleted = path.with_name(path.name.removesuffix("-replaced") + "-deleted")
     path.rename(deleted)
     shutil.rmtree(deleted)
 
 
 def _link(link: Path, target: Path) -> None:
-    """Lets a link point to its neighbour, at no moment without a target."""
+    """Points a link to a folder next to it, atomically."""
     new = link.with_name(f"{link.name}.new")
     new.unlink(missing_ok=True)
     new.symlink_to(target.name)

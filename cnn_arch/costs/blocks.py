@@ -1,82 +1,57 @@
-"""From the rows of the cost table to what a reader sees: layers, blocks, repetitions.
+"""Groups the rows of the cost table into layers and blocks.
 
-A layer here takes in what follows it in place: BatchNorm, activation, dropout, and the
-coefficients of LeNet-5's pools. A block is what has one name at the top level of the
-network: ``conv1``, ``inception_3a``.
+A layer here includes the in-place operations after it: BatchNorm, activation, dropout,
+and the coefficients of LeNet-5's pools. A block has one name at the top level of the
+network, such as ``conv1`` or ``inception_3a``.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 
 from cnn_arch.costs.layers import LayerCost
 
-# What joins the layer before it, and what it is then called.
+# Operations that are counted with the layer before them, and how notes name them.
 IN_PLACE = {
     "batch_norm": "BN",
-    "activation": "",  # its own name
+    "activation": "",  # noted by its own name
     "dropout": "dropout",
     "scale": "scale",
 }
 SUMMED = (
-    "params",
-    "biases",
-    "macs",
-    "padding_macs",
-    "other_operations",
-    "transcendentals",
-    "xla_flops",
-)
-ACTIVATIONS = {"relu": "ReLU"}
+    "params biases macs padding_macs other_operations transcendentals xla_flops"
+).split()
 JOINS = "add", "concatenate"
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A row of the cost table with what follows it in place.
+    """A row of the cost table with the in-place operations after it."""
 
-    Attributes:
-      name: its path; that of the module which is nothing but this layer.
-      kind: as in the cost table.
-      window: height and width of kernel or pooling window; None where there is none,
-        or where they differ.
-      stride: how much larger the receptive stride is than that of its input.
-      notes: what follows in place: ``BN``, ``ReLU``.
-      output_shape: [H, W, C] or [C].
-      params: learnable numbers, those of what follows included.
-      macs: multiply-adds, of the batch.
-      output_bytes: of the batch; what follows in place takes none.
-      receptive_field: side, px.
-      receptive_stride: px.
-      inputs: names of layers; "" is the image.
-      auxiliary: in an auxiliary head.
-    """
-
-    name: str
-    kind: str
+    name: str  # its path, or its module's path if that module has no other layer
+    kind: str  # as in the cost table
+    # Height and width of the kernel or pooling window; None without a window, or if
+    # its size varies.
     window: tuple[int, int] | None
-    stride: int
-    notes: tuple[str, ...]
-    output_shape: tuple[int, ...]
-    params: int
-    macs: int
-    output_bytes: int
-    receptive_field: int
-    receptive_stride: int
-    inputs: tuple[str, ...]
-    auxiliary: bool
+    stride: int  # its receptive stride over its input's
+    notes: tuple[str, ...]  # the operations in place: BN, ReLU
+    output_shape: tuple[int, ...]  # [H, W, C] or [C]
+    params: int  # of the operations in place, too
+    macs: int  # of the batch
+    output_bytes: int  # of the batch; operations in place need none
+    receptive_field: int  # side, px
+    receptive_stride: int  # px
+    inputs: tuple[str, ...]  # names of layers
+    auxiliary: bool  # in an auxiliary head
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """One or more layers with one name at the top level.
+    """One or more layers with one name at the top level."""
 
-    Attributes:
-      names: of this block and of its equals that follow it directly.
-      layers: of the first of them.
-    """
-
-    names: tuple[str, ...]
-    layers: tuple[Layer, ...]
+    names: tuple[str, ...]  # of this block and of the equal blocks directly after it
+    layers: tuple[Layer, ...]  # of the first of these blocks
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -85,7 +60,7 @@ class Block:
 
 
 def group(rows: Sequence[LayerCost]) -> dict[str, list[LayerCost]]:
-    """Returns each layer, the image first, with what follows it in place, by name."""
+    """Returns each layer's row, then its in-place operations' rows, by its name."""
     groups: dict[str, list[LayerCost]] = {}
     home: dict[str, str] = {}  # row -> first row of its group
     for row in rows:
@@ -100,9 +75,9 @@ def group(rows: Sequence[LayerCost]) -> dict[str, list[LayerCost]]:
 
 
 def fold(rows: Sequence[LayerCost]) -> list[LayerCost]:
-    """Counts to each layer what follows it in place.
+    """Adds the costs of in-place operations to the layers before them.
 
-    A layer keeps its name, kind and output; parameters and operations add up.
+    A layer keeps its name, kind and output.
     """
     groups = group(rows)
     home = {row.name: name for name, members in groups.items() for row in members}
@@ -131,7 +106,7 @@ def find_layers(rows: Sequence[LayerCost]) -> list[Layer]:
                 window=window,
                 stride=stride,
                 notes=tuple(_note(follower) for follower in followers),
-                output_shape=tuple(row.output_shape),
+                output_shape=row.output_shape,
                 params=row.params,
                 macs=row.macs,
                 output_bytes=row.output_bytes,
@@ -145,14 +120,13 @@ def find_layers(rows: Sequence[LayerCost]) -> list[Layer]:
 
 
 def _module_names(groups: dict[str, list[LayerCost]]) -> dict[str, str]:
-    """Names each group by the module whose only layer it is: ``3x3``, not its conv."""
-    sizes: dict[str, int] = {}  # rows in each module
-    for group in groups.values():
-        for row in group:
-            parts = row.name.split("/")
-            for depth in range(1, len(parts)):
-                parent = "/".join(parts[:depth])
-                sizes[parent] = sizes.get(parent, 0) + 1
+    """Names a group by its module if it is the module's only layer: ``3x3``."""
+    sizes = Counter(  # rows in each module
+        str(parent)
+        for group in groups.values()
+        for row in group
+        for parent in PurePosixPath(row.name).parents
+    )
     names = {}
     for first, group in groups.items():
         parent = first.rpartition("/")[0]
@@ -165,14 +139,15 @@ def _module_names(groups: dict[str, list[LayerCost]]) -> dict[str, str]:
 def _window(
     row: LayerCost, by_name: dict[str, LayerCost]
 ) -> tuple[tuple[int, int] | None, int]:
-    """Returns window and stride, from how the receptive field grows."""
+    """Returns window and stride, from the growth of the receptive field."""
     if row.kind not in ("conv", "max_pool", "avg_pool", "subsample"):
         return None, 1
     before = by_name[row.inputs[0]]
     step = before.receptive_stride
     fields = zip(row.receptive_field_hw, before.receptive_field_hw, strict=True)
     height, width = ((after - field) // step + 1 for after, field in fields)
-    # Pooling to a fixed size has windows of several sizes: as if it saw all.
+    # Pooling to a fixed size has windows of several sizes. Its receptive field covers
+    # the whole map.
     sees_all = (height, width) == before.output_shape[:2] != (1, 1)
     varied = sees_all and row.output_shape[:2] != (1, 1)
     window = None if varied or row.kind == "subsample" else (height, width)
@@ -182,12 +157,12 @@ def _window(
 def _note(row: LayerCost) -> str:
     if row.kind == "activation":
         name = row.name.rpartition("/")[2].partition("_")[0]
-        return ACTIVATIONS.get(name, name)
+        return "ReLU" if name == "relu" else name
     return IN_PLACE[row.kind]
 
 
 def find_blocks(layers: Sequence[Layer]) -> list[Block]:
-    """Groups layers by their name at the top level; equals in a row become one."""
+    """Groups layers by their name at the top level; merges equal neighbours."""
     grouped: dict[str, list[Layer]] = {}
     for layer in layers:
         grouped.setdefault(layer.name.partition("/")[0], []).append(layer)
@@ -195,9 +170,8 @@ def find_blocks(layers: Sequence[Layer]) -> list[Block]:
     before: tuple[object, ...] = ()
     for name, members in grouped.items():
         own = signature(members, widths=True)
-        if blocks and own == before and len(members) > 1:
-            last = blocks[-1]
-            blocks[-1] = Block((*last.names, name), last.layers)
+        if own == before and len(members) > 1:
+            blocks[-1] = Block((*blocks[-1].names, name), blocks[-1].layers)
         else:
             blocks.append(Block((name,), tuple(members)))
         before = own
@@ -205,11 +179,9 @@ def find_blocks(layers: Sequence[Layer]) -> list[Block]:
 
 
 def signature(layers: Sequence[Layer], *, widths: bool) -> tuple[object, ...]:
-    """Returns what equal blocks have in common.
+    """Returns a value that is the same for equal blocks.
 
-    Args:
-      layers: of one block.
-      widths: with the shapes; otherwise only how the layers are connected.
+    Without ``widths``, shapes and strides may differ, but not the connections.
     """
     block = layers[0].name.partition("/")[0]
 

@@ -1,4 +1,4 @@
-"""Parts of networks, each as a network of its own, and what they cost."""
+"""Counts the costs of parts of networks, each as a network by itself."""
 
 from collections.abc import Sequence
 from functools import cache, partial
@@ -15,9 +15,9 @@ from cnn_arch.models.resnet import BasicBlock, Bottleneck
 
 
 class Stack(nn.Module):
-    """Layers one after another as a network of their own, to be looked at apart.
+    """A network of layers one after another, for counting parts of a network.
 
-    Any input will do: ``image_size`` and ``channels`` are then those of a map.
+    Its image may be any map: ``image_size`` and ``channels`` are then the map's.
     """
 
     layers: Sequence[nn.Module]
@@ -31,10 +31,10 @@ class Stack(nn.Module):
 
 @cache
 def module_costs(name: str) -> Sequence[LayerCost]:
-    """Returns the layers of one part on a map of its usual size."""
+    """Returns the layers of one part, on a map of its usual size."""
     maker: Any = batch_norm(train=False, axis=None, dtype=jnp.float32)
     conv = partial(Conv, use_bias=False)
-    widths = 128, 64, 192, 64, 96, 64  # 1x1, before and in 3x3 and 5x5, after the pool
+    widths = 128, 64, 192, 64, 96, 64  # 1x1; 3x3 and 5x5, reduced first; after the pool
     unit = partial(Conv, 64, use_bias=False, activation=jax.nn.relu)
     layers, image_size, channels = {
         "naive inception": ([NaiveInception((128, 192, 96), Conv)], 28, 256),

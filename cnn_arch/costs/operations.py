@@ -1,9 +1,9 @@
-"""What one operation of a traced program computes, in our count and in XLA's.
+"""Counts the arithmetic of one operation of a traced program, also by XLA's rules.
 
 XLA's ``HloCostAnalysis`` counts two for each multiply-add of a convolution or matrix
 product whose tap is not padding, one for each element of an elementwise result, and
-one for each but one of the elements of a window or a sum. Exponentials, roots, powers
-and the like (transcendentals) it counts apart. Moving data counts nothing.
+k - 1 for a window or sum of k elements. It counts exponentials, roots, powers and the
+like (transcendentals) separately. Moving data counts nothing.
 """
 
 import dataclasses
@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from jax.extend import core
 
-# Elementwise primitives that XLA counts apart from its flops.
+# Elementwise primitives that XLA counts separately from its flops.
 TRANSCENDENTALS = set(
     "exp exp2 expm1 log log1p tanh sin cos tan pow rsqrt sqrt cbrt erf atan2".split()
 )
-# Those that only move or name data.
+# Primitives that only move, name or draw data.
 MOVES = set(
     """
     scatter broadcast_in_dim reshape transpose squeeze expand_dims
@@ -32,23 +32,16 @@ MOVES = set(
 
 @dataclasses.dataclass
 class Count:
-    """What operations cost.
+    """The costs of operations."""
 
-    Attributes:
-      macs: multiply-adds of convolutions and matrix products, padding taps included.
-      padding_macs: those of them whose tap lies on the padding.
-      others: all other operations.
-      transcendentals: those of the others that XLA counts apart.
-    """
-
-    macs: int = 0
-    padding_macs: int = 0
-    others: int = 0
-    transcendentals: int = 0
+    macs: int = 0  # of convolutions and matrix products, padding taps included
+    padding_macs: int = 0  # of these, the ones whose tap lies on the padding
+    others: int = 0  # all other operations
+    transcendentals: int = 0  # of the others, the ones that XLA counts separately
 
     @property
     def xla_flops(self) -> int:
-        """What XLA calls the flops of these operations."""
+        """The flops of these operations by XLA's rules."""
         return 2 * (self.macs - self.padding_macs) + self.others - self.transcendentals
 
     def add(self, other: "Count") -> None:
@@ -60,7 +53,7 @@ class Count:
 
 
 def count(equation: Any) -> Count:
-    """Counts one equation of a jaxpr that holds no further jaxpr."""
+    """Counts one equation of a jaxpr that contains no further jaxpr."""
     name, params = equation.primitive.name, equation.params
     output = equation.outvars[0].aval
     if name == "conv_general_dilated":
@@ -77,7 +70,7 @@ def count(equation: Any) -> Count:
     if name.startswith("reduce_"):
         return Count(others=equation.invars[0].aval.size - output.size)
     if name == "add" and any(_is_zero(variable) for variable in equation.invars):
-        return Count()  # dropped before XLA sees it
+        return Count()  # JAX drops x + 0 before XLA counts
     if name == "logistic":  # 1 / (1 + exp(-x))
         return Count(others=4 * output.size, transcendentals=output.size)
     if name in TRANSCENDENTALS:
@@ -86,11 +79,7 @@ def count(equation: Any) -> Count:
 
 
 def _is_zero(variable: Any) -> bool:
-    return (
-        isinstance(variable, core.Literal)
-        and np.ndim(variable.val) == 0
-        and not variable.val
-    )
+    return isinstance(variable, core.Literal) and not np.any(variable.val)
 
 
 def _convolution(equation: Any) -> Count:
@@ -98,10 +87,8 @@ def _convolution(equation: Any) -> Count:
     params = equation.params
     numbers = params["dimension_numbers"]
     source, kernel = (variable.aval.shape for variable in equation.invars)
-    output = equation.outvars[0].aval
-    channels = kernel[numbers.rhs_spec[1]]  # of one group
-    maps = output.size * channels
-    taps = own_taps = 1
+    output = equation.outvars[0].aval.shape
+    taps = inner_taps = 1  # pairs of a position and a tap; without taps on padding
     spatial = zip(
         numbers.lhs_spec[2:],
         numbers.rhs_spec[2:],
@@ -113,14 +100,11 @@ def _convolution(equation: Any) -> Count:
         strict=True,
     )
     for axis, window_axis, out_axis, stride, (low, _), spread, dilation in spatial:
-        length, window = output.shape[out_axis], kernel[window_axis]
-        own = 0  # pairs of a position and a tap that meet an element, not padding
-        for tap in range(window):
-            for position in range(length):
-                at = position * stride + tap * dilation - low
-                own += 0 <= at <= (source[axis] - 1) * spread and at % spread == 0
+        length, window = output[out_axis], kernel[window_axis]
+        at = stride * np.arange(length)[:, None] + dilation * np.arange(window) - low
+        inside = (at >= 0) & (at <= (source[axis] - 1) * spread) & (at % spread == 0)
         taps *= length * window
-        own_taps *= own
-    positions = math.prod(output.shape[axis] for axis in numbers.out_spec[2:])
-    maps //= positions
-    return Count(macs=maps * taps, padding_macs=maps * (taps - own_taps))
+        inner_taps *= int(inside.sum())
+    group_channels = kernel[numbers.rhs_spec[1]]
+    maps = math.prod(output[axis] for axis in numbers.out_spec[:2]) * group_channels
+    return Count(macs=maps * taps, padding_macs=maps * (taps - inner_taps))

@@ -1,30 +1,24 @@
-"""Receptive fields: which input pixels an output element can see.
+"""Receptive fields: the input pixels that an output element depends on.
 
 Along each axis, output i of a map sees the pixels from ``start + stride * i`` to
 ``start + stride * i + size - 1``; those outside the image are padding. The arithmetic
-is that of A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional
+follows A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional
 Neural Networks", Distill, 2019 (https://distill.pub/2019/computing-receptive-fields).
 """
 
 import dataclasses
 from collections.abc import Sequence
-from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """What one axis of a map sees of the image, in pixels.
+    """The receptive fields along one axis of a map, in pixels."""
 
-    Attributes:
-      size: pixels that one output sees, first to last.
-      stride: pixels between the fields of neighbouring outputs.
-      start: the first pixel of output 0; negative: that many pixels of padding.
-    """
-
-    size: int = 1
-    stride: int = 1
-    start: int = 0
+    size: int = 1  # of one output's field
+    stride: int = 1  # between the fields of neighbouring outputs
+    start: int = 0  # first pixel of output 0's field; negative on padding
 
     def window(
         self, size: int, stride: int = 1, padding: int = 0, dilation: int = 1
@@ -42,23 +36,19 @@ class Span:
 
 
 def join(spans: Sequence[Span]) -> Span:
-    """Returns the span of outputs that see what each of several paths sees.
+    """Returns the span of outputs in which several paths meet.
 
-    Where the paths are centred alike, as in every network here, that is the largest
-    path's.
+    If all paths have the same centre, as in every network here, the result is the span
+    of the path with the largest field.
     """
-
-    def two(a: Span, b: Span) -> Span:
-        start = min(a.start, b.start)
-        end = max(a.start + a.size, b.start + b.size)
-        return Span(end - start, max(a.stride, b.stride), start)
-
-    return reduce(two, spans)
+    start = min(span.start for span in spans)
+    end = max(span.start + span.size for span in spans)
+    return Span(end - start, max(span.stride for span in spans), start)
 
 
 def in_a_row(spans: Sequence[Span], lengths: Sequence[int]) -> Span:
-    """Returns the span of maps that were put one after another along the axis."""
-    firsts = [sum(lengths[:index]) for index in range(len(lengths))]
+    """Returns the span of maps that are concatenated along this axis."""
+    firsts = list(accumulate([0, *lengths[:-1]]))
     steps = [
         (span.start - spans[0].start) // first
         for span, first in zip(spans, firsts, strict=True)
@@ -75,23 +65,19 @@ def in_a_row(spans: Sequence[Span], lengths: Sequence[int]) -> Span:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What an array sees of the image.
+    """The receptive fields of an array's elements."""
 
-    Attributes:
-      spans: vertically and horizontally.
-      axes: the array's vertical and its horizontal axis; None once it has none.
-    """
-
-    spans: tuple[Span, Span] = (Span(), Span())
+    spans: tuple[Span, Span] = (Span(), Span())  # vertical and horizontal
+    # The array's vertical and horizontal axis; None after the axis has been removed.
     axes: tuple[int | None, int | None] = (1, 2)
 
 
 def see(equation: Any, operands: Sequence[Seen | None]) -> Seen:
-    """Returns what the output of a jaxpr's equation sees.
+    """Returns the receptive fields of the output of a jaxpr's equation.
 
     Args:
-      equation: one that holds no further jaxpr.
-      operands: what each operand sees; None: it does not depend on the image.
+      equation: one that contains no further jaxpr.
+      operands: the fields of each operand; None if it does not depend on the image.
     """
     pairs = [
         (seen, variable.aval.shape)
@@ -101,27 +87,19 @@ def see(equation: Any, operands: Sequence[Seen | None]) -> Seen:
     if equation.primitive.name == "concatenate":
         dimension = equation.params["dimension"]
         lengths = [shape[dimension] for _, shape in pairs]
-        first = pairs[0][0]
-        along = [
-            (in_a_row if axis == dimension else _beside)(
-                [seen.spans[which] for seen, _ in pairs], lengths
-            )
-            for which, axis in enumerate(first.axes)
-        ]
-        return Seen((along[0], along[1]), first.axes)
+        axes, spans = pairs[0][0].axes, []
+        for which, axis in enumerate(axes):
+            parts = [seen.spans[which] for seen, _ in pairs]
+            spans.append(in_a_row(parts, lengths) if axis == dimension else join(parts))
+        return Seen((spans[0], spans[1]), axes)
     followed = [
         [_follow(equation, seen, shape, which) for which in (0, 1)]
         for seen, shape in pairs
     ]
-    # Where a map meets what has lost its axes, the map's stay.
+    # If only some operands still have the image's axes, the output has them too.
     best = max(followed, key=lambda two: sum(axis is not None for _, axis in two))
     spans = [join([two[which][0] for two in followed]) for which in (0, 1)]
     return Seen((spans[0], spans[1]), (best[0][1], best[1][1]))
-
-
-def _beside(spans: Sequence[Span], lengths: Sequence[int]) -> Span:
-    del lengths
-    return join(spans)
 
 
 def _follow(
@@ -132,7 +110,7 @@ def _follow(
     name, params = equation.primitive.name, equation.params
     if axis is None:
         return span, None
-    gone: Sequence[int] = ()  # axes that end here: all of them is seen
+    gone: Sequence[int] = ()  # axes that the operation removes: it reads all of them
     if name == "conv_general_dilated":
         numbers = params["dimension_numbers"]
         at = numbers.lhs_spec[2:].index(axis)
@@ -150,11 +128,9 @@ def _follow(
         gone = params["dimension_numbers"][0][0]
     elif name == "squeeze":
         gone = params["dimensions"]
-    elif (
-        name == "reshape"
-        and equation.outvars[0].aval.shape[: axis + 1] != (shape[: axis + 1])
-    ):
-        gone = (axis,)
+    elif name == "reshape":
+        if equation.outvars[0].aval.shape[: axis + 1] != shape[: axis + 1]:
+            gone = (axis,)
     elif name == "pad":
         span = span.cut(-params["padding_config"][axis][0])
     elif name == "slice":

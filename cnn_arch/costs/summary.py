@@ -9,24 +9,24 @@ from cnn_arch.models.build import build_model
 
 
 def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
-    """Sums the rows in every convention that people quote, without auxiliary heads.
+    """Sums the rows by every common convention, without auxiliary heads.
 
     Returns:
       ``params`` and ``params_without_biases``; ``macs``, ``flops`` = 2 x MACs,
-      ``padding_macs``; ``other_operations``, and of them ``batch_norm_operations``
-      and ``transcendentals``; ``conv_output_elements`` and ``_bytes`` (EECS 498's
+      ``padding_macs``; ``other_operations``, of which ``batch_norm_operations`` and
+      ``transcendentals`` are parts; ``conv_output_elements`` and ``_bytes`` (EECS 498's
       memory); ``activation_elements`` and ``_bytes``: input, convolutions, pools and
-      dense layers (CS231n's); ``xla_flops_exact``: ours as XLA counts;
-      and ``auxiliary_params`` and ``auxiliary_macs`` of the heads.
+      dense layers (CS231n's memory); ``xla_flops_exact``: by XLA's rules, not rounded;
+      ``auxiliary_params`` and ``auxiliary_macs`` of the heads.
     """
     main = [row for row in rows if not row.auxiliary]
 
     def total(field: str, *kinds: str) -> int:
-        chosen = [row for row in main if not kinds or row.kind in kinds]
-        return sum(getattr(row, field) for row in chosen)
+        return sum(
+            getattr(row, field) for row in main if not kinds or row.kind in kinds
+        )
 
-    pools = "max_pool", "avg_pool", "global_avg_pool"
-    kept = "input", "conv", *pools, "dense"
+    kept = "input", "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"
     return {
         "params": total("params"),
         "params_without_biases": total("params") - total("biases"),
@@ -47,7 +47,7 @@ def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
 
 
 def depth(rows: Sequence[LayerCost]) -> int:
-    """Counts the layers with weights on the longest way to the logits."""
+    """Counts the layers with weights on the longest path to the logits."""
     reached: dict[str, int] = {}
     rows = [row for row in rows if not row.auxiliary]
     for row in rows:
@@ -57,7 +57,7 @@ def depth(rows: Sequence[LayerCost]) -> int:
 
 
 def describe_network(config: ConfigDict, num_classes: int) -> str:
-    """Writes parameters and multiply-adds of a config's network in one line."""
+    """Describes the parameters and multiply-adds of a config's network in one line."""
     model = build_model(config, num_classes, loops=False)
     rows = layer_costs(model, config.data.image_size, config.data.channels)
     total = totals(rows)

@@ -1,4 +1,4 @@
-"""Traces a network's forward pass: what its analysis starts from."""
+"""Traces a network's forward pass, from which its costs are counted."""
 
 import dataclasses
 from typing import Any
@@ -11,22 +11,17 @@ from cnn_arch.models import init_variables
 from cnn_arch.models.resnet import BasicBlock, Bottleneck
 from cnn_arch.ops.platform import plain_forms
 
-# Blocks that are traced once where they are equal but for their parameters: one by one,
-# the 600 of ResNet-1202 take seven seconds.
+# Blocks that differ only in their parameters are traced once. One by one, the 600
+# blocks of ResNet-1202 take seven seconds.
 SHARED = (BasicBlock, Bottleneck)
 
 
 def trace_layers(
     model: nn.Module, image_size: int, channels: int, batch: int, *, train: bool
 ) -> tuple[Any, Any, dict[str, str]]:
-    """Traces a forward pass in its plain form; nothing is computed or compiled.
+    """Traces a forward pass in its plain form; computes and compiles nothing.
 
-    Args:
-      model: what ``create_model`` made.
-      image_size: side of the square images, px.
-      channels: 1 or 3.
-      batch: number of images.
-      train: with auxiliary heads, dropout and the batch's own statistics.
+    ``train`` adds auxiliary heads, dropout and the batch's own statistics.
 
     Returns:
       The traced function of (variables, images), which can be lowered; the shapes of
@@ -41,11 +36,41 @@ def trace_layers(
 
     shape = (batch, image_size, image_size, channels)
     image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    variables = _variable_shapes(model, image_size, channels)
     tracer = _Tracer(train)
-    variables = tracer.shapes(model, image_size, channels)
     with nn.intercept_methods(tracer.call), plain_forms():
         traced = jax.jit(forward).trace(variables, image)
     return traced, variables, tracer.classes
+
+
+def _variable_shapes(model: nn.Module, image_size: int, channels: int) -> Any:
+    """Returns the shapes of a model's variables; traces equal blocks once."""
+    twins: list[tuple[tuple[str, ...], tuple[str, ...]]] = []  # paths: block, its equal
+    seen: dict[Any, tuple[Any, tuple[str, ...]]] = {}
+
+    def skip_twins(next_function, args, kwargs, context):
+        module = context.module
+        if not _is_shared(module, args):
+            return next_function(*args, **kwargs)
+        key = _key(module, args[0])
+        if key not in seen:
+            output = next_function(*args, **kwargs)
+            seen[key] = jax.typeof(output), module.path
+            return output
+        output, first = seen[key]
+        twins.append((module.path, first))
+        return jnp.zeros(output.shape, output.dtype)
+
+    with nn.intercept_methods(skip_twins):
+        variables = jax.eval_shape(
+            lambda key: init_variables(model, key, image_size, channels),
+            jax.random.key(0),
+        )
+    for path, first in twins:  # blocks are children of the network itself
+        for collection in variables.values():
+            if first[0] in collection:
+                collection[path[0]] = collection[first[0]]
+    return variables
 
 
 class _Tracer:
@@ -54,40 +79,11 @@ class _Tracer:
     def __init__(self, train: bool):
         self.classes: dict[str, str] = {}
         self._train = train
-        self._inside: tuple[str, ...] = ()  # the block that is traced on its own
+        self._inside: tuple[str, ...] = ()  # path of the block traced by itself
         self._blocks: dict[Any, tuple[Any, tuple[str, ...]]] = {}
 
-    def shapes(self, model: nn.Module, image_size: int, channels: int) -> Any:
-        """Returns the shapes of a model's variables."""
-        twins: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
-        seen: dict[Any, tuple[Any, tuple[str, ...]]] = {}
-
-        def skip_twins(next_function, args, kwargs, context):
-            module = context.module
-            if not _is_shared(module, args):
-                return next_function(*args, **kwargs)
-            key = _key(module, args[0])
-            if key not in seen:
-                output = next_function(*args, **kwargs)
-                seen[key] = jax.typeof(output), module.path
-                return output
-            output, first = seen[key]
-            twins.append((module.path, first))
-            return jnp.zeros(output.shape, output.dtype)
-
-        with nn.intercept_methods(skip_twins):
-            variables = jax.eval_shape(
-                lambda key: init_variables(model, key, image_size, channels),
-                jax.random.key(0),
-            )
-        for path, first in twins:  # blocks are children of the network itself
-            for collection in variables.values():
-                if first[0] in collection:
-                    collection[path[0]] = collection[first[0]]
-        return variables
-
     def call(self, next_function, args, kwargs, context):
-        """Takes the place of every method of every module."""
+        """Replaces every method of every module."""
         module = context.module
         path = (*self._inside, *module.path)
         self.classes["/".join(path)] = type(module).__name__
@@ -102,10 +98,10 @@ class _Tracer:
             self._inside = path
         output = apply(module.variables, args[0])
         self._inside = ()
-        prefix = "/".join(first) + "/"
-        for name, kind in list(self.classes.items()) if path != first else ():
+        prefix, own_prefix = "/".join(first) + "/", "/".join(path) + "/"
+        for name, kind in list(self.classes.items()):
             if name.startswith(prefix):
-                self.classes["/".join(path) + "/" + name.removeprefix(prefix)] = kind
+                self.classes[name.replace(prefix, own_prefix, 1)] = kind
         return output
 
 
@@ -114,7 +110,7 @@ def _is_shared(module: nn.Module, args: tuple[Any, ...]) -> bool:
 
 
 def _key(module: nn.Module, x: jax.Array) -> Any:
-    """Returns what two equal blocks have in common."""
+    """Returns a value that is the same for equal blocks."""
     fields = (
         getattr(module, field.name)
         for field in dataclasses.fields(module)

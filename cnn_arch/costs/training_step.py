@@ -1,8 +1,8 @@
-"""What a step of training costs: operations, and bytes of memory.
+"""Counts the operations and the memory of a training step.
 
-The backward pass of a convolution or dense layer is two more of its size: the gradient
-with respect to its weights, and that with respect to its input, which the layers that
-see the image do not need.
+The backward pass of a convolution or dense layer costs two more forward passes: one for
+the gradient of its weights, one for the gradient of its input. Layers whose input is
+the image need only the first.
 """
 
 import dataclasses
@@ -24,49 +24,32 @@ from cnn_arch.training.optimizer import make_optimizer
 
 @dataclasses.dataclass(frozen=True)
 class TrainingCosts:
-    """Costs of one step; bytes that grow with the batch are of the whole batch.
+    """Costs of one step, for the whole batch."""
 
-    Attributes:
-      forward_flops: of convolutions and dense layers, with auxiliary heads.
-      backward_flops: of the same.
-      update_flops: of the optimizer, for all parameters, whatever the batch.
-      parameter_bytes: of parameters and BatchNorm's statistics.
-      gradient_bytes: of the parameters' gradients.
-      optimizer_bytes: of the optimizer's state, such as momentum.
-      image_bytes: of the images.
-      activation_bytes: of what the forward pass keeps for the backward pass.
-      bytes_of_one_more: images and activations that one more image brings.
-      batch: number of images.
-    """
-
-    forward_flops: int
-    backward_flops: int
-    update_flops: int
-    parameter_bytes: int
+    forward_flops: int  # of convolutions and dense layers, auxiliary heads included
+    backward_flops: int  # of the same layers
+    update_flops: int  # of the optimizer, for any batch
+    parameter_bytes: int  # with BatchNorm's statistics
     gradient_bytes: int
-    optimizer_bytes: int
+    optimizer_bytes: int  # of the optimizer's state, such as momentum
     image_bytes: int
-    activation_bytes: int
-    bytes_of_one_more: int
-    batch: int
-
-    @property
-    def fixed_bytes(self) -> int:
-        """Bytes that do not grow with the batch."""
-        return self.parameter_bytes + self.gradient_bytes + self.optimizer_bytes
+    activation_bytes: int  # that the forward pass keeps for the backward pass
+    bytes_of_one_more: int  # images and activations of one more image
+    batch: int  # number of images
 
     @property
     def total_bytes(self) -> int:
-        """All of them together."""
-        return self.fixed_bytes + self.image_bytes + self.activation_bytes
+        """All bytes together."""
+        fixed = self.parameter_bytes + self.gradient_bytes + self.optimizer_bytes
+        return fixed + self.image_bytes + self.activation_bytes
 
     def largest_batch(self, memory_bytes: int, *, with_gradients: bool = False) -> int:
-        """Returns how many images fit; 0: not even one.
+        """Returns the number of images that fit in a device's memory; may be 0.
 
         Args:
           memory_bytes: of the device.
-          with_gradients: each activation's gradient stays beside it, as in programs of
-            AlexNet's time; today a gradient goes once it has been used.
+          with_gradients: also keep the gradient of each activation, as programs of
+            AlexNet's time did; today it is freed after its use.
         """
         growth = self.bytes_of_one_more * (2 if with_gradients else 1)
         fixed = self.total_bytes - self.batch * self.bytes_of_one_more
@@ -79,13 +62,9 @@ def training_costs(
     optimizer: optax.GradientTransformation,
     batch: int,
 ) -> TrainingCosts:
-    """Counts a step from shapes; nothing is compiled.
+    """Counts a step from shapes; compiles nothing.
 
-    Args:
-      model: what ``create_model`` made.
-      rows: its layers at this batch, the image first, with auxiliary heads.
-      optimizer: from ``make_optimizer``.
-      batch: number of images.
+    ``rows`` are the model's layers at this batch, from the image to auxiliary heads.
     """
     image_size, _, channels = rows[0].output_shape
     variables = jax.eval_shape(
@@ -105,7 +84,8 @@ def training_costs(
     activations = kept_bytes(model, variables, image)
     growth = kept_bytes(model, variables, more) - activations
     forward = sum(row.flops for row in rows)
-    first = sum(row.flops for row in rows if sees_image_only(row, rows))
+    first_names = first_layers(rows)
+    first = sum(row.flops for row in rows if row.name in first_names)
     return TrainingCosts(
         forward_flops=forward,
         backward_flops=2 * forward - first,
@@ -128,7 +108,7 @@ def of_config(config: ConfigDict, costs: Costs) -> TrainingCosts:
 
 
 def as_record(counted: TrainingCosts, memory_bytes: int | None) -> dict[str, int]:
-    """Returns all numbers by name; with those for a memory, if one is given."""
+    """Returns all numbers by name, with the largest batches if a memory is given."""
     record = dataclasses.asdict(counted) | {"total_bytes": counted.total_bytes}
     if memory_bytes is not None:
         record |= {
@@ -141,27 +121,23 @@ def as_record(counted: TrainingCosts, memory_bytes: int | None) -> dict[str, int
     return record
 
 
-def sees_image_only(row: LayerCost, rows: Sequence[LayerCost]) -> bool:
-    """Says whether nothing with parameters lies between the image and a layer."""
-    by_name = {other.name: other for other in rows}
-
-    def bare(name: str) -> bool:
-        source = by_name[name]
-        return not source.params and all(map(bare, source.inputs))
-
-    return bool(row.inputs) and all(map(bare, row.inputs))
+def first_layers(rows: Sequence[LayerCost]) -> set[str]:
+    """Returns the image, and all layers without parameters between them and it."""
+    first, before_params = set(), set()
+    for row in rows:
+        if before_params.issuperset(row.inputs):
+            first.add(row.name)
+            if not row.params:
+                before_params.add(row.name)
+    return first
 
 
 def kept_bytes(model: Any, variables: Any, image: Any) -> int:
     """Returns the bytes that the forward pass keeps for the backward pass.
 
-    As the traced program says: parameters and images, which are there anyhow, are left
-    out. XLA may keep less, by computing some of it again, and needs room to work.
-
-    Args:
-      model: what ``create_model`` made.
-      variables: shapes of its variables.
-      image: shape of a batch, float32.
+    Counted in the traced program, without parameters and images, which are in memory
+    anyway. XLA may keep less and compute some again; it also needs working space.
+    Variables and images may be arrays or shapes.
     """
 
     def kept(variables: Any, image: jax.Array, key: jax.Array) -> list[Any]:
@@ -180,13 +156,8 @@ def kept_bytes(model: Any, variables: Any, image: Any) -> int:
 
     key = jax.eval_shape(lambda: jax.random.key(0))
     jaxpr = jax.make_jaxpr(kept)(variables, image, key).jaxpr
-    there = set(jaxpr.invars)
-    new = {
-        variable
-        for variable in jaxpr.outvars
-        if not isinstance(variable, core.Literal) and variable not in there
-    }
-    return num_bytes([variable.aval for variable in new])
+    outputs = {each for each in jaxpr.outvars if not isinstance(each, core.Literal)}
+    return num_bytes([output.aval for output in outputs - set(jaxpr.invars)])
 
 
 def num_bytes(tree: Any) -> int:

@@ -1,9 +1,8 @@
-"""From a traced forward pass to the layers that it consists of.
+"""Finds the layers of a traced forward pass.
 
-The walk goes through the equations of the program in their order. The name stack of an
-equation is the path of the Flax module that it stems from; what flows from equation to
-equation carries the layer that made it and what it sees of the image. So branches,
-shortcuts, padding and slices need no rules of their own.
+The walk visits the equations of the program in order. The name stack of an equation is
+the path of its Flax module. Each value between equations carries the layer that made it
+and its receptive field. So branches, shortcuts, padding and slices need no extra rules.
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ from cnn_arch.costs.operations import Count
 from cnn_arch.costs.receptive_field import Seen, see
 from cnn_arch.errors import UsageError
 
-# Modules that are one layer each, whatever they compute.
+# Modules that count as one layer each, whatever they compute.
 WHOLE_MODULES = {
     "BatchNorm": "batch_norm",
     "LocalResponseNorm": "lrn",
@@ -29,9 +28,9 @@ WHOLE_MODULES = {
     "Dropout": "dropout",
     "Subsampling": "scale",
 }
-# The layer that a primitive makes, in whatever module.
+# Primitives that make a layer in any module.
 LAYERS = {"conv_general_dilated": "conv", "dot_general": "dense"}
-# What a module computes besides its layers, and how the row is called.
+# Operations that make a row outside of these: its kind, and the end of its name.
 JOINS = {
     "concatenate": ("concatenate", "concatenate"),
     "slice": ("subsample", "subsample"),
@@ -41,17 +40,17 @@ JOINS = {
     "reduce_sum": ("global_avg_pool", "pool"),
 }
 LOOPS = "scan", "while"
-# Elementwise primitives by which an activation is known.
+# Elementwise primitives that identify an activation.
 ACTIVATIONS = {"max": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
 
 @dataclasses.dataclass(eq=False)
 class Layer:
-    """A layer, complete after the walk."""
+    """A layer; its fields are final after the walk."""
 
     path: str  # of the module
     kind: str
-    label: str = ""  # of what a module computes besides its layers, such as "relu"
+    label: str = ""  # of an operation that is not a module's layer, such as "relu"
     shape: tuple[int, ...] = ()
     dtype: Any = None
     seen: Seen = dataclasses.field(default_factory=Seen)
@@ -61,45 +60,34 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """What flows: the layer that made it, and what it sees of the image."""
+    """A value that depends on the image."""
 
-    layer: Layer
+    layer: Layer  # that made it
     seen: Seen
 
 
-FIXED = "fixed"  # stands in for what depends on parameters alone
-Known = Value | str | None  # None: a constant, which is folded before XLA counts
+FIXED = "fixed"  # replaces a value that depends on parameters alone
+Known = Value | str | None  # None: a constant, which JAX folds before XLA counts
 
 
 class Walk:
-    """Collects the layers of a program.
-
-    Attributes:
-      layers: in the order of the program.
-      xla_flops: what XLA will say of the whole: it adds float32 numbers in the order
-        of the program, which rounds totals beyond 2 ** 24.
-    """
+    """Collects the layers of a program."""
 
     def __init__(self, classes: dict[str, str]):
-        """Takes the class of each module by its path."""
-        self.layers: list[Layer] = []
+        self.layers: list[Layer] = []  # in the order of the program
+        # XLA's count of the whole. XLA adds float32 numbers in the order of the
+        # program, which rounds totals beyond 2 ** 24.
         self.xla_flops = np.float32(0)
-        self._classes = classes
-        self._fixed: dict[str, Count] = {}  # what needs no image, by path
-        self._last: dict[str, Layer] = {}  # of each path
+        self._classes = classes  # the class of each module by its path
+        self._fixed: dict[str, Count] = {}  # costs that need no image, by path
+        self._last: dict[str, Layer] = {}  # the last layer of each path
 
     def run(
         self, jaxpr: core.Jaxpr, known: Sequence[Known], prefix: str = ""
     ) -> list[Known]:
-        """Walks through a jaxpr.
+        """Walks through a jaxpr, from its inputs ``known`` to its outputs.
 
-        Args:
-          jaxpr: the program, or a part of it.
-          known: what its inputs are.
-          prefix: the name stack outside.
-
-        Returns:
-          What its outputs are.
+        ``prefix`` is the name stack of the equation that calls the jaxpr.
         """
         table: dict[Any, Known] = dict(zip(jaxpr.invars, known, strict=True))
 
@@ -118,19 +106,19 @@ class Walk:
                     f"{stack}: has a loop, whose rounds are not counted; apply its "
                     "blocks one after the other"
                 )
-            else:  # a cond has its choice before what the branches take
+            else:  # the first input of a cond is the choice of its branch
                 given = inputs[len(inputs) - len(inner.invars) :]
-                before = self.xla_flops
-                if is_call := not equation.primitive.name.startswith("custom_"):
-                    self.xla_flops = np.float32(0)
+                before = np.float32(0)
+                if not equation.primitive.name.startswith("custom_"):
+                    # XLA sums a called function separately, then adds the sum.
+                    before, self.xla_flops = self.xla_flops, before
                 outputs = self.run(inner, given, stack)
-                if is_call:  # it is added up by itself
-                    self.xla_flops += before
+                self.xla_flops += before
             table.update(zip(equation.outvars, outputs, strict=True))
         return [look_up(variable) for variable in jaxpr.outvars]
 
     def finish(self) -> list[Layer]:
-        """Adds to each layer what its module computes without the image."""
+        """Adds to each layer the costs of its module that need no image."""
         first = {layer.path: layer for layer in reversed(self.layers)}
         for path, count in self._fixed.items():
             first.get(path, self.layers[0]).count.add(count)
@@ -143,9 +131,9 @@ class Walk:
             return path
         kept: list[str] = []
         for part in path.split("/"):
-            part = part.partition(".")[0]  # a method follows its module
-            # A lifted module stands there twice; one that is traced on its own stands
-            # once by its name, and then by its class.
+            part = part.partition(".")[0]  # without the method's name
+            # A lifted module appears twice; a module that is traced by itself appears
+            # by its name, and then by its class.
             if part not in (*kept[-1:], self._classes.get("/".join(kept))):
                 kept.append(part)
         return "/".join(kept)
@@ -158,7 +146,7 @@ class Walk:
         cost = operations.count(equation)
         self.xla_flops += np.float32(cost.xla_flops)
         kind = WHOLE_MODULES.get(self._classes.get(path, ""))
-        # A batch's statistics see all of it; fields are those of test time.
+        # A batch's statistics depend on all of it; fields are counted for evaluation.
         statistics = kind == "batch_norm" and name.startswith("reduce_")
         if not flowing or statistics:
             self._fixed.setdefault(path, Count()).add(cost)
@@ -168,7 +156,7 @@ class Walk:
             [value.seen if isinstance(value, Value) else None for value in inputs],
         )
         layer = self._choose(name, kind, inputs, path)
-        if layer is None:  # data only moves: still the layer that made it
+        if layer is None:  # data only moves, so the layer stays the same
             self._fixed.setdefault(path, Count()).add(cost)
             return [Value(flowing[0].layer, seen)] * len(equation.outvars)
         for value in flowing:
@@ -182,33 +170,29 @@ class Walk:
     def _choose(
         self, name: str, kind: str | None, inputs: list[Known], path: str
     ) -> Layer | None:
-        """Returns the layer that an equation belongs to; None: to none.
+        """Returns the layer of a primitive, or None if it only moves data.
 
-        Args:
-          name: of its primitive.
-          kind: of the layer that its module is as a whole, if it is one.
-          inputs: what its operands are.
-          path: of its module.
+        ``kind`` is the entry of its module in ``WHOLE_MODULES``, or None.
         """
         layers = [value.layer for value in inputs if isinstance(value, Value)]
         previous = layers[-1]
-        goes_on = previous.path == path
+        same_module = previous.path == path
         if kind:
             return self._last.get(path) or self._open(path, kind)
         if name in LAYERS:
             return self._open(path, LAYERS[name])
         if name in JOINS:
             kind, label = JOINS[name]
-            if goes_on and previous.kind == kind == "subsample":
+            if same_module and previous.kind == kind == "subsample":
                 return previous
             return self._open(path, kind, label)
         if name in operations.MOVES or name == "convert_element_type":
             return None
         if len(set(layers)) > 1:
             return self._open(path, name, name)
-        if goes_on and (FIXED in inputs or previous.kind == "global_avg_pool"):
+        if same_module and (FIXED in inputs or previous.kind == "global_avg_pool"):
             return previous  # a bias, or the division of a sum
-        if not (goes_on and previous.kind == "activation"):
+        if not (same_module and previous.kind == "activation"):
             previous = self._open(path, "activation", name)
         previous.label = ACTIVATIONS.get(name, previous.label)
         return previous
@@ -224,7 +208,7 @@ def inner_jaxpr(equation: Any) -> core.Jaxpr | None:
     """Returns the jaxpr that an equation calls, or None."""
     params = equation.params
     if equation.primitive.name == "cond":
-        # A choice by platform ends with the form that every platform can run.
+        # The last branch of a choice by platform runs on every platform.
         return params["branches"][-1].jaxpr
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if key in params:

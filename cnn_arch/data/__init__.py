@@ -1,7 +1,7 @@
-"""From files to batches: `sources` finds, `loading` serves, `device` augments."""
+"""Data: `sources` finds images, `loading` makes batches, `device` augments them."""
 
 import os
 
-# OpenCV reads these once, when it is first imported.
+# OpenCV reads these when it is first imported.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(100_000_000))
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # errors are told by us, once
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # we report unreadable images

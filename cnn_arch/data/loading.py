@@ -1,5 +1,7 @@
-"""Batches: those to train on, a pure function of (seed, step), and those to test on."""
+"""Batches for training, a pure function of (seed, step), and for evaluation."""
 
+import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Generator
 
@@ -8,89 +10,59 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_arch.data import transforms
+from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.device import WHOLE_CROPS
-from cnn_arch.data.sources import (
-    ArraySource,
-    DataConfig,
-    Source,
-    num_threads,
-    read_image,
-)
-from cnn_arch.data.views import check_view, evaluation_view
+from cnn_arch.data.sources import DataConfig, Source, num_threads, read_image
+from cnn_arch.data.views import check_view, evaluation_view, load_batch
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel.processes import batch_share
 
 Batch = dict[str, np.ndarray]
 
-TRAIN_CROPS = (*WHOLE_CROPS, "random_resized_crop", "scale_jitter_crop")
-# The first number of a random stream after the seed: what it is for.
-ORDER, AUGMENTATION = 0, 1
+ORDER, AUGMENTATION = 0, 1  # name the random streams of a seed
 
 
+@dataclasses.dataclass(eq=False)
 class TrainBatches:
     """The training batches of a run.
 
-    Step s belongs to epoch s // steps_per_epoch. An epoch is a new permutation of the
-    split; what does not fill its last batch is left out. A process holds consecutive
-    rows of the global batch, which does not depend on the number of processes.
+    Step s belongs to epoch s // steps_per_epoch. Each epoch is a new permutation of the
+    split; the last images, too few for a batch, are left out. A process makes
+    consecutive rows of the global batch, which is the same for any number of processes.
 
-    Attributes:
-      steps_per_epoch: batches in an epoch.
-      skipped: names of the images that could not be read so far. In its place a batch
-        has the next image of the split that can.
+    Raises:
+      UsageError: a setting cannot work.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        data: DataConfig,
-        *,
-        seed: int,
-        batch_size: int,
-        share: tuple[int, int] = (0, 1),
-    ):
-        """Checks that batches can be made.
+    source: Source  # the training split
+    data: DataConfig
+    _: dataclasses.KW_ONLY
+    seed: int
+    batch_size: int  # of all processes together
+    share: tuple[int, int] = (0, 1)  # (i, n): part i, from 0, of n equal parts
 
-        Args:
-          source: the training split.
-          data: config.data.
-          seed: of the order and the augmentation, not negative.
-          batch_size: of all processes together.
-          share: which part of each batch this process makes, from 0, and of how many
-            parts, which divide batch_size.
-
-        Raises:
-          UsageError: a setting that cannot work.
-        """
-        if batch_size > len(source):
+    def __post_init__(self) -> None:
+        """Checks the settings."""
+        data, batch_size, num_images = self.data, self.batch_size, len(self.source)
+        if batch_size > num_images:
             raise UsageError(
-                f"--config.batch_size={batch_size}: more than the {len(source):,}"
-                f" training images; choose at most {len(source)}"
+                f"--config.batch_size={batch_size}: more than the {num_images:,}"
+                f" training images; choose at most {num_images}"
             )
-        if data.train_crop not in TRAIN_CROPS:
+        is_jittered = data.train_crop == "scale_jitter_crop"
+        if is_jittered and data.scale_min < data.image_size:
             raise UsageError(
-                f"--config.data.train_crop={data.train_crop}: must be one of"
-                f" {', '.join(TRAIN_CROPS)}"
-            )
-        if data.train_crop == "scale_jitter_crop" and not (
-            data.image_size <= data.scale_min <= data.scale_max
-        ):
-            raise UsageError(
-                f"--config.data.scale_min={data.scale_min}: must be between image_size"
-                f" {data.image_size} and scale_max {data.scale_max}"
+                f"--config.data.scale_min={data.scale_min}: must be at least image_size"
+                f" {data.image_size}"
             )
         check_view(data)
-        self._source = source
-        self._data = data
-        self._seed = seed
-        self._batch_size = batch_size
-        self._rows = _process_rows(batch_size, *share)
-        self.steps_per_epoch = len(source) // batch_size
-        self.skipped: set[str] = set()
+        self._rows = _process_rows(batch_size, self.share)
+        self.steps_per_epoch = num_images // batch_size
+        self.skipped: set[str] = set()  # names of images that could not be read
 
     @classmethod
     def of_run(cls, config: ConfigDict, source: Source, mesh: Mesh) -> "TrainBatches":
-        """Returns this process's part of the batches of a run."""
+        """Returns the part of a run's batches that this process makes."""
         return cls(
             source,
             config.data,
@@ -100,18 +72,18 @@ class TrainBatches:
         )
 
     def batch(self, step: int) -> Batch:
-        """Makes this process's part of the batch of a step, for ``device.augment``.
+        """Makes this process's part of the batch of a step, before ``device.augment``.
 
         Returns:
-          "image" uint8 [B / parts, image_size, image_size, channels] and "label" int32
-          [B / parts].
+          "image" uint8 [B / n, image_size, image_size, channels] and "label" int32
+          [B / n], of a batch of B images.
         """
-        data = self._data
+        data = self.data
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = _epoch_order(self._seed, epoch, len(self._source))
-        indices = order[position * self._batch_size :][self._rows]
-        generator = np.random.default_rng((self._seed, AUGMENTATION, step))
-        shape = (self._batch_size, transforms.NUM_CROP_UNIFORMS + 1)
+        order = _epoch_order(self.seed, epoch, len(self.source))
+        indices = order[position * self.batch_size :][self._rows]
+        generator = np.random.default_rng((self.seed, AUGMENTATION, step))
+        shape = (self.batch_size, transforms.NUM_CROP_UNIFORMS + 1)
         uniforms = generator.random(shape)[self._rows]
 
         images, labels = self._views(indices, uniforms)
@@ -120,22 +92,22 @@ class TrainBatches:
         return {"image": images, "label": labels}
 
     def iterate(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
-        """Yields the batches of the steps from start to stop, made ahead by threads.
+        """Yields the batches from start_step to before stop_step; threads work ahead.
 
         The threads end with the iterator: at its end, its close(), or an error.
         """
-        threads = _threads(self._source, self._data)
+        threads = num_threads(self.source, self.data)
         return _prefetch(self.batch, start_step, stop_step, threads)
 
     def _views(
         self, indices: np.ndarray, uniforms: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Makes images of image_size px: cut at random, or whole for what follows."""
-        source, data, size = self._source, self._data, self._data.image_size
+        """Returns images of image_size px, cut at random or whole, and their labels."""
+        source, data, size = self.source, self.data, self.data.image_size
         if data.train_crop in WHOLE_CROPS and isinstance(source, ArraySource):
             height, width = source.images.shape[1:3]
             is_padded = data.fit == "pad" and max(height, width) <= size
-            if is_padded or height == width == size:  # many times faster together
+            if is_padded or height == width == size:  # faster than one by one
                 images = transforms.pad_to(source.images[indices], size)
                 return images, source.labels[indices]
         images = np.empty((len(indices), size, size, data.channels), np.uint8)
@@ -149,114 +121,84 @@ class TrainBatches:
         return images, labels
 
     def _read(self, index: int) -> tuple[np.ndarray, int]:
-        """Reads an image or, where images are skipped, the next that can be read."""
-        for i in range(len(self._source)):
-            candidate = (index + i) % len(self._source)
-            image, label = read_image(self._source, candidate, self._data)
+        """Reads an image or, if it is skipped, the next readable one of the split."""
+        for i in range(len(self.source)):
+            candidate = (index + i) % len(self.source)
+            image, label = read_image(self.source, candidate, self.data)
             if image is not None:
                 return image, label
-            self.skipped.add(self._source.name(candidate))
+            self.skipped.add(self.source.name(candidate))
         raise RunError(
-            f"{self._source.name(0)}: not a readable image, nor is any other of the"
-            f" {len(self._source):,} training images; check the files"
+            f"{self.source.name(0)}: not a readable image; none of the"
+            f" {len(self.source):,} training images is; check the files"
         )
 
 
 def evaluation_batches(
-    source: Source,
-    data: DataConfig,
-    batch_size: int,
-    share: tuple[int, int] = (0, 1),
+    source: Source, data: DataConfig, batch_size: int, share: tuple[int, int] = (0, 1)
 ) -> Generator[Batch, None, None]:
-    """Yields every example of a split exactly once, in its order.
+    """Yields every example of a split exactly once, in order, as `load_batch` does.
 
-    Args:
-      source: the split.
-      data: config.data.
-      batch_size: of all processes together.
-      share: which part of each batch this process makes, from 0, and of how many
-        parts, which divide batch_size. All processes get equally many batches.
-
-    Returns:
-      An iterator of "image" uint8 [B / parts, image_size, image_size, channels],
-      "label" int32 and "mask" bool [B / parts]: false, with zeros beside it, where the
-      split has ended or the image cannot be read.
+    `batch_size` and `share` are as in `TrainBatches`. All processes get the same number
+    of batches; the mask is false after the end of the split.
     """
     check_view(data)
-    rows = _process_rows(batch_size, *share)
-    size = data.image_size
+    rows = _process_rows(batch_size, share)
 
     def batch(step: int) -> Batch:
         indices = np.arange(step * batch_size, (step + 1) * batch_size)[rows]
-        images = np.zeros((len(indices), size, size, data.channels), np.uint8)
-        labels = np.zeros(len(indices), np.int32)
-        mask = np.zeros(len(indices), bool)
-        for row, index in enumerate(indices[indices < len(source)]):
-            image, label = read_image(source, index, data)
-            if image is not None:
-                images[row] = evaluation_view(image, data)
-                labels[row] = label
-                mask[row] = True
-        return {"image": images, "label": labels, "mask": mask}
+        return load_batch(source, indices, data)
 
     num_batches = -(-len(source) // batch_size)
-    return _prefetch(batch, 0, num_batches, _threads(source, data))
+    return _prefetch(batch, 0, num_batches, num_threads(source, data))
 
 
 def _training_view(
     image: np.ndarray, uniforms: np.ndarray, data: DataConfig
 ) -> np.ndarray:
-    """Cuts image_size px out of an image at random, or whole for a crop to follow."""
+    """Cuts image_size px out of an image at random, or returns the whole image."""
     size = data.image_size
     if data.train_crop == "random_resized_crop":
         return transforms.random_resized_crop(
             image, uniforms[:-1], size=size, min_area=data.min_area
         )
     if data.train_crop == "scale_jitter_crop":
+        scales = data.scale_min, data.scale_max
         return transforms.scale_jitter_crop(
-            image,
-            uniforms[:3],
-            size=size,
-            scale_min=data.scale_min,
-            scale_max=data.scale_max,
+            image, uniforms[:3], size=size, scales=scales
         )
     return evaluation_view(image, data)
 
 
-def _process_rows(batch_size: int, process_index: int, process_count: int) -> slice:
-    if batch_size % process_count:
+def _process_rows(batch_size: int, share: tuple[int, int]) -> slice:
+    index, count = share
+    if batch_size % count:
         raise UsageError(
             f"--config.batch_size={batch_size}: must be a multiple of the"
-            f" {process_count} processes"
+            f" {count} processes"
         )
-    num_rows = batch_size // process_count
-    return slice(process_index * num_rows, (process_index + 1) * num_rows)
+    num_rows = batch_size // count
+    return slice(index * num_rows, (index + 1) * num_rows)
 
 
-@functools.lru_cache(maxsize=2)  # the prefetch works on two epochs at their border
+@functools.lru_cache(maxsize=2)  # prefetching needs two epochs around their border
 def _epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng((seed, ORDER, epoch)).permutation(size)
-
-
-def _threads(source: Source, data: DataConfig) -> int:
-    return 1 if isinstance(source, ArraySource) else num_threads(data)
 
 
 def _prefetch(
     batch: Callable[[int], Batch], start: int, stop: int, threads: int
 ) -> Generator[Batch, None, None]:
-    """Calls batch(step) ahead of time, each step whole in one of the threads."""
+    """Calls batch(step) ahead of time, each step in one of the threads."""
     import grain
 
     steps = grain.MapDataset.range(start, stop).map(batch)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + 1)
     batches = iter(steps.to_iter_dataset(options))
-    batches.start_prefetch()  # while the caller compiles
+    batches.start_prefetch()  # works while the caller compiles
 
     def consume() -> Generator[Batch, None, None]:
-        try:
+        with contextlib.closing(batches):
             yield from batches
-        finally:
-            batches.close()
 
     return consume()

@@ -1,4 +1,4 @@
-"""A TensorFlow Datasets set prepared as array_record, read without TensorFlow."""
+"""A TensorFlow Datasets (TFDS) data set as array_record, read without TensorFlow."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ class RecordSource:
     """Encoded images and labels, read one record at a time."""
 
     records: Sequence[dict]  # {"image": bytes, "label": int, ...}
-    indices: np.ndarray  # int64 [N], which of the records
+    indices: np.ndarray  # int64 [N], places in `records`
     num_classes: int
     split_name: str  # "cifar10/3.0.2/train"
 
@@ -26,18 +26,18 @@ class RecordSource:
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """The labels, int32 [N]; reads every record once."""
+        """Reads every record once and returns the labels, int32 [N]."""
         return np.array([self.example(i)[1] for i in range(len(self))], np.int32)
 
     def name(self, index: int) -> str:
-        """Names an image in messages."""
+        """Returns the name of an image in messages."""
         return f"{self.split_name}[{self.indices[index]}]"
 
     def example(self, index: int) -> tuple[bytes, int]:
-        """Reads the encoded image of a record, and its label.
+        """Returns the encoded image of a record and its label.
 
         Raises:
-          RunError: the label is not that of a class.
+          RunError: the label is not the number of a class.
         """
         record = self.records[int(self.indices[index])]
         label = int(record["label"])
@@ -53,12 +53,12 @@ class RecordSource:
         return dataclasses.replace(self, indices=self.indices[indices])
 
     def identity(self) -> bytes:
-        """Tells these images from others: name, version and choice of records."""
+        """Returns name, version and places, to fingerprint the images."""
         return self.split_name.encode() + self.indices.tobytes()
 
 
 def imagenet_class_names() -> tuple[str, ...]:
-    """Names ImageNet's 1,000 classes in words, in the order of their labels."""
+    """Returns the names of ImageNet's 1,000 classes, in the order of their labels."""
     from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST
 
     return tuple(name.split(",")[0] for name in IMAGENET_LABELS_LIST)
@@ -67,17 +67,16 @@ def imagenet_class_names() -> tuple[str, ...]:
 def open_splits(
     name: str, directory: str
 ) -> tuple[tuple[str, ...], dict[str, RecordSource]]:
-    """Opens every split of a prepared data set.
+    """Opens every split of a prepared data set by its TFDS name, "imagenet2012:5.1.0".
 
-    Args:
-      name: as TFDS knows it: "cifar10", "imagenet2012:5.1.0".
-      directory: TFDS's data_dir; "" for ~/tensorflow_datasets or $TFDS_DATA_DIR.
+    The directory is TFDS's data_dir; "" is ~/tensorflow_datasets or $TFDS_DATA_DIR.
 
     Returns:
       Class names in the order of the labels, and the sources by TFDS's split names.
 
     Raises:
-      UsageError: not prepared there, not as array_record, or not image and label.
+      UsageError: the data set is not prepared there, is not stored as array_record, or
+        does not consist of images and labels.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import read_only_builder
@@ -106,11 +105,11 @@ def open_splits(
         and isinstance(features.get("label"), tfds.features.ClassLabel)
     ):
         raise UsageError(
-            f"--config.data.name={name}: has the features {', '.join(features)};"
-            " an 'image' and a 'label' are needed"
+            f"--config.data.name={name}: has the features "
+            f"{', '.join(sorted(features))}; an 'image' and a 'label' are needed"
         )
     class_names = tuple(features["label"].names)
-    if builder.name == "imagenet2012":  # TFDS names them by WordNet's numbers
+    if builder.name == "imagenet2012":  # TFDS uses WordNet's numbers as names
         class_names = imagenet_class_names()
     decoders = {"image": tfds.decode.SkipDecoding()}
     sources = {}

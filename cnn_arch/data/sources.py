@@ -1,4 +1,4 @@
-"""Finds the data that a config names and divides it into splits."""
+"""Finds the data of a config and divides it into splits."""
 
 import dataclasses
 import hashlib
@@ -19,8 +19,8 @@ Source = ArraySource | FileSource | RecordSource
 Splits = Mapping[str, Source]
 DataConfig = Any  # config.data, a locked ConfigDict: its fields have no static types
 
-SPLIT_SEED = 0  # not config.seed: runs of every seed are compared on the same images
-TEST_FRACTION = 0.1  # of a folder without splits; as much is for validation
+SPLIT_SEED = 0  # not config.seed: runs of all seeds have the same splits
+TEST_FRACTION = 0.1  # of a folder without splits; validation gets the same
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,22 +30,27 @@ class Dataset:
     name: str
     class_names: tuple[str, ...]
     splits: Splits  # "train", "validation", and "test" where there is one
-    fingerprint: str  # of every image and label, as far as names and sizes tell
-    split_rows: tuple[tuple[str, str, str], ...]  # of a folder: split, class, file
+    fingerprint: str  # of all images and labels; of files, the names and sizes only
+    split_rows: tuple[tuple[str, str, str], ...]  # split, class, file; of a folder only
     skipped: frozenset[str]  # names of images that could not be read into memory
+
+    @property
+    def num_classes(self) -> int:
+        """Counts the classes."""
+        return len(self.class_names)
 
 
 def load_dataset(data: DataConfig) -> Dataset:
-    """Opens the data set that `config.data` names.
+    """Opens the data set of `config.data`.
 
     Raises:
-      UsageError: it is not there, or is not what the config says of it.
+      UsageError: the data is not there, or does not match the config.
     """
     name, class_names, found = _find(data)
     if data.num_classes not in (0, len(class_names)):
         raise UsageError(
             f"--config.data.num_classes={data.num_classes}: {name} has"
-            f" {len(class_names)} classes; leave it at 0 to read it from the data"
+            f" {len(class_names)} classes; leave it at 0 to count them"
         )
     for split, source in found.items():
         if isinstance(source, ArraySource):
@@ -68,12 +73,14 @@ def load_dataset(data: DataConfig) -> Dataset:
 
 
 def is_in_memory(data: DataConfig) -> bool:
-    """Tells whether the sources of a config are arrays, not encoded images."""
+    """Returns whether the images are decoded arrays, not encoded files."""
     return data.in_memory or data.source in ("mnist5k", "fashion_mnist")
 
 
-def num_threads(data: DataConfig) -> int:
-    """Counts the threads that decode."""
+def num_threads(source: Source, data: DataConfig) -> int:
+    """Returns the number of threads to read a source with; arrays need only one."""
+    if isinstance(source, ArraySource):
+        return 1
     return data.num_threads or os.cpu_count() or 1
 
 
@@ -83,8 +90,8 @@ def read_image(
     """Reads and decodes an example.
 
     Returns:
-      The image, uint8 [height, width, channels] at its own size, and its label; None
-      for an image that cannot be read where the config says to skip such.
+      The image, uint8 [height, width, channels] at its own size, and its label. With
+      config.data.skip_broken, an image that cannot be read is None.
 
     Raises:
       RunError: the image cannot be read.
@@ -104,26 +111,19 @@ def read_image(
 
 
 def _find(data: DataConfig) -> tuple[str, tuple[str, ...], Splits]:
-    """Returns the name, the class names, and the splits that the source has."""
+    """Returns the name, the class names and the splits of the source."""
     if data.source == "mnist5k":
         return "mnist5k", tuple("0123456789"), bundled.mnist5k(data.channels)
     if data.source == "fashion_mnist":
         return "fashion_mnist", *_find_fashion_mnist(data)
     if data.source == "tfds":
         return data.name, *records.open_splits(data.name, data.dir)
-    if data.source == "folder":
-        name = data.name or os.path.basename(os.path.abspath(data.dir))
-        check_files = not (data.skip_broken or data.in_memory)  # decoding checks them
-        return name, *folder.find_splits(data.dir, check_files=check_files)
-    raise UsageError(
-        f"--config.data.source={data.source}: must be folder, tfds, mnist5k or"
-        " fashion_mnist"
-    )
+    name = data.name or os.path.basename(os.path.abspath(data.dir))
+    check_files = not (data.skip_broken or data.in_memory)  # decoding checks them
+    return name, *folder.find_splits(data.dir, check_files=check_files)
 
 
-def _find_fashion_mnist(
-    data: DataConfig,
-) -> tuple[tuple[str, ...], Splits]:
+def _find_fashion_mnist(data: DataConfig) -> tuple[tuple[str, ...], Splits]:
     if bundled.has_fashion_mnist(data.dir):
         sources = bundled.fashion_mnist(data.dir, data.channels)
         return bundled.FASHION_MNIST_CLASSES, sources
@@ -143,18 +143,18 @@ def _check_labels(source: ArraySource, num_classes: int, name: str) -> None:
         if not 0 <= label < num_classes:
             raise UsageError(
                 f"{name}: label {label} is not in 0 to {num_classes - 1}; the files"
-                " are not those of this data set"
+                " belong to another data set"
             )
 
 
 def _decoded(source: Source, data: DataConfig) -> tuple[ArraySource, list[str]]:
-    """Returns a source in memory, and the names of images that cannot be read.
+    """Returns a source in memory, and the names of the images that cannot be read.
 
-    The images are of their own size where all have the same, otherwise of image_size.
+    Images of different sizes are all resized to image_size.
     """
     if isinstance(source, ArraySource):
         return source, []
-    with ThreadPoolExecutor(num_threads(data)) as pool:
+    with ThreadPoolExecutor(num_threads(source, data)) as pool:
         decoded = list(
             pool.map(lambda i: read_image(source, i, data), range(len(source)))
         )
@@ -174,26 +174,21 @@ def _decoded(source: Source, data: DataConfig) -> tuple[ArraySource, list[str]]:
 
 
 def _divide(found: Splits, data: DataConfig, name: str) -> Splits:
-    """Picks the splits, and carves those out of train that the source lacks."""
+    """Chooses the splits, and carves the missing ones out of train."""
     if "all" in found:
         rest, test = _carve(found["all"], TEST_FRACTION, name)
         train, validation = _carve(rest, TEST_FRACTION / (1 - TEST_FRACTION), name)
         return {"train": train, "validation": validation, "test": test}
     if "train" not in found or data.test_split not in (*found, "test"):
-        lacking = data.test_split if "train" in found else "train"
+        missing = data.test_split if "train" in found else "train"
         raise UsageError(
-            f"{name}: has no split {lacking!r} (it has {', '.join(found)}); choose"
-            " among these with --config.data.test_split"
+            f"{name}: has no split {missing!r} (it has {', '.join(found)}); choose one"
+            " of these with --config.data.test_split"
         )
     train = found["train"]
     if "validation" in found and data.test_split != "validation":
         validation = found["validation"]
     else:
-        if not 0 < data.validation_fraction < 1:
-            raise UsageError(
-                f"--config.data.validation_fraction={data.validation_fraction}: must"
-                " be above 0 and below 1"
-            )
         train, validation = _carve(train, data.validation_fraction, name)
     splits = {"train": train, "validation": validation}
     if data.test_split in found:
@@ -202,14 +197,10 @@ def _divide(found: Splits, data: DataConfig, name: str) -> Splits:
 
 
 def _carve(source: Source, fraction: float, name: str) -> tuple[Source, Source]:
-    """Takes a fraction of each class out of a source, the same in every run.
-
-    The labels of records stand inside them; these are carved without regard to class.
-    """
-    if isinstance(source, RecordSource):
-        labels = np.zeros(len(source), np.int32)
-    else:
-        labels = source.labels
+    """Returns the rest and a fraction of each class, the same images in every run."""
+    # The labels of records are slow to read: their classes are ignored.
+    is_record = isinstance(source, RecordSource)
+    labels = np.zeros(len(source), np.int32) if is_record else source.labels
     is_carved = np.zeros(len(source), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
@@ -219,12 +210,11 @@ def _carve(source: Source, fraction: float, name: str) -> tuple[Source, Source]:
             is_carved[generator.permutation(members)[:count]] = True
     if not is_carved.any():
         raise UsageError(
-            f"{name}: {len(source):,} images are too few to hold some back for"
-            " validation; no class has 3 or more"
+            f"{name}: {len(source):,} images are too few for a validation split; no"
+            " class has 3 or more"
         )
-    return source.take(np.flatnonzero(~is_carved)), source.take(
-        np.flatnonzero(is_carved)
-    )
+    rest, carved = map(np.flatnonzero, (~is_carved, is_carved))
+    return source.take(rest), source.take(carved)
 
 
 def _fingerprint(class_names: tuple[str, ...], splits: Splits) -> str:

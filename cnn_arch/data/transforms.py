@@ -1,8 +1,7 @@
-"""Pure functions from pixels to pixels: uint8 in, uint8 out, [height, width, channels].
+"""Pure functions from image to image, both uint8 [height, width, channels].
 
-No function draws a random number. It is handed numbers uniform in [0, 1), row i of
-them for image i of a batch, so that an image looks the same whichever thread or
-process makes it.
+No function draws a random number. Each takes numbers that are uniform in [0, 1): row i
+is for image i of a batch. An image is therefore the same in any thread or process.
 """
 
 import math
@@ -17,42 +16,38 @@ from PIL import Image
 MAX_FILE_BYTES = 100 * 2**20
 MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
 JPEG_MAGIC = b"\xff\xd8\xff"
-MAGIC_BYTES = (JPEG_MAGIC, b"\x89PNG\r\n\x1a\n", b"BM")  # the others: PNG, BMP
+MAGIC_BYTES = (JPEG_MAGIC, b"\x89PNG\r\n\x1a\n", b"BM")  # the last two: PNG, BMP
 ASPECT_RANGE = (3 / 4, 4 / 3)
 CROP_TRIES = 10
-NUM_CROP_UNIFORMS = 2 * CROP_TRIES + 2  # the most that any function here takes
+NUM_CROP_UNIFORMS = 2 * CROP_TRIES + 2  # the most that a function here takes
 
-cv2.setNumThreads(0)  # the threads of the loader are the parallelism
+cv2.setNumThreads(0)  # the loader's threads already use all cores
 
 
 class UnreadableImageError(Exception):
-    """The bytes are no image of an accepted format; the text says why."""
+    """Bytes are not an image of an accepted format; the text is their size."""
 
 
 def is_image(encoded: bytes) -> bool:
-    """Tells whether bytes begin as a JPEG, PNG, BMP or WebP file does."""
+    """Returns whether bytes begin as a JPEG, PNG, BMP or WebP file does."""
     is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
     return is_webp or encoded.startswith(MAGIC_BYTES)
 
 
 def decode(encoded: bytes, channels: int) -> np.ndarray:
-    """Decodes an image file exactly as stored: full size, Exif rotation ignored.
-
-    Args:
-      encoded: a whole JPEG, PNG, WebP or BMP file.
-      channels: 3 for red, green, blue; 1 for gray.
+    """Decodes a JPEG, PNG, WebP or BMP file at full size and ignores Exif rotation.
 
     Returns:
-      uint8 [height, width, channels].
+      uint8 [height, width, channels]; 3 channels are red, green, blue; 1 is gray.
 
     Raises:
-      UnreadableImageError: another format, a damaged file, or one beyond the limits.
+      UnreadableImageError: the format is another, or the file is damaged or too large.
     """
     if not is_image(encoded[:12]) or len(encoded) > MAX_FILE_BYTES:
         raise UnreadableImageError(f"{len(encoded):,} bytes")
     if encoded.startswith(JPEG_MAGIC):
-        # The same pixels as OpenCV's, in nine tenths of the time. A ValueError is for
-        # rare kinds, and for damage that OpenCV may forgive.
+        # The same pixels as from OpenCV in 90 % of its time. A ValueError means a rare
+        # kind, or damage that OpenCV may repair.
         with suppress(ValueError):
             height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
             if height * width > MAX_PIXELS:
@@ -73,7 +68,7 @@ def decode(encoded: bytes, channels: int) -> np.ndarray:
 
 
 def resize_shorter_side(image: np.ndarray, size: int) -> np.ndarray:
-    """Resizes so that the shorter side has `size` px; bilinear, antialiased."""
+    """Resizes the shorter side to `size` px; bilinear, antialiased."""
     height, width, channels = image.shape
     if min(height, width) == size:
         return image
@@ -89,7 +84,7 @@ def resize_shorter_side(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
-    """Cuts the central square of `size` px out of an image at least that large."""
+    """Cuts out the central square of `size` px; the image is at least that large."""
     top = round((image.shape[0] - size) / 2)
     left = round((image.shape[1] - size) / 2)
     return image[top : top + size, left : left + size]
@@ -101,7 +96,7 @@ def resize_centre_crop(image: np.ndarray, resize: int, size: int) -> np.ndarray:
 
 
 def pad_to(images: np.ndarray, size: int) -> np.ndarray:
-    """Surrounds images [..., height, width, channels] with zeros to `size` px."""
+    """Pads images [..., height, width, channels] with zeros to `size` px."""
     height, width = images.shape[-3:-1]
     top, left = (size - height) // 2, (size - width) // 2
     margins = [(0, 0)] * images.ndim
@@ -117,11 +112,8 @@ def random_resized_crop_box(
 ) -> tuple[int, int, int, int]:
     """Samples the box that Szegedy et al. 2015 train on, by torchvision's algorithm.
 
-    Args:
-      height: of the image, px.
-      width: of the image, px.
-      uniforms: float [22]: area and aspect of ten tries, then the offsets.
-      min_area: least share of the image's area; the greatest is 1.
+    The uniforms [22] are for area and aspect of ten tries, and for the two offsets. The
+    box has at least the share `min_area` of the image's area.
 
     Returns:
       top, left, height and width of the box.
@@ -136,7 +128,7 @@ def random_resized_crop_box(
             top = int(uniforms[-2] * (height - box_height + 1))
             left = int(uniforms[-1] * (width - box_width + 1))
             return top, left, box_height, box_width
-    # None fits: the central box, of the nearest aspect that does.
+    # No try fits: the central box of the nearest aspect in range.
     box_width = min(width, round(height * high))
     box_height = min(height, round(width / low))
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
@@ -146,31 +138,23 @@ def random_resized_crop(
     image: np.ndarray, uniforms: np.ndarray, *, size: int, min_area: float
 ) -> np.ndarray:
     """Resizes a random box of the image to a square of `size` px."""
-    top, left, height, width = random_resized_crop_box(
-        image.shape[0], image.shape[1], uniforms, min_area=min_area
-    )
+    height, width, _ = image.shape
+    box = random_resized_crop_box(height, width, uniforms, min_area=min_area)
+    top, left, height, width = box
     return _resize(image[top : top + height, left : left + width], size, size)
 
 
 def scale_jitter_crop(
-    image: np.ndarray,
-    uniforms: np.ndarray,
-    *,
-    size: int,
-    scale_min: int,
-    scale_max: int,
+    image: np.ndarray, uniforms: np.ndarray, *, size: int, scales: tuple[int, int]
 ) -> np.ndarray:
     """Cuts a random square of `size` px out of the image at a random scale.
 
-    Args:
-      image: uint8 [height, width, channels].
-      uniforms: float [3]: scale, vertical and horizontal offset.
-      size: px.
-      scale_min: least length of the shorter side after scaling, px; at least `size`.
-      scale_max: greatest such length, px.
+    The uniforms [3] are for scale, vertical and horizontal offset. Scaling makes the
+    shorter side between `scales` px long, both included and at least `size`.
     """
     height, width, _ = image.shape
-    scale = scale_min + int(uniforms[0] * (scale_max - scale_min + 1))
+    low, high = scales
+    scale = low + int(uniforms[0] * (high - low + 1))
     resized = _resize(
         image,
         max(scale, height * scale // width),
@@ -182,7 +166,7 @@ def scale_jitter_crop(
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes fast: bilinear, and averaging where bilinear would pass over pixels."""
+    """Resizes fast: bilinear, or by averages where bilinear would skip pixels."""
     shrinks = image.shape[0] >= 2 * height or image.shape[1] >= 2 * width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = cv2.resize(image, (width, height), interpolation=method)
@@ -202,12 +186,8 @@ def affine(images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
 
     "Horizontal and vertical translations, scaling, squeezing (simultaneous horizontal
     compression and vertical elongation, or the reverse), and horizontal shearing."
-    The paper gives no ranges; these are ours: 2 px, 15 %, 15 % and 0.3. So is a
-    rotation by up to 0.25 radians.
-
-    Args:
-      images: uint8 [B, height, width, channels]; zeros come in at the edges.
-      uniforms: float [B, 6].
+    The paper gives no ranges. We chose 2 px, 15 %, 15 % and 0.3, and added a rotation
+    by up to 0.25 radians. Zeros fill the edges. The uniforms are float [B, 6].
     """
     height, width, channels = images.shape[1:]
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
@@ -215,7 +195,7 @@ def affine(images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     distorted = np.empty_like(images)
     for i, parameters in enumerate((2 * uniforms - 1) * ranges):
         shift, (scale, squeeze, shear, angle) = parameters[:2], parameters[2:]
-        # From a pixel of the output to where it is read in the input.
+        # From a pixel of the output to its place in the input.
         matrix = np.array(
             [[np.exp(scale + squeeze), shear], [0, np.exp(scale - squeeze)]]
         )

@@ -1,24 +1,23 @@
-"""The one view of an image that evaluation sees, and pictures loaded in it."""
+"""The view of an image for evaluation, and images loaded in this view."""
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from cnn_arch.data import transforms
-from cnn_arch.data.folder import SUFFIXES
+from cnn_arch.data.folder import image_files
 from cnn_arch.data.sources import DataConfig, Source, is_in_memory, read_image
 from cnn_arch.errors import UsageError
 
 
 def check_view(data: DataConfig) -> None:
-    """Checks that `evaluation_view` can be made.
+    """Checks that an `evaluation_view` is possible.
 
     Raises:
-      UsageError: a setting that cannot work.
+      UsageError: eval_resize is below image_size.
     """
-    if data.fit not in ("resize", "pad"):
-        raise UsageError(f"--config.data.fit={data.fit}: must be resize or pad")
     if not is_in_memory(data) and data.eval_resize < data.image_size:
         raise UsageError(
             f"--config.data.eval_resize={data.eval_resize}: must be at least image_size"
@@ -27,11 +26,12 @@ def check_view(data: DataConfig) -> None:
 
 
 def evaluation_view(image: np.ndarray, data: DataConfig) -> np.ndarray:
-    """Makes the one view of an image that evaluation sees.
+    """Returns the view of an image for evaluation, [image_size, image_size, channels].
 
-    Encoded images: the shorter side to eval_resize px, then the central image_size
-    px. Images in memory: the whole image to image_size, resized or padded as `fit`
-    says; one that is too large to pad has its shorter side resized to eval_resize.
+    An encoded image: the shorter side is resized to eval_resize px, and the central
+    image_size px are cut out. An image in memory: the whole image is resized or padded
+    to image_size, by the setting `fit`; an image too large to pad is first resized and
+    cropped to eval_resize.
     """
     size = data.image_size
     if not is_in_memory(data):
@@ -44,39 +44,48 @@ def evaluation_view(image: np.ndarray, data: DataConfig) -> np.ndarray:
     return transforms.pad_to(image, size)
 
 
-def load_examples(
+def load_batch(
     source: Source, indices: Sequence[int] | np.ndarray, data: DataConfig
-) -> np.ndarray:
-    """Loads some examples of a split as evaluation sees them.
+) -> dict[str, np.ndarray]:
+    """Loads examples of a split in the view for evaluation.
 
     Returns:
-      uint8 [N, image_size, image_size, channels]; zeros for a skipped image.
+      "image" uint8 [N, image_size, image_size, channels], "label" int32 [N] and "mask"
+      bool [N]. Where the index is beyond the split or the image cannot be read, the
+      mask is false, and image and label are zeros.
     """
     size = data.image_size
     images = np.zeros((len(indices), size, size, data.channels), np.uint8)
+    labels = np.zeros(len(indices), np.int32)
+    mask = np.zeros(len(indices), bool)
     for row, index in enumerate(indices):
-        image, _ = read_image(source, index, data)
-        if image is not None:
-            images[row] = evaluation_view(image, data)
-    return images
+        if index < len(source):
+            image, label = read_image(source, index, data)
+            if image is not None:
+                images[row] = evaluation_view(image, data)
+                labels[row] = label
+                mask[row] = True
+    return {"image": images, "label": labels, "mask": mask}
+
+
+def load_examples(
+    source: Source, indices: Sequence[int] | np.ndarray, data: DataConfig
+) -> np.ndarray:
+    """Loads only the images of `load_batch`."""
+    return load_batch(source, indices, data)["image"]
 
 
 def find_images(path: str) -> list[str]:
-    """Lists an image file, or the image files right in a folder, by name.
+    """Lists an image file, or the image files directly in a folder, by name.
 
     Raises:
-      UsageError: nothing there.
+      UsageError: there is no image.
     """
     if os.path.isfile(path):
         return [path]
-    names = sorted(os.listdir(path)) if os.path.isdir(path) else []
-    files = [
-        os.path.join(path, name)
-        for name in names
-        if os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith(".")
-    ]
+    files = [os.path.join(path, entry.name) for entry in image_files(Path(path))]
     if not files:
-        rule = "no images in it" if os.path.isdir(path) else "no such file or folder"
+        rule = "has no images" if os.path.isdir(path) else "no such file or folder"
         raise UsageError(
             f"--images={path}: {rule}; give a JPEG, PNG, WebP or BMP file, or a folder"
             " of them"
@@ -85,13 +94,13 @@ def find_images(path: str) -> list[str]:
 
 
 def load_images(paths: Sequence[str], data: DataConfig) -> np.ndarray:
-    """Loads a user's own pictures as evaluation sees them.
+    """Loads a user's own image files in the view for evaluation.
 
     Returns:
       uint8 [N, image_size, image_size, channels].
 
     Raises:
-      UsageError: a file that is no readable image.
+      UsageError: a file is not a readable image.
     """
     images = []
     for path in paths:

@@ -1,1 +1,1 @@
-"""What all pictures share: style and colours, sheets of images, placed labels."""
+"""The shared parts of all pictures: style, sheets of images, placed labels."""

@@ -1,5 +1,6 @@
-"""What the pictures of a run share: style, sheets of image tiles, writing a file."""
+"""The shared parts of pictures: style, sheets of image tiles, writing a file."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,14 @@ from matplotlib.font_manager import fontManager
 
 from cnn_arch.files import replacing
 
-# Okabe and Ito, "Color Universal Design" (2008): told apart by colour-blind readers.
+# Okabe and Ito, "Color Universal Design" (2008): colour-blind readers can distinguish
+# these colours.
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 PURPLE, YELLOW, SKY = "#CC79A7", "#E69F00", "#56B4E9"
 PALE_BLUE, GREY = "#B9DDF1", "#767676"
 WIDTH = 13.3  # inches of a slide
 
-# DejaVu comes with matplotlib; the others, where installed, have East Asian characters.
+# DejaVu comes with matplotlib; the others, if installed, draw East Asian characters.
 FONTS = ("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "PingFang SC")
 FONTS += ("Hiragino Sans", "Microsoft YaHei", "Malgun Gothic")
 
@@ -37,12 +39,12 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "lines.linewidth": 2.2,
     "savefig.dpi": 120,
-    "svg.hashsalt": "cnn_arch",  # its names of parts are otherwise drawn at random
-    "text.parse_math": False,  # a class called "$x$" is a name, not a formula
+    "svg.hashsalt": "cnn_arch",  # fixes the ids in the file, which are random otherwise
+    "text.parse_math": False,  # the class name "$x$" is no formula
 }
 styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
 
-# On a sheet every length is in inches, from the top left corner.
+# Lengths on a sheet are in inches, from the top left corner.
 TILE = 1.45
 GAP = 0.14
 LINE = 0.21  # a line of a caption of 12 points
@@ -75,16 +77,12 @@ def mosaic(
 ) -> Figure:
     """Draws a sheet of images, row by row, each with its caption below.
 
-    Args:
-      title: one line above.
-      images: uint8 [N, H, W, 1 or 3].
-      captions: N texts with the same number of lines, or empty ones.
-      columns: images in a row.
-      size: side of an image, inches.
+    The images are uint8 [N, H, W, 1 or 3] and drawn as squares of ``size`` inches. The
+    captions have the same number of lines, or all are empty.
     """
-    lines = captions[0].count("\n") + 1 if len(captions) and captions[0] else 0
+    lines = captions[0].count("\n") + 1 if any(captions) else 0
     row_height = size + LINE * lines + GAP
-    rows = -(-len(images) // columns)
+    rows = math.ceil(len(images) / columns)
     width = columns * (size + GAP) + GAP
     figure, axes = sheet(title, width, TITLE + rows * row_height + GAP)
     for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
@@ -96,20 +94,20 @@ def mosaic(
 
 
 def write(figure: Figure, path: Path) -> None:
-    """Writes the picture, PNG, JPEG or SVG by its name, whole or not at all."""
+    """Writes PNG, JPEG or SVG, depending on the suffix; completely or not at all."""
     options: dict[str, Any] = {
         ".jpg": {"pil_kwargs": {"quality": 88}},
-        ".svg": {"metadata": {"Date": None}},  # the same picture, the same file
+        ".svg": {"metadata": {"Date": None}},  # equal pictures give equal files
     }.get(path.suffix, {})
     with replacing(path) as draft, warnings.catch_warnings():
-        # A class name in a script that no installed font has is drawn as boxes.
+        # Characters that are in no installed font are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(draft, **options)
 
 
 @styled
 def write_slide(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Writes a figure as PNG and as SVG; returns the files."""
+    """Writes a figure as PNG and as SVG, and returns the two paths."""
     paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
     for path in paths:
         write(figure, path)

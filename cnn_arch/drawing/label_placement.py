@@ -1,4 +1,4 @@
-"""Names beside points of a chart, placed so that none lies over another."""
+"""Labels next to the points of a chart, placed without overlaps."""
 
 import dataclasses
 import math
@@ -19,20 +19,17 @@ def write_beside(
     places: Sequence[tuple[float, float, float, str]],
     size: float,
 ) -> None:
-    """Writes names beside points where there is room, with a line to those far off.
+    """Writes names next to points where there is room; a line leads to distant names.
 
-    Args:
-      figure: that of the axes.
-      axes: with their final limits and legends.
-      places: x, y, the radius in points and the name of each.
-      size: of the text, points.
+    The axes must have their final limits and legends. Each place is x, y, the radius in
+    points, and the name; ``size`` is the font size.
     """
-    figure.draw_without_rendering()  # fixes the layout, and so where points are
+    figure.draw_without_rendering()  # fixes the layout, and so the pixels of the points
     pixel = figure.dpi / 72  # px in a point
     discs: list[Disc] = []
     for x, y, radius, _ in places:
-        at = axes.transData.transform((x, y)) / pixel
-        discs.append((at[0], at[1], radius))
+        left, bottom = axes.transData.transform((x, y)) / pixel
+        discs.append((left, bottom, radius))
     legends = [child for child in axes.get_children() if isinstance(child, Legend)]
     taken = [legend.get_window_extent() for legend in legends]
     room = _Room(discs, taken, axes.bbox, pixel)
@@ -77,11 +74,11 @@ def _scaled(box: BboxBase, factor: float) -> Bbox:
 def _candidates(
     disc: Disc, width: float, height: float
 ) -> Iterator[tuple[Bbox, float]]:
-    """Yields boxes around a disc, points, each with its distance from the rim."""
+    """Yields boxes around a disc, in points, each with its distance from the rim."""
     x, y, radius = disc
     yield Bbox.from_bounds(x - width / 2, y - height / 2, width, height), 0.0
     for distance in (4.0, 10.0, 18.0, 30.0, 45.0, 60.0, 80.0):
-        for step in range(24):
+        for step in range(24):  # 15 degrees each
             cosine = math.cos(step * math.pi / 12)
             sine = math.sin(step * math.pi / 12)
             left = x + (radius + distance) * cosine + width / 2 * (cosine - 1)
@@ -91,29 +88,29 @@ def _candidates(
 
 @dataclasses.dataclass
 class _Room:
-    """Where names can be written."""
+    """The room for names in a chart."""
 
-    discs: Sequence[Disc]  # points of the chart
-    taken: list[Bbox]  # by names and legends, px
+    discs: Sequence[Disc]  # the points of the chart
+    taken: list[Bbox]  # names and legends, px
     area: Bbox  # of the axes, px
     pixel: float  # px in a point
 
     def cost(self, place: tuple[Bbox, float], own: Disc) -> float:
-        """Returns how bad a place is: on a name, outside, on discs, far away."""
+        """Returns the cost of overlaps, parts outside, covered discs and distance."""
         box, distance = place
         inside = _scaled(box.padded(1.5), self.pixel)
         cost = distance
-        if box.x0 < own[0]:  # on the right, if all else is equal
+        if box.x0 < own[0]:  # prefers the right side
             cost += 3
         cost += 1e6 * sum(inside.overlaps(other) for other in self.taken)
         corners = inside.get_points()
         cost += 1e6 * (not all(self.area.contains(x, y) for x, y in corners))
+        half = math.hypot(box.width, box.height) / 2
         for disc in self.discs:
             x, y, radius = disc
             gap_x = max(box.x0 - x, x - box.x1, 0)
             gap_y = max(box.y0 - y, y - box.y1, 0)
-            if math.hypot(gap_x, gap_y) < radius:
-                half = math.hypot(box.width, box.height) / 2
-                fits = disc == own and radius > 1.05 * half
-                cost += 0 if fits else 25
+            fits_inside = disc == own and radius > 1.05 * half
+            if math.hypot(gap_x, gap_y) < radius and not fits_inside:
+                cost += 25
         return cost

@@ -1,1 +1,1 @@
-"""How papers test a network: each protocol sees every example exactly once."""
+"""Test protocols: each evaluates every example exactly once."""

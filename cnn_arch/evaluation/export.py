@@ -1,4 +1,4 @@
-"""A trained network as one file, for programs that do not know this project."""
+"""Export of a trained network: one file, for use without this project."""
 
 import io
 import logging
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnn_arch.data.device import normalise
+from cnn_arch import installation
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.evaluation.network import Network
 from cnn_arch.files import replacing
@@ -20,29 +20,24 @@ from cnn_arch.ops.platform import plain_forms
 from cnn_arch.screen import Screen
 from cnn_arch.weights.files import write_npz, write_safetensors
 
-PLATFORMS = ("cpu", "cuda", "tpu")  # that a StableHLO file runs on
+PLATFORMS = ("cpu", "cuda", "tpu")  # a StableHLO file runs on all of them
 ONNX_TOLERANCE = 1e-4  # of the largest logit
 
 
 def export(file: str, network: Network, screen: Screen) -> dict[str, str]:
-    """Writes a network as the file's suffix says.
+    """Writes a network in the format of the file's suffix.
 
     ``.stablehlo``: the program with its weights, for ``jax.export.deserialize``.
-    ``.onnx``: the same, for ONNX runtimes. Both take uint8 images [b, H, W, C] of any
-    number b, normalise them, and return float32 logits [b, num_classes].
-    ``.safetensors``: the weights by torchvision's names. ``.npz``: by ours.
-
-    Args:
-      file: its suffix says the format.
-      network: the network.
-      screen: told what was written.
+    ``.onnx``: the same, for ONNX runtimes. Both take uint8 images [b, H, W, C] for any
+    b, normalise them, and return float32 logits [b, num_classes].
+    ``.safetensors``: the weights under torchvision's names. ``.npz``: under ours.
 
     Returns:
-      The file, and what was written.
+      The file and a description of its content.
 
     Raises:
-      UsageError: another suffix, or a network that the format does not have.
-      RunError: an ONNX file was made that does not give the network's logits.
+      UsageError: the suffix is none of these, or the format cannot store this network.
+      RunError: ONNX Runtime computes other logits than the network.
     """
     writers: dict[str, Callable[[Path, Network], str]] = {
         ".stablehlo": _stablehlo,
@@ -55,21 +50,20 @@ def export(file: str, network: Network, screen: Screen) -> dict[str, str]:
         raise UsageError(f"--export={file}: must end in {', '.join(writers)}")
     try:
         with replacing(path) as draft:
-            told = writers[path.suffix](draft, network)
+            content = writers[path.suffix](draft, network)
     except UsageError as error:
         raise UsageError(f"--export={file}: {error}") from None
-    told += f", {path.stat().st_size / 2**20:.1f} MiB"
-    screen.say("wrote", f"{path}   {told}", last=True)
-    return {"file": file, "what": told}
+    content += f", {path.stat().st_size / 2**20:.1f} MiB"
+    screen.say("wrote", f"{path}   {content}", last=True)
+    return {"file": file, "what": content}
 
 
 def _predict(network: Network) -> Callable[[jax.Array], jax.Array]:
-    """Returns the function from uint8 images to logits, its weights in it."""
+    """Returns a function from uint8 images to logits; the weights are constants."""
     variables = jax.device_get(network.variables)
-    mean, std = network.config.data.mean, network.config.data.std
 
     def predict(image: jax.Array) -> jax.Array:
-        return network.model.apply(variables, normalise(image, mean, std), train=False)
+        return network.logits(variables, image)
 
     return predict
 
@@ -88,12 +82,12 @@ def _stablehlo(draft: Path, network: Network) -> str:
 
 def _onnx(draft: Path, network: Network) -> str:
     try:
-        with _hush():  # its plugins tell of packages that they would support
+        with _hush():  # its plugins print the optional packages that are missing
             import jax2onnx
         import onnxruntime
     except ImportError as error:
         raise UsageError(
-            f"ONNX needs {error.name}; pip install -r requirements-onnx.txt"
+            f"ONNX needs {error.name}; {installation.install_extra('onnx')}"
         ) from None
     size, channels = network.config.data.image_size, network.config.data.channels
     predict = _predict(network)
@@ -111,13 +105,14 @@ def _onnx(draft: Path, network: Network) -> str:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     session = onnxruntime.InferenceSession(draft, options)
-    generator = np.random.default_rng(0)
-    images = generator.integers(0, 256, (3, size, size, channels)).astype(np.uint8)
+    shape = (3, size, size, channels)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     expected = np.asarray(jax.jit(predict)(images))
     difference = np.abs(session.run(["logits"], {"image": images})[0] - expected).max()
     if not difference <= ONNX_TOLERANCE * np.abs(expected).max():
         raise RunError(
-            f"{draft.name}: ONNX Runtime's logits differ by {difference:.2g}; not kept"
+            f"--export: the logits of ONNX Runtime differ by {difference:.2g}; the "
+            "file was not kept"
         )
     return (
         f"ONNX: image uint8 [b, {size}, {size}, {channels}] -> logits; ONNX Runtime "
@@ -127,7 +122,7 @@ def _onnx(draft: Path, network: Network) -> str:
 
 @contextmanager
 def _hush() -> Iterator[None]:
-    """Drops what the converter prints and logs while it succeeds."""
+    """Hides the converter's prints, logs and warnings."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -139,10 +134,9 @@ def _hush() -> Iterator[None]:
 
 
 def _safetensors(draft: Path, network: Network) -> str:
-    data = network.config.data
-    name = network.config.model.name
-    write_safetensors(draft, name, network.variables, data.mean, data.std)
-    mean, std = list(data.mean), list(data.std)
+    config = network.config
+    mean, std = list(config.data.mean), list(config.data.std)
+    write_safetensors(draft, config.model.name, network.variables, mean, std)
     return f"torchvision's state_dict, for (image - {mean}) / {std} of 0..255"
 
 

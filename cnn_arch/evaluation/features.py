@@ -1,5 +1,6 @@
-"""What a layer makes of every example of a split, for use outside this project."""
+"""Features: the output of one layer for every example of a split, as a file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,10 @@ from cnn_arch.screen import Screen
 
 
 def output_path(output: str | None, layer: str | None) -> Path:
-    """Returns the file for a layer's outputs.
-
-    Args:
-      output: that the user has given; None: LAYER.npz.
-      layer: its path, such as ``inception_4a/3x3``; None: no outputs are written.
+    """Returns the file for a layer's outputs; without ``output`` it is LAYER.npz.
 
     Raises:
-      UsageError: it is of another kind, or not needed.
+      UsageError: the file does not end in .npz, or there is no layer.
     """
     if output and not layer:
         raise UsageError(f"--output={output}: goes with --features=LAYER")
@@ -42,22 +39,16 @@ def output_path(output: str | None, layer: str | None) -> Path:
 def write(
     path: Path, arrays: dict[str, np.ndarray], names: tuple[str, ...], screen: Screen
 ) -> dict[str, Any]:
-    """Writes a layer's outputs as .npz, with the names of the data's classes.
-
-    Args:
-      path: of the file.
-      arrays: from ``extract``.
-      names: of the classes.
-      screen: told what was written.
+    """Writes the arrays of ``extract`` and the class names as .npz.
 
     Returns:
       The file and the shape of ``features``.
     """
     with replacing(path) as draft:
         np.savez(draft, allow_pickle=False, class_names=np.array(names), **arrays)
-    shapes = list(arrays["features"].shape)
-    screen.say("wrote", f"{path}   features {shapes}, label, index", last=True)
-    return {"file": str(path), "features": shapes}
+    shape = list(arrays["features"].shape)
+    screen.say("wrote", f"{path}   features {shape}, label, index", last=True)
+    return {"file": str(path), "features": shape}
 
 
 def extract(
@@ -65,22 +56,18 @@ def extract(
 ) -> dict[str, np.ndarray]:
     """Returns a layer's output for every example of a split, in the split's order.
 
-    Args:
-      layer: its path: ``fc7``, ``inception_4a/3x3``.
-      network: the network.
-      source: the split, not necessarily of the data that it was trained on.
-      mesh: the devices.
-      screen: told the shape, the progress and what could not be read.
+    A layer is given by its path, such as ``fc7`` or ``inception_4a/3x3``. The split may
+    belong to other data than the training.
 
     Returns:
-      ``features`` float32 [N, ...], ``label`` int32 [N], ``index`` int64 [N], the
-      examples' places in the split.
+      ``features`` float32 [N, ...], ``label`` int32 [N], and ``index`` int64 [N], the
+      position of each example in the split.
 
     Raises:
-      UsageError: there is no such layer, or too little memory.
+      UsageError: there is no such layer, or not enough memory.
     """
     shape = _output_shape(network, layer, len(source))
-    screen.say("features", f"{layer}, {list(shape)} an image")
+    screen.say("features", f"{layer}, {list(shape)} per image")
     data = network.config.data
 
     def device_step(variables: Any, batch: dict[str, jax.Array]):
@@ -98,8 +85,7 @@ def extract(
         )
     )
     evaluator = Evaluator(network.config, network.model, mesh)
-    num_batches = -(-len(source) // evaluator.batch_size)
-    with screen.progress("features", num_batches) as progress:
+    with screen.progress("features", evaluator.num_batches(source)) as progress:
         arrays, skipped = evaluator.apply(
             step, network.variables, source, progress.advance
         )
@@ -111,22 +97,19 @@ def _output_shape(network: Network, layer: str, num_examples: int) -> tuple[int,
     """Returns the shape of a layer's output for one image, if memory suffices."""
     size, channels = network.config.data.image_size, network.config.data.channels
     image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
+    output_of = partial(layer_output, network.model, layer=layer)
     try:
-        output = jax.eval_shape(
-            lambda variables, image: layer_output(
-                network.model, variables, image, layer
-            ),
-            network.variables,
-            image,
-        )
+        output = jax.eval_shape(output_of, network.variables, image)
     except UsageError as error:
         raise UsageError(f"--features={error}") from None
     shape = output.shape[1:]
-    num_bytes = 2 * 4 * num_examples * int(np.prod(shape))  # batches, then one array
+    num_bytes = (
+        2 * 4 * num_examples * int(np.prod(shape))
+    )  # float32, as batches and as one array
     free = psutil.virtual_memory().available
     if num_bytes > free:
         raise UsageError(
-            f"--features={layer}: {num_examples:,} outputs {shape} take "
+            f"--features={layer}: {num_examples:,} outputs {shape} need "
             f"{num_bytes / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free; "
             "choose a later layer"
         )

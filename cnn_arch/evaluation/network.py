@@ -1,4 +1,4 @@
-"""A trained network to be evaluated: a run's checkpoint, or a file of weights."""
+"""A trained network: restored from a run's checkpoint or from a file of weights."""
 
 import dataclasses
 from typing import Any
@@ -11,6 +11,7 @@ from cnn_arch import settings
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.costs.summary import describe_network
 from cnn_arch.data import records
+from cnn_arch.data.device import normalise
 from cnn_arch.data.sources import Dataset, load_dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
@@ -28,21 +29,21 @@ class Network:
     model: Any  # the Flax module
     variables: dict[str, Any]  # {"params": ..., "batch_stats": ...}
     class_names: tuple[str, ...]  # in the order of the logits
-    origin: dict[str, Any]  # what results.json says of where the arrays come from
-    config: ConfigDict  # ``data`` is as the network expects its images
+    origin: dict[str, Any]  # the source of the arrays, for results.json
+    config: ConfigDict  # ``data`` describes the images that the network expects
+
+    def logits(self, variables: Any, image: jax.Array) -> jax.Array:
+        """Returns float32 logits [N, K] of uint8 images [N, H, W, C]."""
+        data = self.config.data
+        image = normalise(image, data.mean, data.std)
+        return self.model.apply(variables, image, train=False)
 
 
 def from_checkpoint(run: Run, which: str, config: ConfigDict, mesh: Mesh) -> Network:
-    """Restores a checkpoint of a run.
-
-    Args:
-      run: the run.
-      which: ``best``, ``last`` or a step.
-      config: of the run.
-      mesh: every device of it holds the arrays whole.
+    """Restores a checkpoint of a run: ``best``, ``last`` or a step.
 
     Raises:
-      UsageError: there is no such checkpoint, or it is of another network.
+      UsageError: there is no such checkpoint, or it belongs to another network.
       RunError: the checkpoint is damaged.
     """
     path = run.workdir / "classes.txt"
@@ -61,15 +62,10 @@ def from_checkpoint(run: Run, which: str, config: ConfigDict, mesh: Mesh) -> Net
 def from_file(
     path: str, dataset: Dataset | None, config: ConfigDict, mesh: Mesh, screen: Screen
 ) -> Network:
-    """Reads a file of weights for the network that a recipe names.
+    """Reads a file of weights for the network of a recipe.
 
-    Args:
-      path: of the file.
-      dataset: names the classes; None: the recipe's data does.
-      config: the recipe. Where the file says with which mean and deviation its network
-        was trained, the network's own config has them.
-      mesh: every device of it holds the arrays whole.
-      screen: told what was read.
+    Without a data set, the recipe's data names the classes. If the weights expect a
+    certain mean and standard deviation, these replace the recipe's.
 
     Raises:
       UsageError: there is no such file, or it does not fit the network.
@@ -78,7 +74,7 @@ def from_file(
     names = dataset.class_names if dataset else _class_names_of_data(config)
     screen.say("model", describe_network(config, len(names)))
     model = build_model(config, len(names), loops=False)
-    if hasattr(model, "aux_heads"):  # only training uses them: a file may have none
+    if hasattr(model, "aux_heads"):  # the file may have none: only training uses them
         has_aux = any(name.startswith("aux") for name in weights.variables["params"])
         model = model.clone(aux_heads=has_aux)
     try:
@@ -99,7 +95,7 @@ def from_file(
 
 
 def _class_names_of_data(config: ConfigDict) -> tuple[str, ...]:
-    """Returns the names of the classes of a recipe's data; ImageNet's without it."""
+    """Returns the class names of a recipe's data; ImageNet itself is not needed."""
     if config.data.source == "tfds" and config.data.name == "imagenet2012":
         return records.imagenet_class_names()
     return load_dataset(config.data).class_names

@@ -1,6 +1,7 @@
-"""One centre crop of each image: the protocol of validation and of the final test."""
+"""One centre crop per image: the protocol of validation and of the final test."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,15 +22,17 @@ from cnn_arch.parallel.mesh import abstract_batch, partition_specs, put_batch
 from cnn_arch.parallel.processes import batch_share
 
 Variables = Any  # {"params": ..., "batch_stats": ...}
-Arrays = dict[str, np.ndarray]
-Step = Callable[[Variables, dict[str, jax.Array]], dict[str, jax.Array]]
+Arrays = dict[str, np.ndarray]  # [N, ...]
+Batch = dict[str, jax.Array]  # [B, ...]
+Step = Callable[[Variables, Batch], Batch]
+Advance = Callable[[], None]  # called after each batch
 
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What a network says of each example of a split, in the split's order."""
+    """Predictions and losses of the examples of a split, in the split's order."""
 
-    index: np.ndarray  # int64 [N], places in the split; skipped images are missing
+    index: np.ndarray  # int64 [N], positions in the split, without skipped images
     label: np.ndarray  # int32 [N]
     prediction: np.ndarray  # int32 [N], the most probable class
     probability: np.ndarray  # float32 [N], of that class
@@ -48,46 +51,33 @@ class Results:
 
 
 class Evaluator:
-    """Judges every example of a split exactly once.
-
-    Attributes:
-      batch_size: that of the config, or the next above it that the devices can share:
-        results do not depend on it.
-      protocol: what the network sees of an image, in words.
-      step: judges a batch: an array [B] for each field of ``Results`` but ``index``.
-    """
+    """Evaluates every example of a split exactly once."""
 
     def __init__(self, config: ConfigDict, model: Any, mesh: Mesh):
-        """Compiles nothing.
-
-        Args:
-          config: ``batch_size`` and ``data`` are read.
-          model: the network, whole or with its blocks in loops.
-          mesh: the devices.
-        """
+        """Compiles nothing; the blocks of the network may be in loops."""
+        size, resize = config.data.image_size, config.data.eval_resize
+        self.protocol = f"1 crop: shorter side {resize}, centre {size} px"
+        if config.data.in_memory:
+            self.protocol = f"whole image, {size} px, {config.data.fit}"
+        # Rounded up so that the devices share a batch evenly; results do not change.
         self.batch_size = config.batch_size + -config.batch_size % mesh.size
-        self.protocol = describe_protocol(config.data)
         self._config, self._model, self._mesh = config, model, mesh
-        self.step: Step = jax.jit(self._judge_batch)
+        # Maps a batch to an array [B] for each field of ``Results`` but ``index``.
+        self.step: Any = jax.jit(self._judge_batch)
+
+    def num_batches(self, source: Source) -> int:
+        """Returns the number of batches of a split."""
+        return math.ceil(len(source) / self.batch_size)
 
     def compile(self, variable_shapes: Variables) -> None:
-        """Compiles the step that judges a batch, ahead of the first."""
+        """Compiles the step before the first batch."""
         batch = abstract_batch(self._config, self._mesh)
-        step: Any = self.step
-        self.step = step.lower(variable_shapes, batch).compile()
+        self.step = self.step.lower(variable_shapes, batch).compile()
 
     def judge(
-        self,
-        variables: Variables,
-        source: Source,
-        advance: Callable[[], None] = lambda: None,
+        self, variables: Variables, source: Source, advance: Advance = lambda: None
     ) -> Results:
-        """Judges a network on a split.
-
-        Args:
-          variables: ``{"params": ..., "batch_stats": ...}``.
-          source: the split.
-          advance: called after each batch.
+        """Evaluates a network on a split.
 
         Raises:
           RunError: a loss is not finite, or no image could be read.
@@ -102,38 +92,36 @@ class Evaluator:
         return Results(**arrays, skipped=skipped)
 
     def apply(
-        self,
-        step: Step,
-        variables: Variables,
-        source: Source,
-        advance: Callable[[], None] = lambda: None,
+        self, step: Step, variables: Variables, source: Source, advance: Advance
     ) -> tuple[Arrays, tuple[str, ...]]:
         """Applies a step that returns arrays [B, ...] to every example exactly once.
 
-        Every process loads its part of each batch and returns all examples.
+        Every process loads its part of each batch and returns the whole result.
 
         Returns:
-          Those arrays for all examples, [N, ...], and ``index``, their places in the
-          split, without skipped images; and the names of the skipped.
+          The arrays of all examples, [N, ...], with ``index``, the positions in the
+          split; and the names of the skipped images, which the arrays leave out.
 
         Raises:
           RunError: no image could be read.
         """
-        judged: list[Arrays] = []
+        read: list[Arrays] = []
         unread: list[np.ndarray] = []
 
-        def fetch(number: int, outputs: dict[str, jax.Array]) -> None:
-            arrays = _fetch_whole(outputs)
+        def fetch(number: int, outputs: Batch) -> None:
+            if jax.process_count() > 1:  # collects the parts of all processes
+                outputs = multihost_utils.process_allgather(outputs, tiled=True)
+            arrays: Arrays = jax.device_get(outputs)
             mask = arrays.pop("mask")
-            places = number * self.batch_size + np.arange(len(mask))
-            unread.append(places[~mask & (places < len(source))])
-            judged.append({"index": places[mask]})
-            judged[-1] |= {key: array[mask] for key, array in arrays.items()}
+            index = number * self.batch_size + np.arange(len(mask))
+            unread.append(index[~mask & (index < len(source))])  # the rest is padding
+            arrays = {"index": index, **arrays}
+            read.append({key: array[mask] for key, array in arrays.items()})
             advance()
 
         data, share = self._config.data, batch_share(self._mesh)
         batches = evaluation_batches(source, data, self.batch_size, share)
-        running = None  # the device works on a batch while the one before is fetched
+        running = None  # the device computes a batch while the last one is fetched
         for number, arrays in enumerate(batches):
             batch = put_batch(arrays, self._mesh)
             mask = batch.pop("mask")
@@ -146,19 +134,13 @@ class Evaluator:
         skipped = tuple(map(source.name, np.concatenate(unread)))
         if len(skipped) == len(source):
             raise RunError("evaluation: no image of the split could be read")
-        merged = {key: np.concatenate([j[key] for j in judged]) for key in judged[0]}
+        merged = {key: np.concatenate([part[key] for part in read]) for key in read[0]}
         num_seen = len(merged["index"]) + len(skipped)
         assert num_seen == len(source), (num_seen, len(source))
         return merged, skipped
 
-    def _judge_batch(
-        self, variables: Variables, batch: dict[str, jax.Array]
-    ) -> dict[str, jax.Array]:
-        """Returns an array [B] for each field of ``Results`` but ``index``.
-
-        A batch holds ``image`` uint8 [B, H, W, C] and ``label`` int32 [B], split over
-        the mesh axis "data".
-        """
+    def _judge_batch(self, variables: Variables, batch: Batch) -> Batch:
+        """Splits ``image`` uint8 [B, H, W, C] and ``label`` int32 [B] over "data"."""
         specs = partition_specs(variables, self._model, self._mesh)
         return jax.shard_map(
             self._judge_on_device,
@@ -168,18 +150,15 @@ class Evaluator:
             check_vma=False,
         )(variables, batch)
 
-    def _judge_on_device(
-        self, variables: Variables, batch: dict[str, jax.Array]
-    ) -> dict[str, jax.Array]:
+    def _judge_on_device(self, variables: Variables, batch: Batch) -> Batch:
         data, label = self._config.data, batch["label"]
         image = normalise(batch["image"], data.mean, data.std)
         logits = self._model.apply(variables, image, train=False)
         of_label = jnp.take_along_axis(logits, label[:, None], axis=-1)
-        # Classes before the label's in the ranking; equal logits rank by class.
+        # Classes that rank before the label; equal logits rank by class number.
         classes = jnp.arange(logits.shape[-1])
-        before = (logits > of_label) | (
-            (logits == of_label) & (classes < label[:, None])
-        )
+        ties = (logits == of_label) & (classes < label[:, None])
+        before = (logits > of_label) | ties
         return {
             "label": label,
             "prediction": logits.argmax(axis=-1),
@@ -187,17 +166,3 @@ class Evaluator:
             "loss": optax.softmax_cross_entropy_with_integer_labels(logits, label),
             "in_top5": before.sum(axis=-1) < 5,
         }
-
-
-def describe_protocol(data: ConfigDict) -> str:
-    """Describes what is shown to the network, from ``config.data``."""
-    if data.in_memory:
-        return f"whole image, {data.image_size} px, {data.fit}"
-    return f"1 crop: shorter side {data.eval_resize}, centre {data.image_size} px"
-
-
-def _fetch_whole(outputs: dict[str, jax.Array]) -> Arrays:
-    """Returns the arrays of a whole batch, on every process."""
-    if jax.process_count() > 1:
-        return multihost_utils.process_allgather(outputs, tiled=True)
-    return jax.device_get(outputs)

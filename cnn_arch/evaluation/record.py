@@ -1,4 +1,4 @@
-"""Evaluates a network on a split and leaves the results in the run directory."""
+"""Evaluates a network on a split and writes the results to the run directory."""
 
 import dataclasses
 import json
@@ -24,12 +24,13 @@ from cnn_arch.training.program import Program
 from cnn_arch.weights.files import write_npz
 
 NUM_TOP_LOSSES = 24
-FILTER_LAYERS = ("conv1", "C1")  # whose kernels are worth a picture
+RESULTS = "eval/results.json"
+FILTER_LAYERS = ("conv1", "C1")  # first layers whose kernels are drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class _Judged:
-    """A split, and what a network says of it."""
+    """A split and a network's results on it."""
 
     split: str
     source: Source
@@ -38,42 +39,37 @@ class _Judged:
 
     @property
     def matrix(self) -> np.ndarray:
-        """Counts of each true class (row) and predicted class (column)."""
-        results, num_classes = self.results, len(self.network.class_names)
         return confusion.confusion_matrix(
-            results.label, results.prediction, num_classes
+            self.results.label, self.results.prediction, len(self.network.class_names)
         )
 
     def names(self, classes: np.ndarray) -> list[str]:
-        """Returns the names of classes."""
         return [self.network.class_names[number] for number in classes]
 
 
 def evaluate_split(
     evaluator: Evaluator, network: Network, dataset: Dataset, split: str, run: Run
 ) -> dict[str, Any]:
-    """Evaluates a network on a split, records the result and says it.
+    """Evaluates a network on a split, writes the results and prints a summary.
 
-    Every process has the results; the first writes eval/results.json,
-    eval/predictions_SPLIT.csv and the pictures, which bear the name of the split unless
-    it is test. What results.json says of other splits stays.
+    Process 0 writes eval/predictions_SPLIT.csv, the pictures (their names contain the
+    split unless it is test), and the split's entry in eval/results.json; entries of
+    other splits stay.
 
     Returns:
-      What eval/results.json says of the split; nothing on the other processes.
+      The entry in eval/results.json; nothing on the other processes.
     """
     source, screen = dataset.splits[split], run.screen
-    num_batches = -(-len(source) // evaluator.batch_size)
-    with screen.progress(split, num_batches) as progress:
+    with screen.progress(split, evaluator.num_batches(source)) as progress:
         results = evaluator.judge(network.variables, source, progress.advance)
     if jax.process_index():
         return {}
     judged = _Judged(split, source, results, network)
     summary = results.summary() | {"protocol": evaluator.protocol, **network.origin}
-    path = run.workdir / "eval" / "results.json"
-    stored = json.loads(path.read_text()) if path.exists() else {}
     _write_predictions(run.workdir, judged)
     _draw(run.workdir / "plots", judged)
-    write_text(path, json.dumps(stored | {split: summary}, indent=2) + "\n")
+    stored = _read_results(run.workdir) | {split: summary}
+    write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
     screen.say(
         {"validation": "val"}.get(split, split),
         f"{100 - summary['top1_error']:.2f} %   ({summary['num_examples']:,} images, "
@@ -87,24 +83,24 @@ def evaluate_split(
 
 @dataclasses.dataclass
 class Validation:
-    """Judges the split that chooses the best checkpoint, as often as it is called."""
+    """Evaluates networks on the split that selects the best checkpoint."""
 
     evaluator: Evaluator
     source: Source
     screen: Screen
-    skipped: set[str] = dataclasses.field(default_factory=set)  # could not be read
+    skipped: set[str] = dataclasses.field(default_factory=set)  # unreadable images
 
     def __call__(self, variables: Any) -> dict[str, float]:
         """Returns ``Results.summary`` of a network."""
-        num_batches = -(-len(self.source) // self.evaluator.batch_size)
+        num_batches = self.evaluator.num_batches(self.source)
         with self.screen.progress("validate", num_batches) as progress:
             results = self.evaluator.judge(variables, self.source, progress.advance)
         self.skipped.update(results.skipped)
         return results.summary()
 
 
-def keep_best(variables: Any, run: Run) -> None:
-    """Says which epoch was best, writes its weights and draws its first filters."""
+def _keep_best(variables: Any, run: Run) -> None:
+    """Prints the best epoch, writes its weights and draws the filters of layer 1."""
     epoch, accuracy = best_epoch(run.workdir)
     run.screen.row()
     run.screen.say(
@@ -120,10 +116,10 @@ def keep_best(variables: Any, run: Run) -> None:
 def evaluate(
     network: Network, dataset: Dataset, split: str, mesh: Mesh, run: Run
 ) -> dict[str, Any]:
-    """Evaluates a restored network on a split, as ``evaluate_split``.
+    """Evaluates a restored network as ``evaluate_split`` does, and names the files.
 
     Raises:
-      UsageError: the data's classes are not those of the network.
+      UsageError: the data and the network have different classes.
     """
     check_classes(dataset, network.class_names, run.workdir)
     evaluator = Evaluator(network.config, network.model, mesh)
@@ -135,11 +131,13 @@ def evaluate(
 def test_best(
     program: Program, evaluator: Evaluator, dataset: Dataset, run: Run
 ) -> None:
-    """Keeps the best network of a run, and judges it once on the test split."""
+    """Writes the best network of a run, and evaluates it once on the test split."""
     variables, step = program.restore_best(open_checkpoints(run))
     if not jax.process_index():
-        keep_best(variables, run)
-    is_done = processes.from_first(is_tested(run.workdir, step))
+        _keep_best(variables, run)
+    # The test split is used only once on each checkpoint.
+    tested = _read_results(run.workdir).get("test", {})
+    is_done = processes.from_first(tested.get("checkpoint_step") == step)
     if "test" in dataset.splits and not is_done:
         names, origin = dataset.class_names, {"checkpoint_step": step}
         variables = program.place(variables)
@@ -147,49 +145,48 @@ def test_best(
         evaluate_split(evaluator, best, dataset, "test", run)
 
 
-def is_tested(workdir: Path, step: int) -> bool:
-    """Says whether the test split has been used on this checkpoint already."""
-    path = workdir / "eval" / "results.json"
-    stored = json.loads(path.read_text()) if path.exists() else {}
-    return stored.get("test", {}).get("checkpoint_step") == step
+def _read_results(workdir: Path) -> dict[str, Any]:
+    path = workdir / RESULTS
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _most_confused(judged: _Judged) -> str:
-    """Writes the three most frequent mistakes in one line: ``4 -> 9  7, ...``."""
-    class_names = judged.network.class_names
+    """Formats the three most frequent mistakes in one line: ``4 -> 9  7, ...``."""
+    names = [printable(name, 20) for name in judged.network.class_names]
     return ", ".join(
-        f"{printable(class_names[true], 20)} -> "
-        f"{printable(class_names[predicted], 20)}  {count}"
-        for true, predicted, count in confusion.confused_pairs(judged.matrix, 3)
+        f"{names[true]} -> {names[predicted]}  {count}"
+        for true, predicted, count in confusion.confused_pairs(judged.matrix, limit=3)
     )
 
 
 def _write_predictions(workdir: Path, judged: _Judged) -> None:
-    columns = ("index", "file", "label", "label_name", "prediction")
-    rows: list[Any] = [(*columns, "prediction_name", "probability", "loss")]
-    results, class_names = judged.results, judged.network.class_names
-    for i, index in enumerate(results.index):
-        label, prediction = int(results.label[i]), int(results.prediction[i])
-        names = class_names[label], class_names[prediction]
-        file = judged.source.name(int(index))
-        row = index, file, label, names[0], prediction, names[1]
-        probability, loss = float(results.probability[i]), float(results.loss[i])
-        rows.append([*row, f"{probability:.6g}", f"{loss:.6g}"])
+    results = judged.results
+    columns = {
+        "index": results.index,
+        "file": [judged.source.name(int(index)) for index in results.index],
+        "label": results.label,
+        "label_name": judged.names(results.label),
+        "prediction": results.prediction,
+        "prediction_name": judged.names(results.prediction),
+        "probability": [f"{probability:.6g}" for probability in results.probability],
+        "loss": [f"{loss:.6g}" for loss in results.loss],
+    }
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
     write_csv(workdir / "eval" / f"predictions_{judged.split}.csv", rows)
 
 
 def _draw(folder: Path, judged: _Judged) -> None:
     results, data = judged.results, judged.network.config.data
     suffix = "" if judged.split == "test" else f"_{judged.split}"
-    path = folder / f"confusion{suffix}.png"
-    plots.confusion(path, judged.matrix, judged.network.class_names)
+    class_names = judged.network.class_names
+    plots.confusion(folder / f"confusion{suffix}.png", judged.matrix, class_names)
 
-    def examples(places: np.ndarray) -> plots.Examples:
+    def examples(rows: np.ndarray) -> plots.Examples:
         return plots.Examples(
-            load_examples(judged.source, results.index[places].tolist(), data),
-            judged.names(results.label[places]),
-            judged.names(results.prediction[places]),
-            results.probability[places],
+            load_examples(judged.source, results.index[rows].tolist(), data),
+            judged.names(results.label[rows]),
+            judged.names(results.prediction[rows]),
+            results.probability[rows],
         )
 
     chosen = confusion.most_confused_indices(

@@ -1,1 +1,1 @@
-"""What lecture notes say of networks, and what is counted."""
+"""Statements of lecture notes about networks, compared with counts."""

@@ -1,12 +1,12 @@
-"""A statement about a network, and whether the program counts the same.
+"""Claims: statements about networks, compared with the program's own counts.
 
 The lectures are CS231n (Stanford, 2017, lecture 9, and the course's notes at
 https://cs231n.github.io/convolutional-networks), EECS 498-007 (Michigan, lectures 7 and
 8) and "Dive into Deep Learning" (d2l.ai, chapter on modern CNNs, in its several
-editions). A claim is data: what is said, where, and how to count it. Where it is left
-open what to count, the text tells it after "here". Whether a claim holds is found when
-it is printed. Where it does not, the slip is counted as well, if it is known: it must
-give what is said.
+editions). A claim has a statement, its source, and a function that counts. If a
+statement leaves open what to count, its text explains this after "here". The verdict is
+computed when a claim is printed. For a wrong claim with a known slip, counting with the
+slip must give the claim's numbers.
 """
 
 import dataclasses
@@ -25,53 +25,29 @@ FIELDS = "Araujo et al. 2019, google-research/receptive_field"
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A statement and what the program says of it.
+    """A statement about a network, and how to check it."""
 
-    Attributes:
-      about: the network.
-      text: the statement, in words of our own.
-      source: where it stands.
-      said: its numbers, or words.
-      count: counts the same.
-      unit: the last digit that is printed; None: said to the last unit.
-      reason: why the count differs.
-      slip: counts the way that leads to what is said, where that is known.
-    """
-
-    about: str
-    text: str
+    about: str  # the network
+    text: str  # the statement, reworded
     source: str
-    said: Counts
-    count: Callable[[], Counts]
-    unit: tuple[float, ...] | None = None
-    reason: str = ""
-    slip: Callable[[], Counts] | None = None
+    said: Counts  # its numbers, or words
+    count: Callable[[], Counts]  # counts the same
+    unit: tuple[float, ...] | None = None  # of the last digit printed; None: exact
+    reason: str = ""  # why the count differs
+    slip: Callable[[], Counts] | None = None  # repeats the source's mistake, if known
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What was found.
-
-    Attributes:
-      counted: what the program counts.
-      holds: it is what is said, to the digits that are printed.
-      explained: the slip, counted, gives what is said.
-    """
-
-    counted: Counts
-    holds: bool
-    explained: bool
-
-
-def judge(claim: Claim) -> Verdict:
-    """Counts, and compares with what is said."""
+def judge(claim: Claim) -> tuple[Counts, str]:
+    """Returns the counts and the verdict: right, wrong, or "wrong, slip found"."""
     counted = claim.count()
-    slip = claim.slip() if claim.slip else ()
-    return Verdict(counted, agree(claim, counted), bool(slip) and agree(claim, slip))
+    if agree(claim, counted):
+        return counted, "right"
+    is_explained = claim.slip is not None and agree(claim, claim.slip())
+    return counted, "wrong, slip found" if is_explained else "wrong"
 
 
 def agree(claim: Claim, counted: Counts) -> bool:
-    """Says whether numbers are those said, once rounded to the digits printed."""
+    """Returns whether counts equal the claim's numbers, to the digits it prints."""
     units = claim.unit or (0.0,) * len(claim.said)
     return len(counted) == len(claim.said) and all(
         _same(said, own, unit)
@@ -82,5 +58,5 @@ def agree(claim: Claim, counted: Counts) -> bool:
 def _same(said: float | str, own: float | str, unit: float) -> bool:
     if isinstance(said, str) or isinstance(own, str) or not unit:
         return said == own
-    # Printed digits may have been rounded or cut; MB and GB of either kind differ more.
+    # The source may have rounded or truncated. MB and MiB would differ by more.
     return abs(own - said) < unit

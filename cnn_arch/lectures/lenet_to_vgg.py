@@ -1,4 +1,4 @@
-"""What lectures say of LeNet-5, AlexNet, ZFNet and VGG."""
+"""The claims of lectures about LeNet-5, AlexNet, ZFNet and VGG."""
 
 from cnn_arch.lectures import counts
 from cnn_arch.lectures.claim import (
@@ -10,22 +10,13 @@ from cnn_arch.lectures.claim import (
     NOTES,
     Claim,
 )
-from cnn_arch.lectures.counts import network, total, weights
+from cnn_arch.lectures.counts import find, network, total, weights
 
-ALEXNET_SIZES = {
-    "input": "227x227x3",
-    "conv1": "55x55x96",
-    "pool1": "27x27x96",
-    "conv2": "27x27x256",
-    "pool2": "13x13x256",
-    "conv3": "13x13x384",
-    "conv4": "13x13x384",
-    "conv5": "13x13x256",
-    "pool5": "6x6x256",
-    "fc6": "4096",
-    "fc7": "4096",
-    "fc8": "1000",
-}
+ALEXNET_LAYERS = "input conv1 pool1 conv2 pool2 conv3 conv4 conv5 pool5 fc6 fc7 fc8"
+ALEXNET_SIZES = (
+    "227x227x3 55x55x96 27x27x96 27x27x256 13x13x256 "
+    "13x13x384 13x13x384 13x13x256 6x6x256 4096 4096 1000"
+)
 
 EARLY = (
     Claim(
@@ -66,28 +57,28 @@ EARLY = (
         "conv1 of 64 filters, padding 2: 64x56x56 = 200,704 numbers, 784 KB",
         EECS498,
         (200_704, 802_816, 784),
-        lambda: counts.conv1(counts.eecs_alexnet()),
+        counts.conv1_output,
     ),
     Claim(
         "alexnet",
         "conv1 of 64 filters: 23,232 weights + 64 biases = 23,296",
         EECS498,
         (23_232, 64, 23_296),
-        lambda: counts.params_of(counts.eecs_alexnet(), "conv1"),
+        counts.conv1_params,
     ),
     Claim(
         "alexnet",
         "conv1 of 64 filters: 200,704 x 363 = 72,855,552 multiply-adds",
         EECS498,
         (72_855_552,),
-        lambda: (counts.find(counts.eecs_alexnet(), "conv1").macs,),
+        lambda: (find(counts.eecs_alexnet(), "conv1").macs,),
     ),
     Claim(
         "alexnet",
         "conv4: 145 M multiply-adds",
         EECS498,
         (145,),
-        lambda: (counts.find(counts.eecs_alexnet(), "conv4").macs / 1e6,),
+        lambda: (find(counts.eecs_alexnet(), "conv4").macs / 1e6,),
         unit=(1,),
         reason="13 x 13 x 256 x 3,456 is 149.5 M: a slip of the pen",
     ),
@@ -106,7 +97,7 @@ EARLY = (
         ("55x55x96", 34_848),
         lambda: (
             *counts.shapes("alexnet", "conv1"),
-            weights([counts.find(network("alexnet"), "conv1")]),
+            weights([find(network("alexnet"), "conv1")]),
         ),
     ),
     Claim(
@@ -114,8 +105,8 @@ EARLY = (
         "the sizes: 27x27x96, 13x13x256, 13x13x384 twice, 13x13x256, 6x6x256, "
         "4096, 4096, 1000",
         CS231N,
-        tuple(ALEXNET_SIZES.values()),
-        lambda: counts.shapes("alexnet", *ALEXNET_SIZES),
+        tuple(ALEXNET_SIZES.split()),
+        lambda: counts.shapes("alexnet", *ALEXNET_LAYERS.split()),
     ),
     Claim(
         "alexnet",
@@ -139,7 +130,9 @@ EARLY = (
         "the two large dense layers hold nearly 1 GB",
         D2L,
         (1.0,),
-        lambda: (counts.params_gb("alexnet", "fc6", "fc7"),),
+        lambda: (  # 4 bytes each; GB of 10^9
+            4 * sum(find(network("alexnet"), fc).params for fc in ("fc6", "fc7")) / 1e9,
+        ),
         unit=(0.1,),
         reason="that is one float32 copy; gradients and momentum are as much again "
         "each",
@@ -149,14 +142,14 @@ EARLY = (
         "a GPU has 48 of conv1's 96 maps; conv2, 4 and 5 see only their half",
         CS231N,
         (48, 192, 192),
-        lambda: counts.maps_seen("alexnet", conv2=5, conv4=3, conv5=3),
+        lambda: counts.input_maps(conv2=5, conv4=3, conv5=3),
     ),
     Claim(
         "alexnet",
         "a GPU has 64 maps of conv1",
         NOTES,
         (64,),
-        lambda: counts.maps_seen("alexnet", conv2=5),
+        lambda: counts.input_maps(conv2=5),
         reason="64 is all of conv1 in the one-tower net of Krizhevsky 2014",
         slip=lambda: (counts.width("alexnet_owt", "conv1"),),
     ),
@@ -165,7 +158,7 @@ EARLY = (
         "conv3, fc6, fc7 and fc8 see the maps of both GPUs: conv3 all 256",
         CS231N,
         (256, 9216, 4096, 4096),
-        lambda: counts.maps_seen("alexnet", conv3=3, fc6=1, fc7=1, fc8=1),
+        lambda: counts.input_maps(conv3=3, fc6=1, fc7=1, fc8=1),
     ),
     Claim(
         "zfnet",
@@ -246,10 +239,10 @@ EARLY = (
         "224 to 28 px: 42.9 MB, 1.1 M weights, 7,485 M multiply-adds",
         EECS498,
         (42.9, 1.1, 7485),
-        lambda: counts.stem_of_vgg16(network("vgg16")),
+        lambda: counts.stem(network("vgg16"), "pool3", 1e6, "conv"),
         unit=(0.1, 0.1, 1),
         reason="the slide draws conv3 with two layers: without conv3_3 it holds",
-        slip=lambda: counts.stem_of_vgg16(counts.short_vgg16()),
+        slip=lambda: counts.stem(counts.short_vgg16(), "pool3", 1e6, "conv"),
     ),
     Claim(
         "vgg19",

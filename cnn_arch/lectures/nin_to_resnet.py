@@ -1,7 +1,8 @@
-"""What lectures say of NiN, GoogLeNet and ResNet, and of all networks."""
+"""The claims of lectures about NiN, GoogLeNet, ResNet, and all networks together."""
 
 from functools import partial
 
+from cnn_arch import settings
 from cnn_arch.costs.modules import module_costs
 from cnn_arch.costs.summary import depth
 from cnn_arch.lectures import counts
@@ -18,6 +19,11 @@ from cnn_arch.lectures.counts import network, total, weights
 
 # The last layer of each stage: conv2_x to conv5_x.
 RESNET34_STAGES = "conv2_3/add", "conv3_4/add", "conv4_6/add", "conv5_3/add"
+
+
+def _macs(part: str) -> int:
+    return total(module_costs(part), "macs")
+
 
 LATE = (
     Claim(
@@ -37,9 +43,7 @@ LATE = (
         NOTES,
         ("yes",),
         lambda: counts.yes(
-            total(module_costs("1x1"), "macs")
-            + total(module_costs("3x3 on 64 maps"), "macs")
-            < total(module_costs("3x3 on 256 maps"), "macs")
+            _macs("1x1") + _macs("3x3 on 64 maps") < _macs("3x3 on 256 maps")
         ),
     ),
     Claim(
@@ -57,10 +61,7 @@ LATE = (
         "22 layers with weights, no dense layers (here: none but the last)",
         CS231N,
         (22, 1),
-        lambda: (
-            depth(network("googlenet")),
-            *counts.kinds("googlenet", "dense"),
-        ),
+        lambda: (depth(network("googlenet")), *counts.kinds("googlenet", "dense")),
     ),
     Claim(
         "googlenet",
@@ -79,7 +80,7 @@ LATE = (
         "naive inception on 28x28x256: depth 672, 854 M operations",
         CS231N,
         (672, 854),
-        lambda: counts.depth_and_macs(module_costs("naive inception")),
+        lambda: counts.depth_and_macs("naive inception"),
         unit=(1, 1),
     ),
     Claim(
@@ -87,20 +88,17 @@ LATE = (
         "with 1x1 bottlenecks of 64: depth 480, 358 M operations",
         CS231N,
         (480, 358),
-        lambda: counts.depth_and_macs(module_costs("inception")),
+        lambda: counts.depth_and_macs("inception"),
         unit=(1, 1),
         reason="one term is added twice: the 3x3 convolution's",
-        slip=counts.bottleneck_twice,
+        slip=lambda: counts.depth_and_macs("inception", twice="layers_0/3x3"),
     ),
     Claim(
         "googlenet",
         "bottlenecks leave about a third of the operations",
         NOTES,
         (0.33,),
-        lambda: (
-            total(module_costs("inception"), "macs")
-            / total(module_costs("naive inception"), "macs"),
-        ),
+        lambda: (_macs("inception") / _macs("naive inception"),),
         unit=(0.05,),
     ),
     Claim(
@@ -108,7 +106,7 @@ LATE = (
         "224 to 28 px: 7.5 MB, 124 K weights, 418 M multiply-adds",
         EECS498,
         (7.5, 124, 418),
-        counts.stem_of_googlenet,
+        lambda: counts.stem(network("googlenet"), "pool2", 1e3, "conv", "max_pool"),
         unit=(0.1, 1, 1),
         reason="memory and weights hold; the three convolutions' multiply-adds add up "
         "to the number counted here",
@@ -118,7 +116,7 @@ LATE = (
         "average pooling instead of dense layers at the top saves parameters",
         CS231N_NOTES,
         ("yes",),
-        lambda: counts.yes(counts.mean_saves("googlenet", "pool5", "fc") > 1),
+        lambda: counts.yes(counts.mean_saves() > 1),
     ),
     Claim(
         "googlenet",
@@ -141,10 +139,7 @@ LATE = (
         ("28x28x256", "yes"),
         lambda: (
             "x".join(map(str, module_costs("bottleneck")[-1].output_shape)),
-            *counts.yes(
-                total(module_costs("bottleneck"), "macs")
-                < total(module_costs("two 3x3 of 256"), "macs")
-            ),
+            *counts.yes(_macs("bottleneck") < _macs("two 3x3 of 256")),
         ),
     ),
     Claim(
@@ -170,7 +165,7 @@ LATE = (
         "weight decay 1e-5",
         CS231N,
         (1e-5,),
-        counts.resnet_weight_decay,
+        lambda: (settings.parse(["--config=resnet34"])[0].optim.weight_decay,),
         reason="Section 3.4 of the paper, whose recipe is counted here, has 0.0001",
     ),
     Claim(
@@ -196,7 +191,7 @@ LATE = (
         CS231N,
         ("alexnet", "yes"),
         lambda: (
-            *counts.most("macs", least=True),
+            *counts.fewest("macs"),
             *counts.yes(counts.fewer_params("inception_v4", "alexnet") > 1),
         ),
     ),
@@ -205,7 +200,7 @@ LATE = (
         "GoogLeNet is the most efficient (here: it has the fewest parameters)",
         CS231N,
         ("googlenet",),
-        lambda: counts.most("params", least=True),
+        lambda: counts.fewest("params"),
     ),
     Claim(
         "all",

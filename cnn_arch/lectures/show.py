@@ -1,4 +1,4 @@
-"""The lecture notes' numbers, all of them, judged."""
+"""The table of all claims, with what is counted and the verdicts."""
 
 import json
 import textwrap
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cnn_arch.analysis import table
-from cnn_arch.lectures.claim import Verdict, judge
+from cnn_arch.lectures.claim import judge
 from cnn_arch.lectures.lenet_to_vgg import EARLY
 from cnn_arch.lectures.nin_to_resnet import LATE
 from cnn_arch.screen import Screen
@@ -15,32 +15,25 @@ CLAIMS = (*EARLY, *LATE)
 
 
 def verdicts() -> Iterator[dict[str, Any]]:
-    """Judges each claim; yields it as a record of plain values.
+    """Judges each claim and yields it as a record of plain values.
 
-    A record has ``about``, ``text``, ``source``, ``said``, ``counted``, ``verdict``
-    (``right``, ``wrong``, or ``wrong, slip found``) and, where it is wrong, ``reason``.
+    ``reason`` is empty for a claim that is right.
     """
     for claim in CLAIMS:
-        found = judge(claim)
+        counted, verdict = judge(claim)
         yield {
             "about": claim.about,
             "text": claim.text,
             "source": claim.source,
             "said": list(claim.said),
-            "counted": list(found.counted),
-            "verdict": _word(found),
-            "reason": "" if found.holds else claim.reason,
+            "counted": list(counted),
+            "verdict": verdict,
+            "reason": "" if verdict == "right" else claim.reason,
         }
 
 
-def _word(found: Verdict) -> str:
-    if found.holds:
-        return "right"
-    return "wrong, slip found" if found.explained else "wrong"
-
-
 def show_claims(form: str, screen: Screen) -> None:
-    """Prints what lecture notes say, and what is counted, in a form of ``FORMATS``."""
+    """Prints the claims, counts and verdicts in one of ``table.FORMATS``."""
     found = list(verdicts())
     if form == "json":
         print(json.dumps(found, indent=2))

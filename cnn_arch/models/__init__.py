@@ -1,9 +1,9 @@
 """The catalogue: every network by its name.
 
-A network is a Flax module, called as ``model.apply(variables, images, train=False)``
-with float images [B, H, W, C] that are already normalised; it returns float32 logits
-[B, num_classes]. A network with auxiliary heads hands out their logits, while it
-trains, in the collection ``aux_logits``.
+A network is a Flax module. ``model.apply(variables, images, train=False)`` takes float
+images [B, H, W, C], already normalised, and returns float32 logits [B, num_classes].
+While training, a network puts the logits of its auxiliary heads, if it has any, into
+the collection ``aux_logits``.
 """
 
 import dataclasses
@@ -61,8 +61,6 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         for d in (20, 32, 44, 56, 110)
     },
 }
-
-
 _PROJECT = frozenset(MODELS)
 
 
@@ -71,33 +69,31 @@ def register(name: str, make: Callable[..., nn.Module]) -> None:
 
     Args:
       name: for ``config.model.name``.
-      make: a Flax module, or what makes one; see docs/adding.md for what it must do.
+      make: a Flax module class, or a function that returns a module; docs/adding.md
+        lists the requirements.
 
     Raises:
       UsageError: the project has a network of that name.
     """
     if name in _PROJECT:
         raise UsageError(
-            f"{name}: the project has a network of this name; take another"
+            f"{name}: the project has a network of this name; rename yours"
         )
     MODELS[name] = make
 
 
-# For the compiler of ``init_variables``: at this level a program of many random draws
-# compiles three to five times as fast (ResNet-50: 4 s for 17), and runs no slower.
+# Compiler options for ``init_variables``: at this level, a program of many random draws
+# compiles three to five times as fast (ResNet-50: 4 s, not 17 s) and runs as fast.
 INIT_OPTIONS = {"xla_backend_optimization_level": 1}
 
 
 def create_model(name: str, num_classes: int = 1000, **fields: Any) -> nn.Module:
-    """Makes the network of that name.
+    """Makes the module of a network; ``init_variables`` makes its variables.
 
     Args:
       name: a key of ``MODELS``.
       num_classes: the number of logits.
-      **fields: fields of the network's module, such as ``shortcut`` or ``dtype``.
-
-    Returns:
-      A module; its variables come from ``init_variables``.
+      **fields: fields of the module, such as ``shortcut`` or ``dtype``.
 
     Raises:
       UsageError: there is no such network, or the network has no such field.
@@ -106,8 +102,8 @@ def create_model(name: str, num_classes: int = 1000, **fields: Any) -> nn.Module
         near = difflib.get_close_matches(name, MODELS, n=3)
         known = f"there are {', '.join(near)}" if near else "README.md lists all"
         raise UsageError(
-            f"--config.model.name={name}: no such network; {known}, and one of your "
-            "own needs --config=RECIPE, the recipe that registers it"
+            f"--config.model.name={name}: no such network; {known}; for a network of "
+            "your own, give the recipe that registers it: --config=RECIPE"
         )
     model: Any = MODELS[name](num_classes=num_classes)
     known = {field.name for field in dataclasses.fields(model)} - {"parent", "name"}
@@ -123,13 +119,8 @@ def create_model(name: str, num_classes: int = 1000, **fields: Any) -> nn.Module
 def init_variables(model: nn.Module, key: jax.Array, image_size: int, channels: int):
     """Returns fresh ``{"params": ..., "batch_stats": ...}``, float32.
 
-    To be compiled as a whole, with ``INIT_OPTIONS``.
-
-    Args:
-      model: what ``create_model`` made.
-      key: random key.
-      image_size: side of the square image, px.
-      channels: 1 or 3.
+    Compile it as a whole, with ``INIT_OPTIONS``. ``image_size`` is the side of the
+    square image, px.
     """
     image = jnp.zeros((1, image_size, image_size, channels))
     kept = ("params", "batch_stats")
@@ -139,13 +130,13 @@ def init_variables(model: nn.Module, key: jax.Array, image_size: int, channels: 
 def layer_output(
     model: nn.Module, variables: Any, image: jax.Array, layer: str
 ) -> jax.Array:
-    """Returns what a named layer makes of images, after its activation.
+    """Returns the output of a layer, after its activation, for normalised images.
 
     Args:
-      model: what ``create_model`` made.
-      variables: its parameters and statistics.
-      image: [B, H, W, C], normalised.
-      layer: its path: ``fc7``, ``conv5_3``, ``pool5``, ``inception_4a/3x3``.
+      model: the network.
+      variables: parameters and statistics.
+      image: [B, H, W, C].
+      layer: the path: ``fc7``, ``conv5_3``, ``pool5``, ``inception_4a/3x3``.
 
     Raises:
       UsageError: there is no such layer.
@@ -153,8 +144,10 @@ def layer_output(
     names: list[str] = []
 
     def is_wanted(module: nn.Module, method: str) -> bool:
-        names.append("/".join(module.path))
-        return method == "__call__" and names[-1] == layer
+        name = "/".join(module.path)
+        if name:  # the network itself has none
+            names.append(name)
+        return method == "__call__" and name == layer
 
     _, captured = model.apply(
         variables,
@@ -165,9 +158,7 @@ def layer_output(
     )
     outputs = jax.tree.leaves(captured)
     if not outputs:
-        whole = [name for name in names if name and "/" not in name]
-        near = difflib.get_close_matches(layer, [name for name in names if name], n=3)
-        raise UsageError(
-            f"{layer}: no such layer; there are {', '.join(near or whole)}"
-        )
+        near = difflib.get_close_matches(layer, names, n=3)
+        known = near or [name for name in names if "/" not in name]
+        raise UsageError(f"{layer}: no such layer; there are {', '.join(known)}")
     return outputs[0]

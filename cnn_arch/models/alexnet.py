@@ -4,10 +4,10 @@ A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convo
 Neural Networks", NIPS 2012.
 https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
 
-Deviations: images of 227 px, with which conv1 makes the 55x55 maps of Figure 2 (the 224
-that it prints would need padding, which it does not mention). Dropout scales the units
-that it keeps while training, instead of halving all outputs at test time: the same
-function.
+Deviations: images have 227 px, with which conv1 makes the 55x55 maps of Figure 2 (the
+figure's 224 would need padding, which the paper does not mention). Dropout scales the
+units that it keeps while training, instead of halving all outputs at test time: the
+function is the same.
 """
 
 from functools import partial
@@ -31,12 +31,11 @@ from cnn_arch.ops.split import all_features, num_parts
 class AlexNet(nn.Module):
     """Maps images [B, 227, 227, C] to logits [B, num_classes] (Figure 2).
 
-    With two groups, conv2, conv4 and conv5 see only the maps "which reside on the same
-    GPU" (Section 3.5). With one, all layers see all maps: the table of CS231n.
+    With two groups, conv2, conv4 and conv5 read only the maps "which reside on the same
+    GPU" (Section 3.5). With one group, all layers read all maps: the table of CS231n.
 
-    The groups may be spread over as many devices, or fewer, as the two were in 2012:
-    each makes its share of every layer's features, and all see all before conv3 and the
-    dense layers.
+    Devices may share the groups, as two did in 2012. Each computes its share of every
+    layer's features; conv3 and the dense layers first gather all shares.
     """
 
     split_layers = tuple("conv1 conv2 conv3 conv4 conv5 fc6 fc7 fc8".split())
@@ -53,7 +52,7 @@ class AlexNet(nn.Module):
         init = nn.initializers.normal(0.01)
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
         one = nn.initializers.ones
-        parts = num_parts()  # shapes are written for a single one
+        parts = num_parts()  # the shapes below are for a single one
         groups = self.groups // parts
         conv = partial(Conv, activation=relu, **options)
         norm = partial(LocalResponseNorm, groups)

@@ -3,12 +3,12 @@
 A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
 https://arxiv.org/abs/1404.5997
 
-The widths are those of the author's cuda-convnet2 and of torchvision's ``alexnet``,
-whose weights fit; the paper's footnote has 384 maps in conv4. Dropout comes before fc6
-and fc7, as in both.
+The widths are from the author's cuda-convnet2 and from torchvision's ``alexnet``, whose
+weights fit; the paper's footnote has 384 maps in conv4. Dropout comes before fc6 and
+fc7, as in both programs.
 
-Deviations: initialised as AlexNet of 2012, with biases of zero (the paper gives none;
-torchvision takes PyTorch's defaults).
+Deviations: weights start as in AlexNet of 2012, biases at zero (the paper gives no
+initialisation; torchvision uses PyTorch's defaults).
 """
 
 from functools import partial
@@ -25,8 +25,8 @@ from cnn_arch.ops.split import ALL, all_features, all_rows, num_parts, own_rows
 class OneWeirdTrick(nn.Module):
     """Maps images [B, 224, 224, C] to logits [B, num_classes].
 
-    Devices that share the network share the batch in its convolutions, and in its dense
-    layers the features: scheme (a) of Section 4, by which each sees all rows first.
+    Devices that share the network divide the batch in its convolutions and the features
+    in its dense layers: scheme (a) of Section 4, in which each first gathers all rows.
     """
 
     split_layers = "fc6", "fc7", "fc8"

@@ -1,4 +1,4 @@
-"""From a config to the network that it names, and whether that can take its images."""
+"""Makes the network of a config, and checks that it suits devices and images."""
 
 from functools import partial
 from typing import Any
@@ -16,13 +16,11 @@ from cnn_arch.ops.split import ALL as AXES
 def build_model(config: ConfigDict, num_classes: int, *, loops: bool = True):
     """Makes the network that the config names, for use inside the step.
 
-    Args:
-      config: of the run.
-      num_classes: the number of logits.
-      loops: as ``scan_blocks`` and ``remat`` say; otherwise block by block.
+    With ``loops``, it follows ``scan_blocks`` and ``remat``; else it has no loops.
 
     Raises:
-      UsageError: there is no such network, or it has no blocks for a loop.
+      UsageError: there is no such network, it has no blocks for a loop, or so many
+        devices cannot share it.
     """
     fields = dict(config.model.fields, dtype=jnp.dtype(config.precision))
     model: Any = create_model(config.model.name, num_classes, **fields)
@@ -30,29 +28,24 @@ def build_model(config: ConfigDict, num_classes: int, *, loops: bool = True):
         if loops and config[setting]:
             if not hasattr(model, field):
                 raise UsageError(
-                    f"--config.{setting}=true: {config.model.name} is not made of "
-                    "equal blocks; only the residual networks are"
+                    f"--config.{setting}=true: {config.model.name} does not consist "
+                    "of equal blocks; only the residual networks do"
                 )
             model = model.clone(**{field: True})
     if config.batch_norm_statistics == "global" and hasattr(model, "batch_norm_axis"):
         axes = AXES if config.mesh.model > 1 else "data"
         model = model.clone(batch_norm_axis=axes)
-    check_split(config, model)
+    _check_split(config, model)
     return model
 
 
-def check_split(config: ConfigDict, model: Any) -> None:
-    """Checks that so many devices can share a network.
-
-    Raises:
-      UsageError: they cannot.
-    """
+def _check_split(config: ConfigDict, model: Any) -> None:
     num_parts, name = config.mesh.model, config.model.name
     given = f"--config.mesh.model={num_parts}"
     if num_parts > 1 and not hasattr(model, "split_layers"):
         raise UsageError(
-            f"{given}: {name} has nothing to split, only the AlexNets and the VGGs "
-            "have; write --config.mesh.model=1"
+            f"{given}: {name} cannot be split, only the AlexNets and the VGGs can; "
+            "write --config.mesh.model=1"
         )
     groups = getattr(model, "groups", num_parts)
     if groups % num_parts:
@@ -62,7 +55,7 @@ def check_split(config: ConfigDict, model: Any) -> None:
         )
 
 
-def empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
+def _empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None:
     """Returns the first layer whose output is empty at this image size, or None."""
     empty = []
 
@@ -89,25 +82,25 @@ def check_image_size(
     channels: int,
     option: str = "--config.data.image_size",
 ) -> None:
-    """Checks that no feature map is empty.
+    """Checks that no feature map is empty for square images of this size, px.
 
     Args:
-      model: what ``create_model`` made.
+      model: the network.
       name: of the network, for the message.
-      image_size: side of the square image, px.
+      image_size: side of the image, px.
       channels: 1 or 3.
-      option: by which the user gave the size.
+      option: the option with which the user sets the size, for the message.
 
     Raises:
-      UsageError: one is; the message names the layer and the smallest size that works.
+      UsageError: a map is empty; names its layer and the smallest size that works.
     """
-    layer = empty_layer(model, image_size, channels)
+    layer = _empty_layer(model, image_size, channels)
     if layer is None:
         return
     smallest = next(
         size
         for size in range(image_size + 1, image_size + 512)
-        if empty_layer(model, size, channels) is None
+        if _empty_layer(model, size, channels) is None
     )
     raise UsageError(
         f"{option}={image_size}: {name} needs at least {smallest} px "

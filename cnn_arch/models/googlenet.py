@@ -4,16 +4,16 @@ C. Szegedy, W. Liu, Y. Jia, P. Sermanet, S. Reed, D. Anguelov, D. Erhan, V. Vanh
 A. Rabinovich, "Going Deeper with Convolutions", CVPR 2015.
 https://arxiv.org/abs/1409.4842
 
-Names are those of Figure 3. Pooling lets partial windows in, so that 112 halves to 56.
-The paper says nothing of initialisation: BVLC's Caffe model has weights uniform with
-variance 1 / fan-in and biases of 0.2.
+Names are from Figure 3. Pooling keeps partial windows: 112 halves to 56. The paper
+gives no initialisation: weights are uniform with variance 1 / fan-in and biases are
+0.2, as in BVLC's Caffe model.
 
 ``GoogLeNetBN`` is torchvision's ``googlenet``, whose weights fit: BatchNorm after each
 convolution, no local response normalisation, 3x3 in place of 5x5 (its known bug), a 2x2
 window in pool4, dropout 0.2, auxiliary heads that average to 4x4 at any size, and
 weights from N(0, 0.01^2).
 
-Deviations: dropout scales while training, which is the same function.
+Deviations: dropout scales while training; the function is the same.
 """
 
 import math
@@ -59,7 +59,7 @@ xavier = nn.initializers.lecun_uniform()  # as Caffe's: variance 1 / fan-in
 
 
 class Inception(nn.Module):
-    """Figure 2(b): four branches side by side, 1x1 convolutions before the dear ones.
+    """Figure 2(b): four branches, with 1x1 convolutions before the costly ones.
 
     Maps [B, H, W, C] to [B, H, W, the sum of #1x1, #3x3, #5x5 and pool proj].
     """
@@ -83,7 +83,7 @@ class Inception(nn.Module):
 
 
 class NaiveInception(nn.Module):
-    """Figure 2(a): convolutions and pooling side by side, with nothing before them.
+    """Figure 2(a): convolutions and pooling as parallel branches.
 
     Maps [B, H, W, C] to [B, H, W, the sum of the three widths and C].
     """
@@ -119,8 +119,7 @@ class AuxiliaryHead(nn.Module):
         x = Conv(128, 1, activation=relu, name="conv", **options)(x)
         x = Dense(1024, relu, name="fc1", **options)(x.reshape(x.shape[0], -1))
         x = Dropout(0.7, deterministic=not self.train, name="drop")(x)
-        fc2 = Dense(self.num_classes, kernel_init=xavier, name="fc2")
-        logits = fc2(x)
+        logits = Dense(self.num_classes, kernel_init=xavier, name="fc2")(x)
         keep_aux_logits(self, logits)
         return logits
 
@@ -164,29 +163,25 @@ class GoogLeNet(nn.Module):
 
 
 class AdaptiveAvgPool(nn.Module):
-    """Averages [B, H, W, C] to [B, size, size, C], as PyTorch divides a map."""
+    """Averages [B, H, W, C] to [B, size, size, C], over PyTorch's windows."""
 
     size: int
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        def spans(length: int) -> list[slice]:
-            return [
-                slice(i * length // self.size, math.ceil((i + 1) * length / self.size))
-                for i in range(self.size)
-            ]
-
-        rows = [x[:, rows].mean(axis=1, keepdims=True) for rows in spans(x.shape[1])]
-        x = jnp.concatenate(rows, axis=1)
-        columns = [
-            x[:, :, columns].mean(axis=2, keepdims=True)
-            for columns in spans(x.shape[2])
-        ]
-        return jnp.concatenate(columns, axis=2)
+        for axis in (1, 2):
+            means = []
+            for i in range(self.size):
+                start = i * x.shape[axis] // self.size
+                stop = math.ceil((i + 1) * x.shape[axis] / self.size)
+                window = jax.lax.slice_in_dim(x, start, stop, axis=axis)
+                means.append(window.mean(axis=axis, keepdims=True))
+            x = jnp.concatenate(means, axis=axis)
+        return x
 
 
 class AuxiliaryHeadBN(nn.Module):
-    """torchvision's: maps [B, H, W, C] to logits [B, num_classes]."""
+    """torchvision's head: maps [B, H, W, C] to logits [B, num_classes]."""
 
     num_classes: int
     conv: ConvMaker
@@ -200,8 +195,7 @@ class AuxiliaryHeadBN(nn.Module):
         x = x.reshape(x.shape[0], -1)  # [B, 2048]
         x = Dense(1024, relu, kernel_init=init, dtype=self.dtype, name="fc1")(x)
         x = Dropout(0.7, deterministic=not self.train, name="drop")(x)
-        fc2 = Dense(self.num_classes, kernel_init=init, name="fc2")
-        logits = fc2(x)
+        logits = Dense(self.num_classes, kernel_init=init, name="fc2")(x)
         keep_aux_logits(self, logits)
         return logits
 

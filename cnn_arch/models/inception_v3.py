@@ -3,16 +3,16 @@
 C. Szegedy, V. Vanhoucke, S. Ioffe, J. Shlens, Z. Wojna, "Rethinking the Inception
 Architecture for Computer Vision", CVPR 2016. https://arxiv.org/abs/1512.00567
 
-Table 1 and the figures leave widths open; they are those of the authors' code in
-TF-Slim, and so are the names, and the network is torchvision's ``inception_v3``, whose
-weights fit. After the first pool, Table 1 prints three 3x3 convolutions, the second of
-stride 2, where the code has a 1x1 and a 3x3 convolution and a pool. Average pooling
-counts the padding, as torchvision's does. Weights start from a normal distribution of
-deviation 0.1, truncated at two deviations (TF-Slim).
+Table 1 and the figures do not give all widths. Widths and names are from the authors'
+code in TF-Slim. The network is torchvision's ``inception_v3``, whose weights fit. After
+the first pool, Table 1 prints three 3x3 convolutions, the second of stride 2; the code
+has a 1x1 and a 3x3 convolution and a pool. Average pooling counts the padding, as in
+torchvision. Weights start from a normal distribution of deviation 0.1, truncated at two
+deviations (TF-Slim).
 
 Deviations: BatchNorm's running averages move by 0.1 a step (torchvision), not by 0.0003
-(TF-Slim, for runs of millions of steps). Dropout scales while training, which is the
-same function.
+(TF-Slim, for runs of millions of steps). Dropout scales while training; the function is
+the same.
 """
 
 from functools import partial
@@ -38,7 +38,7 @@ from cnn_arch.ops.split import Axes
 
 
 class InceptionA(nn.Module):
-    """Figure 5: two 3x3 in place of a 5x5, which stays in one branch (TF-Slim)."""
+    """Figure 5: two 3x3 in place of one 5x5; one branch keeps a 5x5 (TF-Slim)."""
 
     pool_width: int
     conv: ConvMaker
@@ -58,7 +58,7 @@ class InceptionA(nn.Module):
 
 
 class ReductionA(nn.Module):
-    """Figure 10: halves the grid, by strided convolutions and pooling side by side."""
+    """Figure 10: halves the grid, by strided convolutions and parallel pooling."""
 
     conv: ConvMaker
 
@@ -113,7 +113,7 @@ class ReductionB(nn.Module):
 
 
 class InceptionC(nn.Module):
-    """Figure 7: 1x3 and 3x1 side by side, where the grid is coarsest."""
+    """Figure 7: parallel 1x3 and 3x1 convolutions, on the coarsest grid."""
 
     conv: ConvMaker
 

@@ -3,12 +3,12 @@
 C. Szegedy, S. Ioffe, V. Vanhoucke, A. Alemi, "Inception-v4, Inception-ResNet and the
 Impact of Residual Connections on Learning", AAAI 2017. https://arxiv.org/abs/1602.07261
 
-Figures 3 to 9 give every width. Names are those of the authors' code in TF-Slim, and
-average pooling leaves the padding out, as theirs does. Where Figure 5 prints 1x7 twice
-in its second branch, their code has 1x7 and 7x1. Weights start as in Inception-v3.
+Figures 3 to 9 give every width. Names are from the authors' code in TF-Slim. As there,
+average pooling does not count the padding, and the second branch of Figure 5, which
+prints 1x7 twice, has 1x7 and 7x1. Weights start as in Inception-v3.
 
 Deviations: BatchNorm's running averages move by 0.1 a step. Dropout scales while
-training, which is the same function.
+training; the function is the same.
 """
 
 from functools import partial

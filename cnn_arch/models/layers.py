@@ -1,8 +1,8 @@
-"""The layers that more than one paper uses; what one paper has alone is in its file.
+"""The layers that more than one paper uses; the others are in their papers' files.
 
-A layer's output is that after its activation, as in Caffe and Keras: ``fc7`` is what a
-paper calls so. Pooling and normalisation are modules without parameters, so that they
-have names in cost tables, in error messages, and as features.
+A layer's output is the output of its activation, as in Caffe and Keras: this is what a
+paper means by ``fc7``. Pooling and normalisation are modules without parameters: this
+gives them names in cost tables, in error messages, and as features.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ relu = pool_norm_relu.relu
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns (height, width) of a number that may stand for both."""
+    """Returns (height, width); a single number means both."""
     return (value, value) if isinstance(value, int) else value
 
 
@@ -52,9 +52,9 @@ class Conv(nn.Module):
         height, width = pair(self.kernel_size)
         if self.padding is None:
             assert self.stride == 1 and height % 2 and width % 2, "padding is ambiguous"
-        vertical, horizontal = pair(self.padding or (0, 0))
-        if self.padding is None:
             vertical, horizontal = height // 2, width // 2
+        else:
+            vertical, horizontal = pair(self.padding)
         shape = (height, width, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         padding = ((vertical, vertical), (horizontal, horizontal))
@@ -69,7 +69,7 @@ class Conv(nn.Module):
 class Dense(nn.Module):
     """A dense layer [B, C] -> [B, features], bias and activation.
 
-    The last one of a network keeps the default dtype: logits are float32.
+    A network's last one keeps the default dtype: logits are float32.
     """
 
     features: int
@@ -88,35 +88,23 @@ class Dense(nn.Module):
 
 
 def batch_norm(
-    *,
-    train: bool,
-    axis: split.Axes | None,
-    epsilon: float = 1e-5,
-    dtype: Any,
+    *, train: bool, axis: split.Axes | None, epsilon: float = 1e-5, dtype: Any
 ) -> Callable[..., nn.Module]:
-    """Returns what makes a BatchNorm (Ioffe and Szegedy 2015).
-
-    Args:
-      train: normalise by the batch's statistics, not by the running ones.
-      axis: the mesh axes over which a batch's statistics are shared; None: each
-        device its own.
-      epsilon: added to the variance.
-      dtype: of the output.
-    """
+    """Returns a constructor of BatchNorm layers that share these fields."""
     return partial(BatchNorm, train=train, axis=axis, epsilon=epsilon, dtype=dtype)
 
 
 class BatchNorm(nn.Module):
     """Normalises maps [..., C] by their statistics, then scales and shifts them.
 
-    ``nn.BatchNorm`` with momentum 0.9, its parameters and its statistics, with a
-    gradient of its own.
+    Ioffe and Szegedy 2015. It has the parameters and the statistics of ``nn.BatchNorm``
+    with momentum 0.9, and a faster gradient.
     """
 
-    train: bool
-    axis: split.Axes | None
-    epsilon: float
-    dtype: Any
+    train: bool  # use the batch's statistics, not the running ones
+    axis: split.Axes | None  # mesh axes that share a batch's statistics
+    epsilon: float  # added to the variance
+    dtype: Any  # of the output
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -150,7 +138,7 @@ class ConvBN(nn.Module):
     use_bias: bool = False  # BatchNorm has one
     kernel_init: Initializer = he_normal
     dtype: Any = jnp.float32
-    norm: Callable[..., nn.Module] = nn.BatchNorm  # from batch_norm
+    norm: Callable[..., nn.Module] = nn.BatchNorm  # networks give batch_norm's
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -168,14 +156,14 @@ class ConvBN(nn.Module):
 
 
 class Dropout(nn.Module):
-    """Sets units of [B, ..., C] to zero, and scales the others, so that the mean stays.
+    """Sets units of [B, ..., C] to zero; scales the others to keep the mean.
 
-    Srivastava et al. 2014, "Dropout", Section 10. A unit's fate follows from its places
-    in the whole batch and in the whole layer: it is the same on any mesh.
+    Srivastava et al. 2014, "Dropout", Section 10. A unit's position in the whole batch
+    and in the whole layer decides whether it is dropped: any mesh drops the same units.
     """
 
     rate: float  # probability of zero, below 1
-    deterministic: bool  # while evaluating: nothing is dropped
+    deterministic: bool  # for evaluation: drop nothing
     rows: tuple[str, ...] = (split.DATA,)  # mesh axes over which the batch is spread
     own_features: bool = False  # C is this device's share of the layer
 
@@ -188,9 +176,8 @@ class Dropout(nn.Module):
         keys = fold_in(self.make_rng("dropout"), rows)
         parts = split.num_parts() if self.own_features else 1
         shape = (*x.shape[1:-1], x.shape[-1] * parts)
-        kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.rate, shape))(
-            keys
-        )
+        draw = partial(jax.random.bernoulli, p=1 - self.rate, shape=shape)
+        kept = jax.vmap(draw)(keys)
         if self.own_features:
             kept = split.own_features(kept)
         return jnp.where(kept, x / (1 - self.rate), 0)
@@ -199,11 +186,11 @@ class Dropout(nn.Module):
 def pad_for_pooling(
     x: jax.Array, layer: "MaxPool | AvgPool", value: float
 ) -> jax.Array:
-    """Surrounds maps [B, H, W, C] with a value, so that a layer's windows fit."""
+    """Pads maps [B, H, W, C] with a value, as a layer's windows need."""
     if not layer.padding and not layer.ceil_mode:
         return x
     margins = [(layer.padding, layer.padding)] * 2
-    if layer.ceil_mode:  # what the last, partial window lacks (Caffe)
+    if layer.ceil_mode:  # complete the last, partial window, as Caffe does
         margins = [
             (low, high - (size + low + high - layer.window) % -layer.stride)
             for size, (low, high) in zip(x.shape[1:3], margins, strict=True)
@@ -217,7 +204,7 @@ class MaxPool(nn.Module):
     window: int
     stride: int
     padding: int = 0  # on every side
-    ceil_mode: bool = False  # partial windows at the bottom and on the right count
+    ceil_mode: bool = False  # keep partial windows at the bottom and the right
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -231,7 +218,7 @@ class AvgPool(nn.Module):
     window: int
     stride: int
     padding: int = 0  # on every side
-    ceil_mode: bool = False  # partial windows at the bottom and on the right count
+    ceil_mode: bool = False  # keep partial windows at the bottom and the right
     count_padding: bool = True  # as zeros; else the mean of the map's own elements
 
     @nn.compact
@@ -258,10 +245,10 @@ class LocalResponseNorm(nn.Module):
     """Divides by (2 + 1e-4 * sum of the squares of 5 adjacent maps) ** 0.75.
 
     Krizhevsky et al. 2012, Section 3.3. Caffe and PyTorch divide alpha by the number of
-    maps: theirs is 5e-4 for the same function. The maps of a group see no others.
+    maps: their 5e-4 gives the same function.
     """
 
-    groups: int = 1
+    groups: int = 1  # neighbours come from the same group
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -273,17 +260,17 @@ class LocalResponseNorm(nn.Module):
         size = grouped.shape[-1]
         total = sum(squares[..., i : i + size] for i in range(num_maps))
         scale = k + alpha * pool_norm_relu.keep_gradient(total)
-        # The same as scale ** -0.75, by roots, of which there are instructions.
+        # scale ** -0.75, by roots: processors have instructions for roots.
         normed = grouped * lax.rsqrt(scale * jnp.sqrt(scale))
         return pool_norm_relu.keep_gradient(normed.reshape(x.shape).astype(x.dtype))
 
 
 def concatenate(*branches: jax.Array) -> jax.Array:
-    """Puts the maps of all branches side by side: [B, H, W, C_i] -> [B, H, W, C]."""
+    """Joins the maps of all branches: [B, H, W, C_i] -> [B, H, W, sum of C_i]."""
     return jnp.concatenate(branches, axis=-1)
 
 
 def keep_aux_logits(head: nn.Module, logits: jax.Array) -> None:
-    """Hands an auxiliary head's logits out in the collection ``aux_logits``."""
+    """Stores an auxiliary head's logits in the collection ``aux_logits``."""
     keep: Any = {"reduce_fn": lambda _, new: new, "init_fn": lambda: None}
     head.sow("aux_logits", "logits", logits, **keep)

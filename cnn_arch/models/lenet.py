@@ -1,4 +1,4 @@
-"""LeNet-5, and the modern form of it that lectures show.
+"""LeNet-5, and its modern form, which lectures show.
 
 Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-Based Learning Applied to Document
 Recognition", Proceedings of the IEEE 86(11), 1998, Section II.B.
@@ -9,8 +9,8 @@ at 10 classes) in place of Euclidean distances to fixed 7x12 bitmaps of the char
 (no trained parameters). All layers before it have the paper's 60,000 parameters.
 
 ``LeNet`` is the network of A. Zhang et al., "Dive into Deep Learning", Section 7.6
-(https://d2l.ai): dense connections in the second convolution, means in place of trained
-subsampling, sigmoids, Glorot's initialisation.
+(https://d2l.ai): its second convolution reads all maps, means replace the trained
+subsampling, and it has sigmoids and Glorot's initialisation.
 """
 
 import math
@@ -24,7 +24,7 @@ from flax import linen as nn
 
 from cnn_arch.models.layers import AvgPool, Conv, Dense
 
-# Table I: for each of the 16 maps of C3, the maps of S2 that it sees.
+# Table I: for each of the 16 maps of C3, the maps of S2 that it reads.
 C3_INPUTS = [
     [int(digit) for digit in maps]
     for maps in (
@@ -39,7 +39,7 @@ def squash(x: jax.Array) -> jax.Array:
 
 
 def uniform_by_fan_in(key: jax.Array, shape: Any, dtype: Any = jnp.float32):
-    """Draws a kernel from [-2.4/F, 2.4/F], F being a unit's inputs (Appendix A)."""
+    """Draws from [-2.4/F, 2.4/F]; F is a unit's number of inputs (Appendix A)."""
     bound = 2.4 / math.prod(shape[:-1])
     return jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -61,11 +61,11 @@ class Subsampling(nn.Module):
 
 
 class TableConv(nn.Module):
-    """C3: a 5x5 convolution in which each map sees only its inputs of Table I.
+    """C3: a 5x5 convolution in which each map reads only its inputs of Table I.
 
-    The kernel holds the table's 60 connections, 1,500 weights. It is computed as a
-    dense convolution with zeros elsewhere, 240,000 multiply-adds for the paper's
-    150,000: as grouped convolutions it is a hundred times slower on a CPU.
+    The kernel has the table's 60 connections, 1,500 weights. The layer computes a dense
+    convolution with zeros elsewhere: 240,000 multiply-adds instead of the paper's
+    150,000, but grouped convolutions are a hundred times slower on a CPU.
     """
 
     dtype: Any = jnp.float32
@@ -76,7 +76,7 @@ class TableConv(nn.Module):
         sizes = [len(maps) for maps in C3_INPUTS]
         outputs = np.repeat(np.arange(len(C3_INPUTS)), sizes)
 
-        def uniform(key, shape):  # a unit has 25 inputs on each map that it sees
+        def uniform(key, shape):  # a unit has 25 inputs on each map that it reads
             bound = 2.4 / (25 * np.repeat(sizes, sizes))
             return bound * jax.random.uniform(key, shape, minval=-1.0)
 
@@ -101,10 +101,8 @@ class LeNet5(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        options: dict[str, Any] = {
-            "kernel_init": uniform_by_fan_in,
-            "dtype": self.dtype,
-        }
+        init = uniform_by_fan_in
+        options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
         conv = partial(Conv, kernel_size=5, padding=0, activation=squash, **options)
         x = conv(6, name="C1")(x)  # [B, 28, 28, 6]
         x = squash(Subsampling(self.dtype, name="S2")(x))  # [B, 14, 14, 6]
@@ -112,7 +110,7 @@ class LeNet5(nn.Module):
         x = squash(Subsampling(self.dtype, name="S4")(x))  # [B, 5, 5, 16]
         x = conv(120, name="C5")(x)  # [B, 1, 1, 120]
         x = Dense(84, squash, name="F6", **options)(x.reshape(x.shape[0], -1))
-        return Dense(self.num_classes, kernel_init=uniform_by_fan_in, name="output")(x)
+        return Dense(self.num_classes, kernel_init=init, name="output")(x)
 
 
 class LeNet(nn.Module):
@@ -136,6 +134,4 @@ class LeNet(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = Dense(120, name="fc1", **options)(x)
         x = Dense(84, name="fc2", **options)(x).astype(jnp.float32)
-        return Dense(self.num_classes, kernel_init=options["kernel_init"], name="fc3")(
-            x
-        )
+        return Dense(self.num_classes, kernel_init=init, name="fc3")(x)

@@ -3,15 +3,15 @@
 M. Lin, Q. Chen, S. Yan, "Network In Network", ICLR 2014.
 https://arxiv.org/abs/1312.4400
 
-The paper draws the network (Figure 2) and leaves its sizes to the authors' code: those
-of their Caffe models for ImageNet and CIFAR-10. All units rectify, those that are
-averaged into the logits as well (Equation 2). Weights start from N(0, 0.05^2), those of
-the last layer from N(0, 0.01^2), as in the ImageNet model. Pooling lets partial windows
-in, as Caffe does.
+The paper draws the network (Figure 2) without sizes; these are from the authors' Caffe
+models for ImageNet and CIFAR-10. Every convolution has a ReLU, the last one before the
+average as well (Equation 2). Weights start from N(0, 0.05^2), in the last layer from
+N(0, 0.01^2), as in the ImageNet model. Pooling keeps partial windows, as in Caffe.
 
-Deviations: dropout scales while training, which is the same function.
+Deviations: dropout scales while training; the function is the same.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -41,20 +41,12 @@ class MlpConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        options: dict[str, Any] = {"activation": relu, "dtype": self.dtype}
         normal = nn.initializers.normal(0.05)
+        conv = partial(Conv, activation=relu, kernel_init=normal, dtype=self.dtype)
         first, second, third = self.widths
-        x = Conv(
-            first,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            kernel_init=normal,
-            name="conv",
-            **options,
-        )(x)
-        x = Conv(second, 1, kernel_init=normal, name="mlp1", **options)(x)
-        return Conv(third, 1, kernel_init=self.last_init, name="mlp2", **options)(x)
+        x = conv(first, self.kernel_size, self.stride, self.padding, name="conv")(x)
+        x = conv(second, 1, name="mlp1")(x)
+        return conv(third, 1, kernel_init=self.last_init, name="mlp2")(x)
 
 
 class NiN(nn.Module):
@@ -94,9 +86,8 @@ class CifarNiN(nn.Module):
         x = MaxPool(3, 2, ceil_mode=True, name="pool1")(x)  # [B, 16, 16, 96]
         x = Dropout(self.dropout_rate, deterministic=not train, name="drop1")(x)
         x = MlpConv((192, 192, 192), 5, dtype=dtype, name="mlpconv2")(x)
-        x = AvgPool(3, 2, ceil_mode=True, count_padding=False, name="pool2")(
-            x
-        )  # [B, 8, 8, 192]
+        pool2 = AvgPool(3, 2, ceil_mode=True, count_padding=False, name="pool2")
+        x = pool2(x)  # [B, 8, 8, 192]
         x = Dropout(self.dropout_rate, deterministic=not train, name="drop2")(x)
         widths = 192, 192, self.num_classes
         x = MlpConv(widths, 3, dtype=dtype, name="mlpconv3")(x)

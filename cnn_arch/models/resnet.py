@@ -1,11 +1,11 @@
-"""Residual networks for ImageNet and CIFAR-10, and the plain nets beside them.
+"""Residual networks for ImageNet and CIFAR-10, and their plain counterparts.
 
 K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition",
 CVPR 2016. https://arxiv.org/abs/1512.03385
 
-A stage's first convolution halves the map: in a bottleneck that is the first 1x1, as in
-the paper. The later variant by the name v1.5 halves the map in the 3x3 instead, and so
-does torchvision: its ``resnet50`` is ``resnet50_v1_5`` here.
+A stage's first convolution halves the map: in a bottleneck this is the first 1x1, as in
+the paper. The later variant v1.5 halves the map in the 3x3, as torchvision does: its
+``resnet50`` is ``resnet50_v1_5`` here.
 
 Deviations: BatchNorm's statistics at test time are running averages (the authors
 averaged them over a large batch after training).
@@ -106,9 +106,9 @@ class ResNet(nn.Module):
     stage_sizes: Sequence[int]
     block: Callable[..., nn.Module]
     num_classes: int = 1000
-    shortcut: str = "B"  # Section 4.1: A, B or C; "none" makes the plain net
+    shortcut: str = "B"  # Section 4.1: A, B or C; "none": a plain net
     scan: bool = False  # a stage's equal blocks as one loop
-    remat: bool = False  # compute again in the backward pass what blocks compute
+    remat: bool = False  # compute blocks again in the backward pass
     batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
@@ -137,9 +137,9 @@ class CifarResNet(nn.Module):
 
     depth: int  # 6n + 2 layers with weights
     num_classes: int = 10
-    shortcut: str = "A"  # "we use identity shortcuts in all cases"; "none": plain
+    shortcut: str = "A"  # "we use identity shortcuts in all cases"; "none": plain net
     scan: bool = False  # a stage's equal blocks as one loop
-    remat: bool = False  # compute again in the backward pass what blocks compute
+    remat: bool = False  # compute blocks again in the backward pass
     batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
@@ -149,11 +149,11 @@ class CifarResNet(nn.Module):
         norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
         x = conv(16, 3, name="conv1")(x)
         x = relu(norm(name="bn1")(x))  # [B, 32, 32, 16]
+        size = (self.depth - 2) // 6
         for stage, width in enumerate((16, 32, 64), start=2):  # 32, 16, 8
             block = partial(
                 BasicBlock, width=width, option=self.shortcut, conv=conv, norm=norm
             )
-            size = (self.depth - 2) // 6
             x = run_stage(block, stage, size, Depth(self.scan, self.remat), x)
         x = GlobalAvgPool(name="pool")(x)  # [B, 64]
         return Dense(self.num_classes, name="fc")(x)

@@ -3,12 +3,12 @@
 K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
 Recognition", ICLR 2015. https://arxiv.org/abs/1409.1556
 
-Deviations: the paper starts B to E from a trained A; here they start as its Section 3.1
-says "it is possible ... without pre-training", by Glorot and Bengio 2010. A starts from
-N(0, 0.01^2): the paper prints a variance of 10^-2, with which the logits of A would
-begin beyond 10^6 for images of unit variance. The ``_bn`` networks are torchvision's:
-BatchNorm after each convolution, which keeps its bias; the paper has none. Dropout
-scales while training, which is the same function.
+Deviations: the paper starts B to E from a trained A. Here they start "without
+pre-training", which Section 3.1 calls possible, by Glorot and Bengio 2010. A starts
+from N(0, 0.01^2): with the variance that the paper prints, 10^-2, A's first logits
+would exceed 10^6 for images of unit variance. The ``_bn`` networks are torchvision's:
+BatchNorm after each convolution, which keeps its bias; the paper has no BatchNorm.
+Dropout scales while training; the function is the same.
 """
 
 from collections.abc import Sequence
@@ -45,8 +45,8 @@ STAGES = {
 class VGG(nn.Module):
     """Maps images [B, 224, 224, C] to logits [B, num_classes].
 
-    Devices that share the network share the batch in its convolutions, and in its dense
-    layers the features, as in "one weird trick" (``alexnet_owt.py``).
+    Devices that share the network divide the batch in its convolutions and the features
+    in its dense layers, as in "one weird trick" (``alexnet_owt.py``).
     """
 
     split_layers = "fc6", "fc7", "fc8"

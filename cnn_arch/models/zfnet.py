@@ -3,12 +3,12 @@
 M. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014.
 https://arxiv.org/abs/1311.2901
 
-Figure 3 leaves the padding to be inferred from the sizes of its maps: 1 px in conv1 and
-the first two pools, none in conv2. Contrast normalisation "across feature maps" is
-taken to be AlexNet's, with its constants.
+The padding follows from the sizes of the maps in Figure 3: 1 px in conv1 and the first
+two pools, none in conv2. Contrast normalisation "across feature maps" is read as
+AlexNet's, with its constants.
 
-Deviations: "initialized to 10^-2" is read as AlexNet's N(0, 0.01^2), since equal
-weights could not learn. Dropout scales while training, which is the same function.
+Deviations: "initialized to 10^-2" is read as AlexNet's N(0, 0.01^2), because equal
+weights cannot learn. Dropout scales while training; the function is the same.
 """
 
 from functools import partial

@@ -1,1 +1,1 @@
-"""How a device computes a layer, and what devices that share one send each other."""
+"""How a device computes a layer, and what devices send that share one network."""

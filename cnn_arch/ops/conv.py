@@ -1,21 +1,22 @@
-"""Convolution in the form that XLA's CPU compiler runs fast, beside the plain one.
+"""Convolution in two forms: the plain one, and one that is fast on a CPU.
 
-``platform`` chooses. The reasons, seen on two cores with XLA's oneDNN calls (jax 0.12;
+``platform`` chooses. Measured on two cores with XLA's oneDNN calls (jax 0.12;
 benchmarks/README.md has whole training steps):
 
-- The gradient of a kernel is a convolution whose window is as large as the map, which
-  is slow but for few maps (19 ms for 16 images of 64 x 56 x 56 in bfloat16). Otherwise
-  it is a matrix product for each tap of the kernel (11 ms), in the precision of the
-  activations: float32 sums of bfloat16 factors fall back to slow code. A product for a
-  column of taps is faster, and its operands are slower to lay out (5.6 ms instead of
-  7.1 for 16 images of 128 x 28 x 28).
-- XLA fuses the cast of a bfloat16 cotangent into the convolution that reads it and
-  computes in float32. A barrier keeps the cast apart.
-- A strided convolution's input gradient is dilated; oneDNN wants the zeros written out.
-  It takes the kernel turned and transposed, which XLA does in half the time if the one
-  is done before the other begins.
-- A strided 1x1 convolution reads one pixel in four: they are sliced out first.
-- Grouped convolutions run at 8 GFLOP/s, one for each group at 100 to 2,500.
+- XLA computes a kernel's gradient as a convolution whose window is as large as the map.
+  It is fast for few maps only (19 ms for 16 images of 64 x 56 x 56 in bfloat16). The
+  CPU form is a matrix product for each tap of the kernel (11 ms), in the precision of
+  the activations: float32 sums of bfloat16 factors fall back to slow code. One product
+  for a column of taps is faster on small maps, although its operands take longer to lay
+  out (5.6 ms instead of 7.1 for 16 images of 128 x 28 x 28).
+- XLA fuses the cast of a bfloat16 gradient into the convolution that reads it and then
+  computes in float32. A barrier keeps the cast separate.
+- The input gradient of a strided convolution is dilated. oneDNN needs the zeros written
+  out. It reads the kernel turned and transposed; with a barrier between the two, XLA
+  needs half the time.
+- A 1x1 convolution of stride 2 reads one pixel in four: the CPU form slices them first.
+- A grouped convolution runs at 8 GFLOP/s; one convolution for each group runs at 100 to
+  2,500.
 """
 
 import math
@@ -30,16 +31,16 @@ from cnn_arch.ops.platform import choose, largest_divisor, views
 
 Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
 
-# XLA's own gradient of a kernel is the fastest below so many input maps; in bfloat16 up
-# to more of them, if an image's maps have so few elements at the gradient's size.
+# XLA's own gradient of a kernel is fastest below OWN_BELOW input maps; in bfloat16 up
+# to OWN_UP_TO, if an image's input maps, at the gradient's size, have few elements.
 OWN_BELOW, OWN_UP_TO, OWN_ELEMENTS = 16, 64, 2**15
-# Up to so many input maps, a product has a column of taps, if the maps have so few
-# elements in all that their copies stay in caches.
+# Up to so many input maps, one product computes a column of taps, if the batch has few
+# elements: their copies then stay in the caches.
 NARROW, NARROW_BFLOAT16, SMALL_MAPS = 32, 256, 2_500_000
-# oneDNN's matrix products slow down on operands of very many rows and few columns:
-# those are cut into parts of about so many rows.
+# oneDNN's matrix products are slow on operands of many rows and few columns: these are
+# cut into parts of about this many rows.
 ROWS_OF_A_PRODUCT = 1500
-SMALL_PRODUCT = 256 * 256  # elements of the result, up to which that pays
+SMALL_PRODUCT = 256 * 256  # cut only if the result has at most so many elements
 
 
 def _plain_conv(
@@ -61,21 +62,11 @@ def convolve(
 ) -> jax.Array:
     """Convolves maps [B, H, W, C] with a kernel [h, w, C / groups, features].
 
-    Args:
-      x: the maps.
-      kernel: of the same dtype.
-      stride: of rows and columns.
-      padding: zeros above and below, left and right.
-      groups: of maps and features that see each other only.
+    Both have the same dtype. Each group of features reads one group of maps.
     """
-
-    def cpu(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        by_group = partial(_cpu_conv, stride=stride, padding=padding)
-        return _by_group(by_group, groups, x, kernel)
-
-    def plain(x: jax.Array, kernel: jax.Array) -> jax.Array:
-        return _plain_conv(x, kernel, stride, padding, groups)
-
+    by_group = partial(_cpu_conv, stride=stride, padding=padding)
+    cpu = partial(_by_group, by_group, groups)
+    plain = partial(_plain_conv, stride=stride, padding=padding, groups=groups)
     return choose(cpu, plain, x, kernel)
 
 
@@ -129,7 +120,7 @@ def _cpu_conv(
 def _input_gradient(
     gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """The transposed convolution, as one of stride 1 over the dilated gradient."""
+    """Convolves the dilated gradient with the turned kernel, at stride 1."""
     margins = []
     for axis, (low, _) in enumerate(padding):
         before = kernel.shape[axis] - 1 - low
@@ -148,7 +139,7 @@ def _input_gradient(
 def _kernel_gradient(
     gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """For each tap of the kernel, the outer products of what it connects, summed."""
+    """Sums the outer products of the pixels that each tap of the kernel connects."""
     height, width, inputs, features = kernel.shape
     is_bfloat16 = x.dtype == jnp.bfloat16
     if _is_pointwise(kernel, padding):
@@ -160,7 +151,8 @@ def _kernel_gradient(
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     narrow = NARROW_BFLOAT16 if is_bfloat16 else NARROW
     if inputs <= narrow and stride == 1 and x.size <= SMALL_MAPS:
-        # The gradient's shifted rows side by side: one product for a column of taps.
+        # The gradient, shifted by each row of the kernel, has height x features maps:
+        # one product then computes a column of taps.
         rows = ((i, height - 1 - i) for i in range(height))
         shifted = [jnp.pad(gradient, ((0, 0), row, (0, 0), (0, 0))) for row in rows]
         gradient = lax.optimization_barrier(jnp.concatenate(shifted, axis=-1))

@@ -1,11 +1,10 @@
-"""Equal blocks as one loop, so that depth costs no time to compile.
+"""Equal blocks as one loop, so that a deep network compiles as fast as a shallow one.
 
-A loop's variables are those of its blocks, stacked: ``conv2_loop`` [n, ...] holds what
-``conv2_2`` to ``conv2_{n+1}`` are otherwise. Whatever leaves the training program
-(checkpoints, files of weights) has them block by block.
+A loop has the variables of its blocks, stacked: ``conv2_loop`` [n, ...] has those that
+``conv2_2`` to ``conv2_{n+1}`` have without the loop. Checkpoints and files of weights
+store them block by block.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,11 +13,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 SUFFIX = "_loop"
-FIRST = 2  # the index of a loop's first block; a stage's first one is another
+FIRST = 2  # the index of a loop's first block; a stage's first block may differ
 
 
 class Depth(NamedTuple):
-    """How a stage's equal blocks are applied; neither changes what they compute."""
+    """How a stage applies its equal blocks; neither field changes the result."""
 
     scan: bool  # all but the first as one loop
     # Keep only the blocks' inputs for the backward pass, which computes the rest again
@@ -29,14 +28,10 @@ class Depth(NamedTuple):
 def run_stage(
     make_block: Callable[..., nn.Module], stage: int, size: int, depth: Depth, x: Any
 ) -> jax.Array:
-    """Applies the blocks ``conv2_1``, ``conv2_2``, ... of a stage of a residual net.
+    """Applies the ``size`` blocks ``conv2_1``, ``conv2_2``, ... of a residual net.
 
-    Args:
-      make_block: takes ``stride`` and ``name``.
-      stage: its number; 2 is the first, and all others halve the maps.
-      size: number of blocks.
-      depth: how they are applied.
-      x: [B, H, W, C].
+    ``make_block`` takes ``stride`` and ``name``. Stage 2 is the first; every later one
+    halves the maps [B, H, W, C].
     """
 
     def apply(block: nn.Module, x: jax.Array) -> jax.Array:
@@ -45,7 +40,7 @@ def run_stage(
     def apply_in_loop(block: nn.Module, x: jax.Array) -> tuple[jax.Array, None]:
         return run(block, x), None
 
-    # Inside a loop nothing could be merged with the first computation anyway.
+    # XLA cannot merge computations across a loop: the costly protection is needless.
     run: Any = nn.remat(apply, prevent_cse=not depth.scan) if depth.remat else apply
     x = run(make_block(stride=1 if stage == 2 else 2, name=f"conv{stage}_1"), x)
     if not depth.scan:
@@ -64,10 +59,9 @@ def run_stage(
 
 
 def unrolled(tree: Any) -> Any:
-    """Returns a tree of variables or a state of training block by block.
+    """Returns variables, or a whole training state, block by block.
 
-    Args:
-      tree: of arrays or of jax.ShapeDtypeStruct; one without loops is returned as is.
+    The leaves are arrays or jax.ShapeDtypeStruct.
     """
 
     def unroll(name: str, stacked: Any) -> dict[str, Any]:
@@ -90,12 +84,7 @@ def unrolled(tree: Any) -> Any:
 
 
 def rolled(tree: Any, like: Any) -> Any:
-    """Undoes ``unrolled``.
-
-    Args:
-      tree: what ``unrolled`` has returned.
-      like: a tree with the loops that the result shall have.
-    """
+    """Undoes ``unrolled``; the result has the loops of ``like``."""
 
     def visit(mapping: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
         out: dict[str, Any] = {}
@@ -105,33 +94,27 @@ def rolled(tree: Any, like: Any) -> Any:
                 continue
             stage, size = name.removesuffix(SUFFIX), len(jax.tree.leaves(value)[0])
             blocks = [mapping[f"{stage}_{FIRST + index}"] for index in range(size)]
-            out[name] = jax.tree.map(lambda *leaves: _stack(leaves), *blocks)
+            out[name] = jax.tree.map(
+                lambda *leaves: jax.jit(jnp.stack)(leaves), *blocks
+            )
         return out
 
     return _map_mappings(visit, tree, like)
 
 
 def _map_mappings(visit: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """Applies a function to the outermost mappings of dataclasses and tuples."""
-    if isinstance(tree, Mapping):
-        return visit(tree, *others)
-    if dataclasses.is_dataclass(tree):
-        fields = [field.name for field in dataclasses.fields(tree)]
-        parts = ([getattr(each, name) for each in (tree, *others)] for name in fields)
-        values = (_map_mappings(visit, *part) for part in parts)
-        return type(tree)(**dict(zip(fields, values, strict=True)))  # type: ignore[operator]
-    if isinstance(tree, tuple):
-        parts = zip(tree, *others, strict=True)
-        values = [_map_mappings(visit, *part) for part in parts]
-        return type(tree)(*values) if hasattr(tree, "_fields") else tuple(values)
-    return tree
+    """Applies a function to the outermost mappings of a tree; keeps other leaves."""
+
+    def is_mapping(node: Any) -> bool:
+        return isinstance(node, Mapping)
+
+    def visit_mapping(node: Any, *others: Any) -> Any:
+        return visit(node, *others) if is_mapping(node) else node
+
+    return jax.tree.map(visit_mapping, tree, *others, is_leaf=is_mapping)
 
 
 def _unstack(leaf: Any) -> list[Any]:
     if isinstance(leaf, jax.ShapeDtypeStruct):
         return [leaf.update(shape=leaf.shape[1:])] * leaf.shape[0]
     return jax.jit(jnp.unstack)(leaf)
-
-
-def _stack(leaves: tuple[jax.Array, ...]) -> jax.Array:
-    return jax.jit(jnp.stack)(leaves)

@@ -1,7 +1,7 @@
-"""Which form of an operation a program gets: a CPU's own, or the plain one.
+"""Which form of an operation a program gets: the CPU's own, or the plain one.
 
-Both forms stand side by side. ``jax.lax.platform_dependent`` chooses when the program
-is lowered: a CPU gets its own form, a GPU or TPU gets XLA's operation and its gradient.
+``jax.lax.platform_dependent`` chooses when the program is lowered: a CPU gets its own
+form, a GPU or TPU gets XLA's operation and its gradient.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _PLAIN_ONLY = ContextVar("_PLAIN_ONLY", default=False)
 
 @contextmanager
 def plain_forms() -> Iterator[None]:
-    """Has all that is traced use the plain forms, for converters of programs."""
+    """Traces the plain forms alone, for readers and converters of programs."""
     token = _PLAIN_ONLY.set(True)
     try:
         yield
@@ -26,14 +26,14 @@ def plain_forms() -> Iterator[None]:
 
 
 def choose(cpu: Any, plain: Any, *arrays: jax.Array) -> Any:
-    """Applies the form for the platform that the program will be lowered for."""
+    """Applies the form of the platform for which the program will be lowered."""
     if _PLAIN_ONLY.get():
         return plain(*arrays)
     return lax.platform_dependent(*arrays, cpu=cpu, default=plain)
 
 
 def views(x: jax.Array, window: tuple[int, int], stride: int) -> list[jax.Array]:
-    """Returns, for each position in a window, what it sees of maps [B, H, W, C]."""
+    """Returns the pixels of maps [B, H, W, C] at each position of a moving window."""
     height, width = window
     bottom, right = x.shape[1] - height + 1, x.shape[2] - width + 1
     return [
@@ -44,12 +44,12 @@ def views(x: jax.Array, window: tuple[int, int], stride: int) -> list[jax.Array]
 
 
 def largest_divisor(number: int, most: int) -> int:
-    """Returns the largest divisor of a number that is at most another."""
+    """Returns the largest divisor of a number that is at most ``most``, or 1."""
     return next((n for n in range(most, 1, -1) if number % n == 0), 1)
 
 
 def in_memory(*arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Keeps what makes arrays apart from what reads them, on a CPU."""
+    """Makes a CPU store arrays, so XLA fuses no producer with a reader of them."""
 
     def cpu(*arrays: jax.Array) -> tuple[jax.Array, ...]:
         return lax.optimization_barrier(arrays)

@@ -1,23 +1,23 @@
-"""Pooling, ReLU, bias and BatchNorm in the forms that XLA's CPU compiler runs fast.
+"""Pooling, ReLU, bias and BatchNorm in two forms: plain, and fast on a CPU.
 
-Each has the plain form beside it (``platform``). The reasons, seen on two cores with
-XLA's oneDNN calls (jax 0.12; benchmarks/README.md has whole training steps):
+``platform`` chooses. Measured on two cores with XLA's oneDNN calls (jax 0.12;
+benchmarks/README.md has whole training steps):
 
-- ``reduce_window`` and its gradient took 430 ms of ResNet-50's step, the maximum over
-  shifted maps 60 ms; in float32, 16 times less than in bfloat16, which is rounded after
-  each maximum, one element at a time.
+- ``reduce_window`` and its gradient took 430 ms of ResNet-50's step; the maximum over
+  shifted maps takes 60 ms. It is computed in float32: bfloat16 takes 16 times as long,
+  because XLA rounds after each maximum, one element at a time.
 - A reduction is vectorised only if it reads its operand from memory (2.4 ms instead
-  of 14 for 32 maps of 64 x 112 x 112): hence the barriers in BatchNorm. The gradient of
-  a bias becomes a ``reduce_window``, a third of VGG-16's step, if XLA may choose.
-- A reduction of bfloat16 is bound by its conversion, not by memory. Sixteen parts of
-  the maps, added to one another in a loop before they are reduced, take a quarter of
-  the time (1.6 ms instead of 6 for BatchNorm's two sums over 16 of those maps).
-- What follows a ReLU computes it anew in each of its loops, unless a barrier keeps the
-  result; and a selection of bfloat16 is not vectorised (4 ms instead of 1 for 16 maps
-  of 128 images of 32 x 32). Both took half of ResNet-20's step.
-- So it is with gradients. Each map's is read by its five neighbours in local response
-  normalisation, and the gradient of the pooling after it was computed in each of their
-  loops: half of AlexNet's step (0.23 of 0.47 s, batch 16).
+  of 14 for 32 maps of 64 x 112 x 112): hence the barriers in BatchNorm. Without one,
+  XLA turns the gradient of a bias into a ``reduce_window``, a third of VGG-16's step.
+- The conversion to float32, not memory, limits a reduction of bfloat16. The maps are
+  cut into sixteen parts, which a loop adds before the reduction: a quarter of the time
+  (1.6 ms instead of 6 for BatchNorm's two sums over 16 of those maps).
+- Every loop that reads a ReLU computes it again, unless a barrier keeps the result. A
+  selection of bfloat16 is not vectorised (4 ms instead of 1 for 16 maps of 128 images
+  of 32 x 32). Both together took half of ResNet-20's step.
+- The same is true of gradients. In local response normalisation, five loops read each
+  map's gradient, and each computed the gradient of the next pooling layer again: half
+  of AlexNet's step (0.23 of 0.47 s, batch 16).
 """
 
 import math
@@ -31,12 +31,12 @@ from jax import lax
 from cnn_arch.ops.platform import choose, in_memory, largest_divisor, views
 from cnn_arch.ops.split import Axes
 
-TERMS_OF_A_SUM = 16  # of bfloat16, added in a loop before what is left is reduced
+TERMS_OF_A_SUM = 16  # parts of bfloat16 maps that a loop adds before the reduction
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """Takes the maximum over windows of maps [B, H, W, C], which are padded already."""
+    """Takes the maximum over windows of maps [B, H, W, C], without padding."""
     plain = partial(_plain_max_pool, window=window, stride=stride)
     cpu = partial(_cpu_max_pool, window=window, stride=stride)
     return choose(cpu, plain, x)
@@ -47,7 +47,7 @@ def _plain_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
 
 
 def _cpu_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    # XLA rounds to bfloat16 after each maximum, one element at a time.
+    # In float32: XLA rounds to bfloat16 after each maximum, one element at a time.
     first, *others = views(x.astype(jnp.float32), (window, window), stride)
     for view in others:
         first = jnp.maximum(first, view)
@@ -63,9 +63,9 @@ def _pool_backward(window, stride, saved, gradient):
     x, y = saved
 
     def cpu(x, y, gradient):
-        # As XLA does, the first of equal elements of a window gets the gradient.
+        # The first of equal elements of a window gets the gradient, as in XLA.
         seen = views(x, (window, window), stride)
-        nowhere = jnp.uint8(len(seen))
+        nowhere = jnp.uint8(len(seen))  # no position; where a spread map has a gap
         first = jnp.full(y.shape, nowhere)
         for index in reversed(range(len(seen))):
             first = jnp.where(seen[index] == y, jnp.uint8(index), first)
@@ -94,7 +94,7 @@ max_pool.defvjp(_pool_forward, _pool_backward)
 
 @jax.custom_vjp
 def keep_gradient(x: jax.Array) -> jax.Array:
-    """Returns x; its gradient is computed once, however many loops read it."""
+    """Returns x; its gradient is computed once, even if several loops read it."""
     return x
 
 
@@ -103,7 +103,7 @@ keep_gradient.defvjp(lambda x: (x, None), lambda _, gradient: in_memory(gradient
 
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
-    """Takes the maximum of 0 and each element."""
+    """Replaces negative elements by 0."""
     return in_memory(jnp.maximum(x, jnp.zeros((), x.dtype)))[0]
 
 
@@ -128,7 +128,7 @@ relu.defvjp(_relu_forward, _relu_backward)
 
 @jax.custom_vjp
 def add_bias(x: jax.Array, bias: jax.Array) -> jax.Array:
-    """Adds to maps [..., C], of any dtype, a bias [C] of float32."""
+    """Adds a float32 bias [C] to maps [..., C] of any dtype."""
     return x + bias.astype(x.dtype)
 
 
@@ -144,7 +144,7 @@ add_bias.defvjp(_bias_forward, _bias_backward)
 
 
 def _mean_product(*arrays: jax.Array) -> jax.Array:
-    """Returns the mean of the product of maps [..., C], for each channel, float32."""
+    """Returns each channel's mean of the product of maps [..., C], float32 [C]."""
 
     def product(arrays: tuple[jax.Array, ...]) -> jax.Array:
         first, *others = (array.astype(jnp.float32) for array in arrays)
@@ -176,16 +176,12 @@ def batch_norm(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises maps [..., C] by their own statistics.
 
-    Args:
-      x: the maps.
-      scale: [C], float32.
-      bias: [C], float32.
-      epsilon: added to the variance.
-      axis: the mesh axes over which the statistics are shared, or None.
+    Devices along the mesh axes ``axis`` share statistics. ``scale`` and ``bias`` are
+    float32 [C]; ``epsilon`` is added to the variance.
 
     Returns:
-      The normalised maps, of x's dtype; mean and variance [C], float32. Gradients
-      flow through the first alone.
+      The normalised maps, of x's dtype; mean and variance, float32 [C]. Only the maps
+      carry gradients.
     """
     return _norm_forward(x, scale, bias, epsilon, axis)[0]
 

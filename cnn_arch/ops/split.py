@@ -1,12 +1,13 @@
-"""What the devices that share a network send each other, written out.
+"""What devices that share a network send each other.
 
 A network is per-device code. Inside the ``jax.shard_map`` of a step, these functions
-know by the mesh how many devices share the network and which of them this one is.
-Outside (when parameters are made, shapes traced, costs counted) there is one device,
-which holds all and sends nothing: parameters have one shape whatever the mesh.
+read from the mesh how many devices share the network, and the place of this one.
+Outside, when a program initialises parameters, traces shapes or counts costs, there is
+one device, which has all features and sends nothing: the parameters' shapes do not
+depend on the mesh.
 
-Each transfer stands in the scope of the layer that needs it, so that the compiled
-program says where it comes from. Backward, each becomes its transpose.
+Each transfer is in the named scope of the layer that needs it, which the compiled
+program records. The backward pass runs the transpose of each transfer.
 """
 
 import jax
@@ -25,19 +26,19 @@ def num_parts() -> int:
 
 
 def place(*axes: str) -> jax.Array | int:
-    """Returns the number of this device on some axes of the mesh, row by row."""
+    """Returns the index of this device along some axes of the mesh, row by row."""
     manual = jax.sharding.get_abstract_mesh().manual_axes
     axes = tuple(axis for axis in axes if axis in manual)
     return lax.axis_index(axes) if axes else 0
 
 
 def all_features(x: jax.Array, layer: str) -> jax.Array:
-    """Gathers the features of all parts for a layer: [..., C / parts] -> [..., C]."""
+    """Gathers the features of all devices for a layer: [..., C / parts] -> [..., C]."""
     return _gather(x, layer, axis=-1)
 
 
 def all_rows(x: jax.Array, layer: str) -> jax.Array:
-    """Gathers the rows of all parts for a layer: [B / parts, ...] -> [B, ...]."""
+    """Gathers the rows of all devices for a layer: [B / parts, ...] -> [B, ...]."""
     return _gather(x, layer, axis=0)
 
 

@@ -1,1 +1,1 @@
-"""The devices of a run."""
+"""The devices and processes of a run."""

@@ -2,46 +2,66 @@
 
 import collections
 import dataclasses
+import functools
 from typing import Any
 
 import jax
-
-from cnn_arch.parallel import processes
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
-    """What is to be done after a step."""
+    """What a process asks for after a step."""
 
     save: bool = False
-    signal: int = 0  # the number of the signal that asks to save and to stop; 0: none
+    signal: int = 0  # number of the signal that asks to save and to stop; 0: none
 
 
 class Agreement:
-    """Collects the wishes of all processes, one of each with every step.
+    """Combines the wishes of all processes.
 
-    Where there are several processes, each asks after every step, and hears what all
-    have asked for as late as it reads the step's metrics: so all save or stop after the
-    same step. A process alone hears itself at once.
+    Each process asks after every step. It reads the common answer as late as the step's
+    metrics, so all processes save or stop after the same step, and none waits. A single
+    process has its answer at once.
     """
 
     def __init__(self) -> None:
-        """Begins with nothing asked for."""
         self._asked: collections.deque[Any] = collections.deque()
-        self._is_alone = jax.process_count() == 1
 
     def ask(self, wish: Wish) -> None:
-        """Starts to compare a wish with those of the other processes."""
-        # One number for both: of several wishes, the largest number is the answer.
-        self._asked.append(processes.largest(2 * wish.signal + wish.save))
+        """Starts to compare a wish with the other processes' wishes."""
+        # The largest number is the answer: a signal is more than a save.
+        self._asked.append(_largest(2 * wish.signal + wish.save))
 
     def hear(self, num_left: int = 0) -> Wish:
-        """Returns what any process has asked for, up to the newest few steps.
+        """Returns the combined wishes of all but the newest ``num_left`` steps.
 
-        Args:
-          num_left: steps whose answers may still be on their way.
+        Each wish is returned once.
         """
+        if jax.process_count() == 1:
+            num_left = 0
         heard = 0
-        while len(self._asked) > (0 if self._is_alone else num_left):
+        while len(self._asked) > num_left:
             heard = max(heard, int(self._asked.popleft()))
         return Wish(save=bool(heard), signal=heard // 2)
+
+
+def _largest(number: int) -> Any:
+    """Returns the largest int32 of all processes, perhaps before it is computed."""
+    if jax.process_count() == 1:
+        return number
+    maximum, sharding = _maximum()
+    own = np.array([number], np.int32)
+    return maximum(jax.make_array_from_process_local_data(sharding, own))
+
+
+@functools.cache
+def _maximum() -> tuple[Any, NamedSharding]:
+    """Returns the compiled comparison and the sharding of its argument."""
+    firsts = {device.process_index: device for device in reversed(jax.devices())}
+    devices = np.array([firsts[index] for index in range(jax.process_count())])
+    mesh = Mesh(devices, "process")
+    maximum = jax.jit(lambda x: x.max(), out_shardings=NamedSharding(mesh, P()))
+    return maximum, NamedSharding(mesh, P("process"))

@@ -1,12 +1,14 @@
-"""Which NVIDIA cards a machine has, whatever JAX makes of them."""
+"""The NVIDIA cards of a machine, found without JAX."""
 
 import os
 import subprocess
 from pathlib import Path
 
+from cnn_arch import installation
+
 
 def nvidia_driver_found() -> bool:
-    """Tells whether an NVIDIA driver runs here."""
+    """Returns whether an NVIDIA driver runs here."""
     if Path("/proc/driver/nvidia/version").exists():
         return True
     try:
@@ -16,27 +18,25 @@ def nvidia_driver_found() -> bool:
 
 
 def unused_gpu(platform: str) -> str | None:
-    """Returns a warning where there is an NVIDIA card that JAX does not use.
-
-    Args:
-      platform: of the devices that JAX computes on, such as ``cpu``.
-    """
-    if platform != "cpu" or "cpu" in os.environ.get("JAX_PLATFORMS", ""):
-        return None
-    if not nvidia_driver_found():
+    """Returns a warning if JAX's platform is ``cpu`` despite an NVIDIA card."""
+    is_chosen = "cpu" in os.environ.get("JAX_PLATFORMS", "")
+    if platform != "cpu" or is_chosen or not nvidia_driver_found():
         return None
     return (
-        "there is an NVIDIA card that JAX cannot see; "
-        "pip install -r requirements-cuda.txt, then 'make doctor'"
+        f"JAX does not use the NVIDIA card; {installation.install_extra('cuda')}, then "
+        f"'{installation.DOCTOR}'"
     )
 
 
 def visible_gpus() -> list[str]:
-    """Returns the cards for programs started here, by CUDA_VISIBLE_DEVICES' names."""
+    """Returns the cards for programs started here, as CUDA_VISIBLE_DEVICES names them.
+
+    There are none if JAX_PLATFORMS chooses the CPU.
+    """
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         named = os.environ["CUDA_VISIBLE_DEVICES"].split(",")
         return [name for name in named if name not in ("", "-1")]
-    cards = Path("/proc/driver/nvidia/gpus")
-    return [str(n) for n in range(len(list(cards.iterdir())))] if cards.exists() else []
+    cards = list(Path("/proc/driver/nvidia/gpus").glob("*"))
+    return [str(number) for number in range(len(cards))]

@@ -1,7 +1,7 @@
 """Which process of a run this is, by its options or by Slurm's variables.
 
-A run has one process, or one for each task that ``srun`` starts, or those that are
-started by hand with ``--coordinator``, ``--num_processes`` and ``--process_id``.
+A run has one process, or one for each task of ``srun``, or several that the user starts
+with ``--coordinator``, ``--num_processes`` and ``--process_id``.
 """
 
 import argparse
@@ -20,10 +20,9 @@ class Process:
     index: int = 0
     count: int = 1  # of all processes
     coordinator: str | None = None  # HOST:PORT of process 0; None: JAX asks Slurm
-    local_index: int = 0  # among the processes of this node, where Slurm tells
+    local_index: int = 0  # among the processes of this node, if Slurm started it
     local_count: int = 1  # processes on this node
-    # Those of CUDA_VISIBLE_DEVICES, by place, that are this process's; None: JAX
-    # decides.
+    # Positions of its GPUs in CUDA_VISIBLE_DEVICES; None: JAX decides.
     gpus: tuple[int, ...] | None = None
 
     @property
@@ -37,14 +36,14 @@ OPTIONS = "coordinator", "num_processes", "process_id"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the three options of the plain launcher."""
+    """Adds the three options of processes that the user starts."""
     parser.add_argument(
         "--coordinator",
         metavar="HOST:PORT",
-        help="where process 0 listens, for several processes that srun does not start",
+        help="address of process 0, for several processes started without srun",
     )
-    parser.add_argument("--num_processes", metavar="N", help="how many there are")
-    parser.add_argument("--process_id", metavar="I", help="which this is, from 0")
+    parser.add_argument("--num_processes", metavar="N", help="number of processes")
+    parser.add_argument("--process_id", metavar="I", help="this process, from 0")
 
 
 def find(given: Mapping[str, Any], environment: Mapping[str, str]) -> Process:
@@ -52,7 +51,7 @@ def find(given: Mapping[str, Any], environment: Mapping[str, str]) -> Process:
 
     Args:
       given: values of `OPTIONS` by their names; None: not given.
-      environment: of the process.
+      environment: with Slurm's variables, if srun started the process.
 
     Raises:
       UsageError: options are missing or contradict each other, or the tasks of a node
@@ -60,14 +59,14 @@ def find(given: Mapping[str, Any], environment: Mapping[str, str]) -> Process:
     """
     missing = [f"--{name}" for name in OPTIONS if given[name] is None]
     if not missing:
-        return _by_options(**{name: given[name] for name in OPTIONS})
+        return _by_options(*(given[name] for name in OPTIONS))
     if len(missing) < len(OPTIONS):
-        name = next(name for name in OPTIONS if f"--{name}" not in missing)
+        name = next(name for name in OPTIONS if given[name] is not None)
         raise UsageError(
             f"--{name}={given[name]}: the three go together; add "
             f"{' and '.join(missing)}"
         )
-    if "SLURM_STEP_NODELIST" not in environment:  # set by srun alone
+    if "SLURM_STEP_NODELIST" not in environment:  # only srun sets it
         return ALONE
     count = int(environment["SLURM_STEP_NUM_TASKS"])
     if count == 1:
@@ -111,15 +110,15 @@ def _tasks_on_node(environment: Mapping[str, str]) -> int:
 def _gpus_of_task(
     environment: Mapping[str, str], local_index: int, local_count: int
 ) -> tuple[int, ...] | None:
-    """Returns all GPUs that the task sees, or its share of the node's.
+    """Returns all GPUs that the task sees, or its share of the node's GPUs.
 
-    JAX by itself takes the one GPU whose number is that of the task on its node: one of
-    four where one task has four, and none where each task sees its own as number 0.
+    JAX by itself takes one GPU, with the task's number on its node. It would use one of
+    four GPUs of a single task, and none if each task sees its GPU as number 0.
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES", "")
-    num_gpus = len(visible.split(",")) if visible else 0
-    if not num_gpus:
+    if not visible:
         return None
+    num_gpus = len(visible.split(","))
     is_bound = num_gpus < int(environment.get("SLURM_GPUS_ON_NODE", num_gpus))
     if is_bound or local_count == 1:
         return tuple(range(num_gpus))

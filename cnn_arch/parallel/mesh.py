@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
+from cnn_arch import installation
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel import processes
 
@@ -19,11 +20,12 @@ def make_mesh(data: int, model: int) -> Mesh:
     """Lays the devices out as ("data", "model").
 
     Args:
-      data: parts of a batch; 0 for as many as there are devices for.
-      model: devices that share a network, and with it a part of the batch.
+      data: parts of a batch; 0: as many as possible.
+      model: devices that share a network and the same part of the batch.
 
     Raises:
-      UsageError: there are not so many devices, or none of the kind asked for.
+      UsageError: there are too few devices, or none of the chosen platform; or one of
+        several processes has no device in the mesh.
     """
     try:
         devices = jax.devices()
@@ -31,21 +33,28 @@ def make_mesh(data: int, model: int) -> Mesh:
         wanted = os.environ.get("JAX_PLATFORMS", "")
         raise UsageError(
             f"JAX_PLATFORMS={wanted}: JAX finds no such device; unset it to use what "
-            "there is, or see what is missing with 'make doctor'"
+            f"there is, or let '{installation.DOCTOR}' show what is missing"
         ) from None
     given = f"--config.mesh.data={data}" if data else f"--config.mesh.model={model}"
     if data and model > 1:
         given += f" --config.mesh.model={model}"
-    if not data and model <= len(devices):
-        data, idle = divmod(len(devices), model)
-        if idle:
+    num_devices = len(devices)
+    if not data:
+        data, idle = divmod(num_devices, model)
+        if data and idle:
             raise UsageError(
-                f"{given}: must divide the {len(devices)} devices; give the number of "
-                f"such parts too: --config.mesh.data={data}"
+                f"{given}: must divide the {num_devices} devices; or use fewer with "
+                f"--config.mesh.data={data}"
             )
-    if max(data, 1) * model > len(devices):
+    if not 0 < data * model <= num_devices:
         raise UsageError(
-            f"{given}: JAX sees {len(devices)} devices ({devices[0].platform})"
+            f"{given}: JAX finds {num_devices} devices ({devices[0].platform})"
+        )
+    if jax.process_count() > 1 and data * model < num_devices:
+        raise UsageError(
+            f"--config.mesh.data={data}: {jax.process_count()} processes have "
+            f"{num_devices} devices, and all must be used; write --config.mesh.data=0, "
+            "or start fewer processes"
         )
     return jax.make_mesh(
         (data, model),
@@ -59,7 +68,7 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
     """Checks that the devices can share a batch evenly.
 
     Raises:
-      UsageError: they cannot; the message names the nearest sizes that they can.
+      UsageError: they cannot; the message names the nearest possible sizes.
     """
     num_devices = mesh.size
     below = batch_size // num_devices * num_devices
@@ -74,21 +83,16 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole."""
+    """Returns the sharding of an array that every device has whole."""
     return NamedSharding(mesh, P())
 
 
-def shardings(tree: Any, model: Any, mesh: Mesh) -> Any:
-    """Returns how arrays lie on the devices, as a tree of shardings.
+def partition_specs(tree: Any, model: Any, mesh: Mesh) -> Any:
+    """Returns how a tree of parameters, or a training state, is split over the mesh.
 
-    Every device holds all arrays whole, but for those of a network's ``split_layers``:
-    of them each device of the "model" axis has its share of the features, the last
-    axis. Momentum lies as its parameter does.
-
-    Args:
-      tree: of arrays or shapes, global ones: parameters or a state of training.
-      model: the network.
-      mesh: the devices.
+    Arrays of the network's ``split_layers`` are split along their last axis, the
+    features, over the mesh axis "model"; so is their momentum. Every device has all
+    other arrays whole; without a network (None), all arrays. Shapes are global.
 
     Raises:
       UsageError: the devices cannot share a layer's features evenly.
@@ -96,52 +100,41 @@ def shardings(tree: Any, model: Any, mesh: Mesh) -> Any:
     num_parts = mesh.shape["model"]
     layers = getattr(model, "split_layers", ()) if num_parts > 1 else ()
 
-    def sharding(path: Any, leaf: Any) -> NamedSharding:
+    def spec(path: Any, leaf: Any) -> P:
         split = [key.key for key in path if getattr(key, "key", None) in layers]
         if not split:
-            return replicated(mesh)
+            return P()
         if leaf.shape[-1] % num_parts:
             raise UsageError(
                 f"--config.mesh.model={num_parts}: must divide the {leaf.shape[-1]} "
                 f"features of {split[0]}; write --config.mesh.model=1"
             )
-        return NamedSharding(mesh, P(*[None] * (leaf.ndim - 1), "model"))
+        return P(*[None] * (leaf.ndim - 1), "model")
 
-    return jax.tree_util.tree_map_with_path(sharding, tree)
+    return jax.tree_util.tree_map_with_path(spec, tree)
 
 
 def abstract(tree: Any, model: Any, mesh: Mesh) -> Any:
-    """Returns the shapes of arrays, with how they lie on the devices.
-
-    Args:
-      tree: of arrays or shapes.
-      model: the network that they are of; None: every device holds them whole.
-      mesh: the devices.
-    """
+    """Returns a tree of shapes with the shardings by ``partition_specs``."""
     return jax.tree.map(
-        lambda leaf, sharding: leaf.update(sharding=sharding),
+        lambda leaf, spec: leaf.update(sharding=NamedSharding(mesh, spec)),
         tree,
-        shardings(tree, model, mesh),
+        partition_specs(tree, model, mesh),
     )
 
 
-def partition_specs(tree: Any, model: Any, mesh: Mesh) -> Any:
-    """Returns the same for ``jax.shard_map``."""
-    return jax.tree.map(lambda each: each.spec, shardings(tree, model, mesh))
-
-
 def abstract_batch(config: ConfigDict, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of a batch, spread over the "data" axis."""
-    size, spread = config.data.image_size, NamedSharding(mesh, P("data"))
+    """Returns the shapes of a batch that is split over the "data" axis."""
+    size, split = config.data.image_size, NamedSharding(mesh, P("data"))
     shape = (config.batch_size, size, size, config.data.channels)
     return {
-        "image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=spread),
-        "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32, sharding=spread),
+        "image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=split),
+        "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32, sharding=split),
     }
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Spreads a batch over the "data" axis; each process gives its own share."""
+    """Splits a batch over the "data" axis; each process passes its own share."""
     sharding = NamedSharding(mesh, P("data"))
     return {
         key: jax.make_array_from_process_local_data(sharding, value)
@@ -150,7 +143,7 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 
 def describe(mesh: Mesh) -> str:
-    """Writes the devices in one line: ``cpu, 2 cores, 24 GiB``."""
+    """Describes the devices in one line: ``cpu, 2 cores, 24 GiB``."""
     device, count = mesh.devices.flat[0], jax.process_count()
     data, model = mesh.shape["data"], mesh.shape["model"]
     each = f" ({data} x {model} that share the network)" if model > 1 else ""
@@ -164,7 +157,7 @@ def describe(mesh: Mesh) -> str:
 
 
 def available_bytes(mesh: Mesh) -> int | None:
-    """Returns the memory that one device has for a program, or None if unknown."""
+    """Returns the memory of one device for a program, or None if unknown."""
     devices = mesh.local_devices
     if devices[0].platform == "cpu":
         num_sharing = len(devices) * processes.num_on_this_host()

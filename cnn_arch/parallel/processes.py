@@ -1,7 +1,7 @@
-"""What the processes of a run tell each other.
+"""Communication between the processes of a run.
 
-All of them execute the same program; process 0 alone writes. Nothing here imports JAX
-before `start`, so that the first line of a run is on the screen at once.
+All processes execute the same program; only process 0 writes files and lines. This
+module does not import JAX before `start`: the first line of a run appears at once.
 """
 
 import functools
@@ -19,25 +19,25 @@ import numpy as np
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel.launcher import Process
 
-HEARTBEAT_SECONDS = 20  # without one of a process, all others end
-CONNECT_SECONDS = 120  # for which a process waits until all others have started
+HEARTBEAT_SECONDS = 20  # all processes end if one gives no sign of life for so long
+CONNECT_SECONDS = 120  # the time in which all processes must start
 START_ALL = "start all of them at once, with the same free port on the first's host"
-# What the libraries of collectives and of barriers name in their errors.
+# The errors of the communication libraries contain one of these names.
 _OF_OTHERS = "Gloo", "NCCL", "coordination service", "CoordinationService"
-_PAD_BYTES = 1024  # messages are multiples of it: one compiled program for most
+_PAD_BYTES = 1024  # messages are multiples of it: most need only one compiled program
 
 
 def start(process: Process) -> None:
     """Connects this process with the others, before JAX opens its devices.
 
     Raises:
-      UsageError: they cannot be reached, or have other numbers of devices.
+      UsageError: another process cannot be reached or has more or fewer devices.
     """
     if process.count == 1:
         return
     if process.local_count > 1 and hasattr(os, "sched_setaffinity"):
         _share_cores(process)
-    # The collectives' library tells on stdout that it is connected.
+    # Gloo prints to stdout, which belongs to the results: send that to stderr.
     sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     import jax
@@ -45,29 +45,25 @@ def start(process: Process) -> None:
     where = process.coordinator or os.environ.get("SLURM_STEP_NODELIST")
     missed = (
         f"--coordinator={where}: process {process.index} of {process.count} cannot "
-        "meet the others"
+        "connect to the others"
     )
-    # JAX would end the process without a word that a user understands.
+    # JAX would end the process without a message that a user understands.
     timer = threading.Timer(CONNECT_SECONDS, _end, [missed])
     timer.start()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_enable_preemption_service", False)  # handles SIGTERM alone
-    given: dict[str, Any] = {}
-    if process.coordinator:
-        given = {
-            "coordinator_address": process.coordinator,
-            "num_processes": process.count,
-            "process_id": process.index,
-            "cluster_detection_method": "deactivate",
-        }
+    # JAX's service would take over SIGTERM.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
-            **given,
+            process.coordinator,  # None: JAX takes it from Slurm
+            process.count,
+            process.index,
             local_device_ids=process.gpus,
-            initialization_timeout=2 * CONNECT_SECONDS,
+            cluster_detection_method="deactivate" if process.coordinator else None,
+            initialization_timeout=2 * CONNECT_SECONDS,  # the timer ends it before
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
-    except Exception as error:  # whatever the service's library raises
+    except Exception as error:  # the service's library raises several types
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{missed} ({reason}); {START_ALL}") from error
     finally:
@@ -78,12 +74,12 @@ def start(process: Process) -> None:
 
 
 def _check_equal_shares(count: int) -> None:
-    """Checks that all processes have equally many devices."""
+    """Checks that all processes have the same number of devices."""
     import jax
 
     try:
         owners = Counter(device.process_index for device in jax.devices())
-    except (RuntimeError, AssertionError):  # make_mesh says what is missing
+    except (RuntimeError, AssertionError):  # make_mesh reports it
         return
     fewest, most = min(owners.values()), max(owners.values())
     if fewest < most:
@@ -91,7 +87,7 @@ def _check_equal_shares(count: int) -> None:
             f"{count} processes: have {fewest} to {most} devices; give all of them "
             "equally many"
         )
-    gather(None)  # none ends, whatever it may find wrong, before all have come so far
+    gather(None)  # no process may fail and end before all others have come this far
 
 
 def _end(missed: str) -> NoReturn:
@@ -102,49 +98,32 @@ def _end(missed: str) -> NoReturn:
 
 
 def _share_cores(process: Process) -> None:
-    """Leaves each process of a node its part of the cores, unless Slurm has."""
+    """Gives each process of a node its own cores, unless Slurm has done so."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == os.cpu_count() and len(cores) >= process.local_count:
         os.sched_setaffinity(0, cores[process.local_index :: process.local_count])
 
 
-def check_mesh(mesh: Any) -> None:
-    """Checks that every process has work.
-
-    Raises:
-      UsageError: a process has no device in the mesh.
-    """
-    import jax
-
-    count, num_devices = jax.process_count(), len(jax.devices())
-    if count > 1 and mesh.size < num_devices:
-        raise UsageError(
-            f"--config.mesh.data={mesh.shape['data']}: {count} processes have "
-            f"{num_devices} devices, and all must be used; write --config.mesh.data=0, "
-            "or start fewer processes"
-        )
-
-
 def check_same(what: str, value: str) -> None:
-    """Checks that what this process has found is what process 0 has.
+    """Checks that a value is the same on all processes.
 
     Raises:
-      UsageError: it is something else.
+      UsageError: a process has another value than process 0.
     """
     values = gather(value)
     for index, other in enumerate(values):
         if other != values[0]:
             raise UsageError(
-                f"process {index}: {what} there differs from that of process 0; give "
-                "all processes the same"
+                f"process {index}: {what} differs from process 0's; give all processes "
+                "the same"
             )
 
 
 def check_alone(given: str) -> None:
-    """Checks that there is one process only.
+    """Checks that the run has one process.
 
     Raises:
-      UsageError: there are several.
+      UsageError: it has several.
     """
     import jax
 
@@ -153,7 +132,7 @@ def check_alone(given: str) -> None:
 
 
 def explain_loss(error: BaseException) -> str | None:
-    """Returns in words that another process is gone, if that is what an error is of."""
+    """Returns a message if an error means that another process is gone."""
     text = " ".join(str(error).split())
     if not any(name in text for name in _OF_OTHERS):
         return None
@@ -161,9 +140,9 @@ def explain_loss(error: BaseException) -> str | None:
 
 
 def batch_share(mesh: Any) -> tuple[int, int]:
-    """Returns which part of a batch this process loads, and of how many parts.
+    """Returns which part of a batch this process loads, and the number of parts.
 
-    Processes whose devices lie at the same places of the "data" axis load the same.
+    Processes with devices at the same places of the "data" axis load the same part.
     """
     import jax
 
@@ -178,7 +157,7 @@ def batch_share(mesh: Any) -> tuple[int, int]:
 
 
 def from_first(value: Any) -> Any:
-    """Returns process 0's value, which JSON can hold, on every process."""
+    """Returns the value of process 0, a JSON value, on every process."""
     return gather(value)[0]
 
 
@@ -188,10 +167,10 @@ def union(names: Collection[str]) -> set[str]:
 
 
 def gather(value: Any) -> list[Any]:
-    """Returns the values of all processes, which JSON can hold, on every process.
+    """Returns the values of all processes, JSON values, on every process.
 
-    First called by `start`: on CPUs, devices that exchange something for the first time
-    wait for each other no longer than 30 seconds.
+    `start` calls this first: at their first exchange, processes on CPUs wait for each
+    other no longer than 30 seconds.
     """
     import jax
     from jax.experimental import multihost_utils
@@ -201,8 +180,7 @@ def gather(value: Any) -> list[Any]:
     message = np.frombuffer(json.dumps(value).encode(), np.uint8)
     sizes = multihost_utils.process_allgather(np.int32(len(message)))
     padded_size = -(-int(sizes.max()) // _PAD_BYTES) * _PAD_BYTES
-    padded = np.zeros(padded_size, np.uint8)
-    padded[: len(message)] = message
+    padded = np.pad(message, (0, padded_size - len(message)))
     messages = multihost_utils.process_allgather(padded)
     return [
         json.loads(messages[index, :size].tobytes()) for index, size in enumerate(sizes)
@@ -211,39 +189,5 @@ def gather(value: Any) -> list[Any]:
 
 @functools.cache
 def num_on_this_host() -> int:
-    """Returns how many of the processes share this machine's memory."""
+    """Returns how many processes of the run share this machine's memory."""
     return gather(socket.gethostname()).count(socket.gethostname())
-
-
-def largest(number: int) -> Any:
-    """Starts to compare a number over all processes, without waiting for the result.
-
-    All processes call this equally often between the same two steps.
-
-    Args:
-      number: of this process, an int32.
-
-    Returns:
-      The largest, as a scalar: a jax.Array that is the same on every process.
-    """
-    import jax
-
-    if jax.process_count() == 1:
-        return number
-    maximum, sharding = _maximum()
-    own = np.array([number], np.int32)
-    return maximum(jax.make_array_from_process_local_data(sharding, own))
-
-
-@functools.cache
-def _maximum() -> tuple[Any, Any]:
-    """Returns the compiled comparison and how its argument is spread."""
-    import jax
-    from jax.sharding import Mesh, NamedSharding
-    from jax.sharding import PartitionSpec as P
-
-    firsts = {device.process_index: device for device in reversed(jax.devices())}
-    devices = np.array([firsts[index] for index in range(jax.process_count())])
-    mesh = Mesh(devices, "process")
-    maximum = jax.jit(lambda x: x.max(), out_shardings=NamedSharding(mesh, P()))
-    return maximum, NamedSharding(mesh, P("process"))

@@ -1,4 +1,4 @@
-"""The devices of a command: how XLA and memory are set up before they are opened."""
+"""The devices of a command, and the settings of XLA and memory before they open."""
 
 import ctypes
 import os
@@ -17,10 +17,10 @@ from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.screen import Screen
 
-# Without the first two a step of ResNet-20 or LeNet-5 takes about twice as long; the
-# next two save a tenth of it. The last leaves YNNPACK only reductions: it would take
-# float32 convolutions and products from oneDNN, and a quarter longer for ResNet-50's
-# step. Not set where the user has set flags.
+# Without the first two, a step of ResNet-20 or LeNet-5 takes about twice as long; the
+# next two save a tenth of a step. The last restricts YNNPACK to reductions: with its
+# float32 convolutions and products in place of oneDNN's, a step of ResNet-50 takes a
+# quarter longer. The user's own XLA_FLAGS replace all of them.
 CPU_FLAGS = (
     "--xla_cpu_use_onednn=true",
     "--xla_cpu_experimental_onednn_custom_call=true",
@@ -28,18 +28,18 @@ CPU_FLAGS = (
     "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
     "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_REDUCE",
 )
-CACHE_BYTES = 2 * 2**30  # of compiled programs; the oldest go first
+CACHE_BYTES = 2 * 2**30  # of compiled programs; JAX deletes the oldest first
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's mallopt
 
 
 def open_devices(config: ConfigDict, screen: Screen, process: Process = ALONE) -> Mesh:
-    """Meets the other processes, opens the devices and makes the mesh.
+    """Connects to the other processes, opens the devices and makes the mesh.
 
     Raises:
-      UsageError: devices or processes are not there, or cannot share the network.
+      UsageError: devices or processes are missing, or cannot share the network.
     """
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
-        # Read when devices are opened.
+        # XLA reads it when devices are opened.
         os.environ.setdefault("XLA_FLAGS", " ".join(CPU_FLAGS))
     if platform.libc_ver()[0] == "glibc" and not config.remat:
         keep_freed_memory()
@@ -48,7 +48,6 @@ def open_devices(config: ConfigDict, screen: Screen, process: Process = ALONE) -
         build_model(config, 1000)  # raises where devices cannot share the network
     processes.start(process)
     mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
-    processes.check_mesh(mesh)
     kind = mesh.devices.flat[0].platform
     note = "   (no GPU used)" if kind == "cpu" else ""
     screen.say("device", f"{meshes.describe(mesh)}, {config.precision}{note}")
@@ -58,23 +57,23 @@ def open_devices(config: ConfigDict, screen: Screen, process: Process = ALONE) -
 
 
 def keep_compiled_programs() -> None:
-    """Has JAX keep compiled programs on disk, for the next command."""
+    """Lets JAX keep compiled programs on disk, for the next command."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     jax.config.update("jax_compilation_cache_dir", str(cache / "cnn_arch" / "xla"))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
-    # The many small programs of a start, a second of it in all, are kept as well.
+    # Keep also the many small programs of a start: together they take a second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    # XLA cannot store programs with calls of oneDNN (jax 0.12): those compile again.
+    # XLA cannot store programs that call oneDNN (jax 0.12): it compiles them again.
     warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
 
 
 def keep_freed_memory() -> None:
-    """Has glibc keep what is freed; works only before JAX starts its threads.
+    """Lets glibc keep freed memory; works only before JAX starts its threads.
 
-    XLA's CPU client allocates a step's scratch memory anew each time. Left to itself
-    glibc maps it, and the kernel zeroes it page by page: a quarter of ResNet-18's step,
-    and far more in a virtual machine that hands free pages back to its host. The price
-    is a heap that holds the scratch memory up to twice.
+    XLA's CPU client allocates scratch memory at every step. By default glibc maps new
+    pages and the kernel zeroes them, which takes a quarter of a step of ResNet-18, and
+    far more in a virtual machine that returns free pages to its host. The cost is a
+    heap that contains the scratch memory up to twice.
     """
     library = ctypes.CDLL(None)
     for parameter, value in ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1)):
@@ -82,6 +81,6 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Has glibc map large arrays again, where there is no memory to keep them."""
+    """Lets glibc map large arrays again, when memory is too small to keep them."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(M_MMAP_MAX, 65536)  # glibc's default

@@ -1,4 +1,4 @@
-"""Which classes a network takes for which, and which images show it."""
+"""Confusion of classes: counts, frequent mistakes, and example images."""
 
 import numpy as np
 
@@ -8,13 +8,7 @@ def confusion_matrix(
 ) -> np.ndarray:
     """Counts the images of each true class (row) and predicted class (column).
 
-    Args:
-      labels: int [N], in 0..num_classes - 1.
-      predictions: int [N], in the same range.
-      num_classes: K.
-
-    Returns:
-      int64 [K, K].
+    Labels and predictions are int [N] in 0..K - 1; the result is int64 [K, K].
     """
     cells = labels.astype(np.int64) * num_classes + predictions
     counts = np.bincount(cells, minlength=num_classes**2)
@@ -24,18 +18,15 @@ def confusion_matrix(
 def confused_pairs(matrix: np.ndarray, limit: int) -> list[tuple[int, int, int]]:
     """Lists (true class, predicted class, count), the most frequent mistakes first.
 
-    Args:
-      matrix: int [K, K], rows are true classes.
-      limit: the greatest number of pairs; only pairs that occur are listed.
+    ``matrix`` is int [K, K], rows are true classes. Only pairs that occur are listed.
     """
-    mistakes = matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    mistakes = matrix.copy()
+    np.fill_diagonal(mistakes, 0)
     order = np.argsort(-mistakes, axis=None, kind="stable")[:limit]
     rows, columns = np.unravel_index(order, mistakes.shape)
-    return [
-        (int(row), int(column), int(mistakes[row, column]))
-        for row, column in zip(rows, columns, strict=True)
-        if mistakes[row, column] > 0
-    ]
+    counts = mistakes[rows, columns]
+    pairs = zip(rows.tolist(), columns.tolist(), counts.tolist(), strict=True)
+    return [pair for pair in pairs if pair[2] > 0]
 
 
 def most_confused_indices(
@@ -47,15 +38,9 @@ def most_confused_indices(
 ) -> np.ndarray:
     """Picks the images for the picture of the most frequent mistakes.
 
-    Args:
-      labels: int [N].
-      predictions: int [N].
-      probabilities: float [N], of the predicted class.
-      pairs: how many (true, predicted) pairs, the most frequent first.
-      examples: how many images of each, the surest first.
-
-    Returns:
-      int64 [M], M <= pairs * examples, ordered by pair.
+    Probabilities are float [N], of the predicted classes. The result is int64 [M], M <=
+    pairs * examples: the most frequent (true, predicted) pairs first, and for each the
+    images with the highest probability first.
     """
     num_classes = int(max(labels.max(), predictions.max())) + 1
     matrix = confusion_matrix(labels, predictions, num_classes)

@@ -1,55 +1,55 @@
-"""The two pages of a run, made from the files of its directory: report and README."""
+"""The report and the README of a run, made from the files of its directory."""
 
 import base64
 import csv
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from cnn_arch import settings
 from cnn_arch.files import write_text
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 
-# What stands in a run directory, in the order in which the README lists it.
+# The files of a run directory, in the order of its README.
 FILES = {
-    "report.html": "all of it in one page: a double click opens it, without a network",
+    "report.html": "the whole report on one page; open it in a browser, also offline",
     "config.json": "every setting of the run, defaults included",
-    "environment.txt": "command line, device, packages, git commit",
-    "log.txt": "what the run said, with times",
-    "metrics.csv": "a row an epoch: losses, errors in percent, learning rate, speed",
-    "steps.csv": "a row a training step: loss, learning rate",
+    "environment.txt": "command line, packages, git commit",
+    "log.txt": "the printed lines of the run, with times",
+    "metrics.csv": "one row per epoch: losses, errors in percent, learning rate, speed",
+    "steps.csv": "one row per training step: loss, learning rate",
     "events.out.tfevents*": "the same for TensorBoard: tensorboard --logdir=.",
     "classes.txt": "the names of the classes, in the order of the network's outputs",
     "split.csv": "which image went to training, validation and test",
-    "data_fingerprint.txt": "what the data was; another one is refused on resuming",
+    "data_fingerprint.txt": "checksum of the data; the run resumes only with it",
     "plots/train_batch.jpg": "images as the network gets them",
     "plots/curves.png": "loss, error and learning rate over the epochs",
     "plots/confusion.png": "which class is taken for which",
     "plots/most_confused.png": "images of the most frequent mistakes",
     "plots/top_losses.jpg": "images with the greatest loss",
     "plots/filters_conv1.png": "the filters of the first layer",
-    "eval/results.json": "loss and errors in percent on each split, and how measured",
-    "eval/predictions_*.csv": "a row an image: class, prediction, probability, loss",
-    "checkpoints/best": "the network with the least validation error",
+    "eval/results.json": "loss and errors in percent on each split, and the protocol",
+    "eval/predictions_*.csv": "one row per image: class, prediction, probability, loss",
+    "checkpoints/best": "the network with the lowest validation error",
     "checkpoints/last": "the newest state, from which the same command continues",
-    "weights_best.npz": "the best network's parameters; numpy alone reads them",
+    "weights_best.npz": "the parameters of the best network, for numpy.load",
     "crash.txt": "why the run failed",
 }
 
 
 def make_environment(*folders: Path) -> jinja2.Environment:
-    """Returns what renders the templates: everything is escaped, and in one line.
+    """Returns the environment for the templates here and in the given folders.
 
-    Args:
-      *folders: of further templates, beside those of this package.
+    It escapes every string and writes it in one line.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, TEMPLATES]),
@@ -65,15 +65,12 @@ def make_environment(*folders: Path) -> jinja2.Environment:
 
 
 def write_pages(run: Run, facts: Mapping[str, Any]) -> None:
-    """Writes report.html and README.md of a run that ended well, and says so.
+    """Writes report.html and README.md of a run that has finished.
 
-    Args:
-      run: the run.
-      facts: what its files do not say: "command", "device", "data", "model" and
-        "evaluate", a line each; and "overrides", a list with one line for each setting
-        that differs from the recipe.
+    ``facts`` are in no other file: "command", "device", "data", "model", "evaluate",
+    one line each; "overrides", one line for each setting that differs from the recipe.
     """
-    for path in run.workdir.glob("crash*.txt"):  # of any process, of an earlier start
+    for path in run.workdir.glob("crash*.txt"):  # from an earlier start, any process
         path.unlink()
     write_report(run.workdir, facts)
     write_readme(run.workdir, facts)
@@ -86,18 +83,14 @@ def write_pages(run: Run, facts: Mapping[str, Any]) -> None:
 
 
 def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
-    """Writes report.html: one file, no script, nothing remote, pictures inside.
+    """Writes report.html: one file with its pictures, no script and no remote content.
 
-    What the run has not made yet is left out.
-
-    Args:
-      workdir: the run directory.
-      facts: as for write_pages.
+    It leaves out what the run has not made yet. ``facts``: see ``write_pages``.
     """
-    environment = make_environment()
     results = _results(workdir)
     split = next(iter(results), None)
-    page = environment.get_template("report.html").render(
+    template = make_environment().get_template("report.html")
+    page = template.render(
         facts=facts,
         name=workdir.resolve().name,
         headline=_headline(results),
@@ -106,23 +99,21 @@ def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
         epochs=_epochs(workdir),
         pictures=_pictures(workdir),
         classes=_classes(workdir, split),
-        settings=list(_flatten(_json(workdir / "config.json"))),
+        settings=_settings(workdir),
         crashed=(workdir / "crash.txt").exists(),
     )
     write_text(workdir / "report.html", page)
 
 
 def write_readme(workdir: Path, facts: Mapping[str, Any]) -> None:
-    """Writes the run's README.md; to be called last, since it lists the files present.
+    """Writes README.md, after all other files: it lists the files that are present.
 
-    Args:
-      workdir: the run directory.
-      facts: as for write_pages.
+    ``facts``: see ``write_pages``.
     """
     results = _results(workdir)
     title = re.sub(r"([^\w\s.,-]|_)", r"\\\1", printable(workdir.resolve().name))
     lines = [f"# {title}", "", _headline(results), ""]
-    # Indented lines are shown as they are: no name in them can become markup.
+    # Indented lines are code in Markdown: no name in them can become markup.
     for label in ("command", "device", "data", "model"):
         lines.append(f"    {label:<8} {printable(facts[label])}")
     for split, result in results.items():
@@ -133,17 +124,12 @@ def write_readme(workdir: Path, facts: Mapping[str, Any]) -> None:
         )
     lines += ["", "## What differs from the recipe", ""]
     lines += [f"    {printable(line)}" for line in facts["overrides"]] or ["Nothing."]
-    lines += ["", "## What lies here", ""]
+    lines += ["", "## Files in this directory", ""]
     for pattern, meaning in FILES.items():
         for path in sorted(workdir.glob(pattern)):
             lines.append(f"- `{path.relative_to(workdir).as_posix()}`: {meaning}")
-    lines += [
-        "",
-        "## What to do with it",
-        "",
-        f"    {printable(facts['evaluate'])}",
-        "",
-    ]
+    lines += ["", "## What to do with it", ""]
+    lines += [f"    {printable(facts['evaluate'])}", ""]
     write_text(workdir / "README.md", "\n".join(lines))
 
 
@@ -153,7 +139,7 @@ def _headline(results: Mapping[str, Any]) -> str:
     split, result = next(iter(results.items()))
     return (
         f"{100 - result['top1_error']:.2f} % of {result['num_examples']:,} "
-        f"{printable(split)} images are classified right."
+        f"{printable(split)} images are classified correctly."
     )
 
 
@@ -164,39 +150,38 @@ def _results(workdir: Path) -> dict[str, Any]:
 
 
 def _epochs(workdir: Path) -> list[dict[str, Any]]:
-    """Returns the rows of metrics.csv as numbers; "best" marks the least error."""
+    """Returns the rows of metrics.csv as numbers; "best" marks the lowest error."""
     epochs: list[dict[str, Any]] = [
         {name: float(value) if value else math.nan for name, value in row.items()}
         for row in _rows(workdir / "metrics.csv")
     ]
-    errors = [row["validation_top1_error"] for row in epochs]
-    best = min((error for error in errors if not math.isnan(error)), default=None)
-    last_best = max((i for i, error in enumerate(errors) if error == best), default=-1)
-    for i, row in enumerate(epochs):
-        row["best"] = i == last_best  # the last of equals, as the checkpoint
-    return epochs
+    known = [row for row in epochs if not math.isnan(row["validation_top1_error"])]
+    # The last of equals, like the best checkpoint.
+    best = min(
+        reversed(known), key=lambda row: row["validation_top1_error"], default=None
+    )
+    return [row | {"best": row is best} for row in epochs]
 
 
 def _classes(workdir: Path, split: str | None) -> list[dict[str, Any]]:
     """Counts images and mistakes of each class of a split, the worst class first."""
-    path = workdir / "eval" / f"predictions_{split}.csv"
     names: dict[int, str] = {}
     images: Counter[int] = Counter()
-    mistakes: dict[int, Counter[int]] = {}
-    for row in _rows(path):
+    mistakes: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for row in _rows(workdir / "eval" / f"predictions_{split}.csv"):
         label, prediction = int(row["label"]), int(row["prediction"])
         names[label], names[prediction] = row["label_name"], row["prediction_name"]
         images[label] += 1
         if label != prediction:
-            mistakes.setdefault(label, Counter())[prediction] += 1
+            mistakes[label][prediction] += 1
     classes = [
         {
             "name": names[label],
             "images": images[label],
-            "error": 100 * mistakes.get(label, Counter()).total() / images[label],
+            "error": 100 * mistakes[label].total() / images[label],
             "taken_for": [
                 (names[prediction], count)
-                for prediction, count in mistakes.get(label, Counter()).most_common(3)
+                for prediction, count in mistakes[label].most_common(3)
             ],
         }
         for label in sorted(images)
@@ -205,7 +190,7 @@ def _classes(workdir: Path, split: str | None) -> list[dict[str, Any]]:
 
 
 def _pictures(workdir: Path) -> dict[str, str]:
-    """Returns the data URI of each picture that the run has made."""
+    """Returns the data URI of each picture that exists."""
     kinds = {".png": "image/png", ".jpg": "image/jpeg"}
     return {
         path.stem: f"data:{kinds[path.suffix]};base64,"
@@ -215,14 +200,9 @@ def _pictures(workdir: Path) -> dict[str, str]:
     }
 
 
-def _flatten(
-    settings: Mapping[str, Any], prefix: str = ""
-) -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", json.dumps(value, ensure_ascii=False)
+def _settings(workdir: Path) -> list[tuple[str, str]]:
+    flat = settings.flatten(_json(workdir / "config.json"))
+    return [(key, json.dumps(flat[key], ensure_ascii=False)) for key in flat]
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""The pictures of a run: what the network sees, how it learned, what it mistakes.
+"""The pictures of a run: its images, its learning curves and its mistakes.
 
-Every function writes one file, PNG or JPEG by its name. Names are shown as they are, in
-one line, cut where they do not fit.
+Every function writes one file; the suffix selects PNG or JPEG. Class and file names are
+drawn unchanged in one line, and cut if they are too long.
 """
 
 import dataclasses
+import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from cnn_arch.screen import printable
 
 NAME_COLUMNS = 14  # characters that fit below a tile
 
-# Column of metrics.csv, label, colour and dashes of each line in each panel.
+# Panel -> its lines: column of metrics.csv, label, colour, dashes.
 CURVES = {
     "Loss": (
         ("train_loss", "training", BLUE, "--"),
@@ -50,12 +52,9 @@ CURVES = {
 
 @styled
 def train_batch(path: Path, images: np.ndarray, names: Sequence[str]) -> None:
-    """Draws the first 32 images of a training batch as the network gets them.
+    """Draws the first 32 images of a training batch, with their class names below.
 
-    Args:
-      path: the file to write.
-      images: uint8 [N, H, W, 1 or 3], after augmentation.
-      names: the class of each.
+    The images are uint8 [N, H, W, 1 or 3], after augmentation.
     """
     captions = [printable(name, NAME_COLUMNS) for name in names[:32]]
     title = "What the network sees: a training batch"
@@ -66,10 +65,8 @@ def train_batch(path: Path, images: np.ndarray, names: Sequence[str]) -> None:
 def curves(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Draws loss, error and learning rate over the epochs.
 
-    Args:
-      path: the file to write.
-      rows: the rows of metrics.csv, values as numbers or text; a missing or empty value
-        leaves a gap.
+    The rows come from metrics.csv, with values as numbers or text; a missing or empty
+    value leaves a gap.
     """
     epochs = _column(rows, "epoch")
     figure = Figure(figsize=(12, 7), layout="constrained")
@@ -79,7 +76,7 @@ def curves(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
             values = _column(rows, name)
             if np.isfinite(values).any():
                 axes.plot(epochs, values, dashes, color=color, label=label)
-        if len(rows) <= 30:  # single epochs can be told apart
+        if len(rows) <= 30:  # there is room for a marker at each epoch
             for line in axes.lines:
                 line.set(marker="o", markersize=4.5)
         axes.set(title=title, xlim=(0, 1.02 * max([2, *epochs])), ylim=(0, None))
@@ -96,7 +93,7 @@ def curves(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
 def _mark_best(axes: Axes, epochs: np.ndarray, errors: np.ndarray) -> None:
     if not np.isfinite(errors).any():
         return
-    (best,) = np.flatnonzero(errors == np.nanmin(errors))[-1:]  # the last of equals
+    best = np.flatnonzero(errors == np.nanmin(errors))[-1]  # the last of equals
     label = f"best: {errors[best]:.2f} % at epoch {epochs[best]:.0f}"
     star = {"color": ORANGE, "markeredgecolor": "black", "markersize": 16}
     axes.plot(epochs[best], errors[best], "*", label=label, **star)
@@ -109,12 +106,9 @@ def _column(rows: Sequence[Mapping[str, object]], name: str) -> np.ndarray:
 
 @styled
 def confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-    """Draws the share of each true class (row) that goes to each class (column).
+    """Draws the percentage of each true class (row) in each predicted class (column).
 
-    Args:
-      path: the file to write.
-      matrix: int [K, K], counts.
-      class_names: K names; where all do not fit, every n-th is written.
+    ``matrix`` is int [K, K], counts. If the K names do not fit, every n-th is drawn.
     """
     num_classes = len(matrix)
     percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -129,37 +123,32 @@ def confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> Non
     size = (side + names_inches + 2, side + names_inches + 1.3)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.add_subplot()
-    # The square root brings out the few percent that are mistakes.
+    # With the square root, mistakes of a few percent become visible.
     norm = PowerNorm(0.5, vmin=0, vmax=100)
     image = axes.imshow(percent, cmap="Blues", norm=norm, interpolation="nearest")
     axes.set_xticks(ticks, names, rotation=90, fontsize=font_size)
     axes.set_yticks(ticks, names, fontsize=font_size)
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title("Which class is taken for which, % of the true class")
-    if num_classes > 100:  # a cell is a pixel or two: dots for what is often mistaken
+    if num_classes > 100:  # cells are one or two pixels: dots show frequent mistakes
         often = (percent >= 5) & ~np.eye(num_classes, dtype=bool)
         rows, columns = np.nonzero(often)
         axes.scatter(columns, rows, s=0.8 * percent[often], color=ORANGE, linewidths=0)
-        axes.set_title("Which class is taken for which (dots: at 5 % and more)")
+        axes.set_title("Which class is taken for which (dots: 5 % and more)")
     if num_classes <= 20:
+        centred = {"fontsize": font_size, "ha": "center", "va": "center"}
         for row, column in np.argwhere(matrix):
             value = percent[row, column]
-            axes.text(
-                column,
-                row,
-                f"{value:.0f}" if value >= 1 else "<1",
-                color="white" if value > 45 else "black",
-                fontsize=font_size,
-                horizontalalignment="center",
-                verticalalignment="center",
-            )
+            text = f"{value:.0f}" if value >= 1 else "<1"
+            color = "white" if value > 45 else "black"
+            axes.text(column, row, text, color=color, **centred)
     figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, ticks=(0, 1, 5, 20, 50, 100))
     write(figure, path)
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Images with what they are and what a network says of them."""
+    """Images with their true classes and a network's predictions."""
 
     images: np.ndarray  # uint8 [N, H, W, 1 or 3]
     true_names: Sequence[str]  # N
@@ -169,16 +158,11 @@ class Examples:
 
 @styled
 def most_confused(path: Path, examples: Examples) -> None:
-    """Draws mistakes, a row of at most eight for each pair of true and predicted class.
-
-    Args:
-      path: the file to write.
-      examples: the mistakes.
-    """
-    rows: dict[tuple[str, str], list[int]] = {}
+    """Draws mistakes: a row of at most 8 for each pair of true and predicted class."""
+    rows: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     pairs = zip(examples.true_names, examples.predicted_names, strict=True)
     for i, pair in enumerate(pairs):
-        rows.setdefault(pair, []).append(i)
+        rows[pair].append(i)
     row_height = 0.3 + TILE + LINE + 2 * GAP
     columns = max([6, *(min(8, len(members)) for members in rows.values())])
     figure, axes = sheet(
@@ -203,36 +187,23 @@ def most_confused(path: Path, examples: Examples) -> None:
 
 @styled
 def top_losses(path: Path, examples: Examples, losses: np.ndarray) -> None:
-    """Draws the images with the greatest loss, the first 24 of those given.
-
-    Args:
-      path: the file to write.
-      examples: the greatest loss first.
-      losses: float [N].
-    """
-    captions = [
-        f"is {printable(true_name, NAME_COLUMNS - 3)}\n"
-        f"net {printable(predicted_name, NAME_COLUMNS - 4)}\n"
-        f"{_percent(probability)}, loss {loss:.1f}"
-        for true_name, predicted_name, probability, loss in zip(
-            examples.true_names,
-            examples.predicted_names,
-            examples.probabilities,
-            losses,
-            strict=True,
-        )
-    ]
-    title = "The greatest losses: what it is, what the network says"
-    write(mosaic(title, examples.images[:24], captions[:24]), path)
+    """Draws the first 24 examples, sorted by loss, the greatest first."""
+    captions = []
+    for i, loss in enumerate(losses[:24]):
+        true_name = printable(examples.true_names[i], NAME_COLUMNS - len("is "))
+        predicted = printable(examples.predicted_names[i], NAME_COLUMNS - len("net "))
+        percent = _percent(examples.probabilities[i])
+        captions.append(f"is {true_name}\nnet {predicted}\n{percent}, loss {loss:.1f}")
+    title = "The greatest losses: the true class, and the answer of the network"
+    write(mosaic(title, examples.images[:24], captions), path)
 
 
 @styled
 def filters_conv1(path: Path, kernel: np.ndarray) -> None:
     """Draws the filters of the first layer; mid-grey is a weight of zero.
 
-    Args:
-      path: the file to write.
-      kernel: float [kh, kw, 1 or 3, Cout]; each is scaled by its greatest weight.
+    Each filter of the kernel, float [kh, kw, 1 or 3, Cout], is scaled by its largest
+    absolute weight.
     """
     height, width, channels, num_filters = kernel.shape
     greatest = np.abs(kernel).max(axis=(0, 1, 2))
@@ -255,31 +226,28 @@ def predictions(
     probabilities: np.ndarray,
     files: Sequence[str],
 ) -> None:
-    """Draws images beside their most probable classes, the first 20 of those given.
+    """Draws the first 20 images next to their most probable classes.
 
-    Args:
-      path: the file to write.
-      images: uint8 [N, H, W, 1 or 3].
-      names: of each image at most five classes, the most probable first.
-      probabilities: float [N, classes], theirs.
-      files: N file names.
+    The images are uint8 [N, H, W, 1 or 3]. Each has at most five class names, the most
+    probable first, with their probabilities, float [N, classes].
     """
+    images = images[:20]
     columns = 1 if len(images) == 1 else 2
     bar_left, bar_width = TILE + GAP, 4.0
     cell_width = bar_left + bar_width + 3 * GAP
     cell_height = TILE + LINE + 3 * GAP
-    rows = -(-min(20, len(images)) // columns)
+    rows = math.ceil(len(images) / columns)
     figure, axes = sheet(
         "What the network sees in the pictures",
         columns * cell_width + GAP,
         TITLE + rows * cell_height,
     )
-    for i in range(min(20, len(images))):
+    for i, image in enumerate(images):
         left = GAP + (i % columns) * cell_width
         top = TITLE + (i // columns) * cell_height
         axes.text(left, top, printable(files[i], 50), va="top", fontsize=12)
         top += LINE + 0.06
-        tile(axes, images[i], left, top, TILE)
+        tile(axes, image, left, top, TILE)
         for name, probability in zip(names[i], probabilities[i], strict=True):
             start = left + bar_left
             middle = top + TILE / 10

@@ -1,1 +1,1 @@
-"""Many devices: what they send each other, and how much faster they train."""
+"""Training on many devices: their messages, and how much faster they train."""

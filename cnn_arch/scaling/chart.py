@@ -1,16 +1,11 @@
-"""The picture of how training scales, and of what devices send."""
+"""Draws how training scales, and the bytes that devices send."""
 
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import (
-    FixedLocator,
-    NullLocator,
-    PercentFormatter,
-    StrMethodFormatter,
-)
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from ml_collections import ConfigDict
 
 from cnn_arch.drawing.canvas import BLUE, ORANGE, PURPLE, SKY, WIDTH, YELLOW, styled
@@ -37,13 +32,9 @@ def draw(
     made: Sequence[Prediction],
     setting: Setting,
 ) -> Figure:
-    """Draws the efficiency of data parallelism and of the split, and bytes sent.
+    """Draws the efficiency of data parallelism and of the split, and the bytes sent.
 
-    Args:
-      config: of the recipe.
-      found: the network, whole and split.
-      made: the predictions.
-      setting: of the devices.
+    ``made`` are the predictions for ``found``, the network whole and split.
     """
     figure = Figure(figsize=(WIDTH, 6), layout="constrained")
     grid = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))
@@ -54,12 +45,11 @@ def draw(
     figure.legend(
         *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
     )
-    weak = [each for each in made if each.mode == "weak"]
-    most = max(each.devices for each in weak)
-    largest = [each for each in weak if each.devices == most]
+    most = max(each.devices for each in made if each.mode == "weak")
     sent = {
         f"{_scheme(each)}\n{each.data} x {each.model}": sent_by_part(found, each)
-        for each in largest
+        for each in made
+        if (each.mode, each.devices) == ("weak", most)
     }
     _sent(grid[2], sent)
     grid[2].set_title(f"a device of {most} sends, MB")
@@ -76,7 +66,7 @@ def _scheme(each: Prediction) -> str:
 
 
 def _efficiency(axes: Axes, made: Sequence[Prediction]) -> None:
-    """Draws a band for each scheme, from no overlap to that of all gradients."""
+    """Draws a band for each scheme: no gradients overlap, to all gradients overlap."""
     for scheme, color in COLORS.items():
         chosen = [each for each in made if _scheme(each) == scheme]
         if not chosen:
@@ -90,9 +80,8 @@ def _efficiency(axes: Axes, made: Sequence[Prediction]) -> None:
         axes.plot(devices, high, color=color, linestyle=":", label=text)
     ticks = sorted({each.devices for each in made})
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticklabels([f"{tick:,}" for tick in ticks])
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.set_xlabel("devices")
     axes.set_ylim(0, 1.05)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
@@ -101,7 +90,7 @@ def _efficiency(axes: Axes, made: Sequence[Prediction]) -> None:
 
 
 def _sent(axes: Axes, sent: Mapping[str, Mapping[str, float]]) -> None:
-    """Draws a stack of bytes for each scheme."""
+    """Draws a stack of megabytes for each scheme."""
     for place, parts in enumerate(sent.values()):
         bottom = 0.0
         for part, color in PARTS.items():
@@ -115,15 +104,16 @@ def _sent(axes: Axes, sent: Mapping[str, Mapping[str, float]]) -> None:
             textcoords="offset points",
             ha="center",
         )
-    most = max(sum(parts.values()) for parts in sent.values()) / 1e6
+    most = max(sum(parts.values()) for parts in sent.values())
+    # Parts below 0.5 % are invisible.
     shown = [
-        part
-        for part in PARTS
-        if any(parts[part] > most * 1e6 / 200 for parts in sent.values())
+        name
+        for name in PARTS
+        if any(parts[name] > most / 200 for parts in sent.values())
     ]
-    handles = [Patch(color=PARTS[part]) for part in shown]
+    handles = [Patch(color=PARTS[name]) for name in shown]
     axes.legend(handles[::-1], shown[::-1], loc="upper right", fontsize=12)
-    axes.set_ylim(0, 1.5 * most)  # the legend lies above the bars
+    axes.set_ylim(0, 1.5 * most / 1e6)  # room for the legend above the bars
     axes.set_xticks(range(len(sent)), list(sent))
     axes.set_xlim(-0.6, len(sent) - 0.4)
     axes.tick_params(axis="x", length=0)

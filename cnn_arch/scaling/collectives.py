@@ -1,7 +1,7 @@
-"""What crosses devices in a step of training, read from the compiled program.
+"""Reads the messages between devices in a training step from the compiled program.
 
-The step is compiled for virtual devices of this CPU, so that a laptop shows what a
-cluster will send. Nothing is computed and no parameter is allocated.
+The step is compiled for virtual devices of this CPU, so a laptop shows the messages of
+a cluster. Nothing is computed and no parameter is allocated.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from cnn_arch.costs.xla import flops_of
 from cnn_arch.training.program import Program
 
 KEYS = "kind", "axes", "layer", "pass", "bytes", "inserted_by"
-GRADIENTS = "gradients"  # the scope of step.py in which they are averaged
+GRADIENTS = "gradients"  # the scope in step.py that averages the gradients
 
 _OPERATION = re.compile(
     r"= (?P<shape>.+?) (?P<kind>all-gather|all-reduce|reduce-scatter|collective-permute"
@@ -29,7 +29,7 @@ _OPERATION = re.compile(
 )
 _ARRAY = re.compile(r"\b(pred|[a-z]+(\d+)\w*)\[([\d,]*)\]")
 _PATH = re.compile(r'op_name="([^"]*)"')
-# Where a function begins, what a line calls, and how often a loop goes round.
+# The first line of a function, a call in a line, and the number of rounds of a loop.
 _HEAD = re.compile(r"(ENTRY )?%?([\w.-]+) \(.*\{$")
 _CALL = re.compile(r"(body|calls|to_apply)=%?([\w.-]+)")
 _ROUNDS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
@@ -42,70 +42,57 @@ _WRAPPER = re.compile(
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """What one message holds of one layer.
+    """The arrays of one layer in one message."""
 
-    Attributes:
-      kind: XLA's name: ``all-gather``, ``all-reduce``, ``reduce-scatter``,
-        ``all-to-all`` or ``collective-permute``.
-      axes: of the mesh, along which devices exchange; empty if they are no axes.
-      layer: the module's path, or the scope in the step: ``gradients``, ``metrics``.
-      direction: ``forward`` or ``backward``; gradients are of the backward pass.
-      bytes: of the whole array that the devices of a group share, once: the result of
-        an all-gather, the operand of a reduce-scatter, either of an all-reduce. Which
-        share of it crosses a link is up to the algorithm (see ``scaling``).
-      inserted_by: ``us``, or the ``partitioner`` of XLA, where data did not lie as an
-        operation needed it.
-    """
-
-    kind: str
-    axes: tuple[str, ...]
-    layer: str
-    direction: str
+    kind: str  # XLA's name: all-gather, all-reduce, reduce-scatter, all-to-all, ...
+    axes: tuple[str, ...]  # of the mesh, along which devices exchange; () if along none
+    layer: str  # the module's path, or the scope in the step: gradients, metrics
+    direction: str  # forward or backward; gradients belong to the backward pass
+    # Of the whole array that the devices of a group share, once: the result of an
+    # all-gather, the operand of a reduce-scatter, either of an all-reduce. The share
+    # that crosses a link depends on the algorithm (see message_time).
     bytes: int
+    # us, or XLA's partitioner, which moves data to the device that needs it.
     inserted_by: str
 
     def as_record(self) -> dict[str, Any]:
-        """Returns the attributes by their names in JSON, ``KEYS``."""
+        """Returns the fields by their names in JSON, ``KEYS``."""
         values = dataclasses.asdict(self) | {"axes": list(self.axes)}
         return dict(zip(KEYS, values.values(), strict=True))
 
 
 def open_virtual_devices(count: int) -> None:
-    """Has JAX open so many virtual CPU devices, whatever devices there are.
+    """Makes JAX open this number of virtual CPU devices, and no others.
 
-    To be called before anything else opens them. What ``XLA_FLAGS`` says of the number
-    does not count then.
+    Call this before JAX opens any device. It overrides the number in ``XLA_FLAGS``.
     """
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", count)
 
 
 def trace_step(config: ConfigDict, mesh: Any, *, loops: bool) -> Any:
-    """Traces a recipe's training step, to be lowered or looked at.
+    """Traces a recipe's training step.
 
-    Args:
-      config: of the run.
-      mesh: of devices, or an ``AbstractMesh`` of as many as one likes.
-      loops: as in ``build_model``.
+    The mesh may be an ``AbstractMesh`` of any size; ``loops`` is as in ``build_model``.
     """
     num_classes = config.data.num_classes or 1000
     return Program(config, num_classes, mesh, loops=loops).trace()
 
 
 def device_flops(config: ConfigDict, mesh: Mesh) -> int | None:
-    """Returns the FLOPs of one device in a step, as XLA counts; nothing is compiled."""
+    """Returns XLA's count of one device's FLOPs in a step; compiles nothing."""
     return flops_of(trace_step(config, mesh, loops=False).lower().cost_analysis())
 
 
 def of_config(config: ConfigDict, mesh: Mesh) -> list[Collective]:
-    """Compiles a recipe's step and lists what it exchanges.
+    """Compiles a recipe's step and lists its messages.
 
-    On the CPU XLA exchanges bfloat16 numbers as float32, which doubles their bytes.
-    Gradients that it finds to be equal it sends once: those of the shifts of two norms
-    whose outputs are added.
+    On the CPU, XLA exchanges bfloat16 numbers as float32, which doubles their bytes. It
+    sends equal gradients only once: if the outputs of two norms are added, the
+    gradients of their shifts are equal.
     """
     lowered = trace_step(config, mesh, loops=True).lower()
-    # What LLVM makes of the operations changes nothing here, and takes longest.
+    # LLVM's optimisation takes longest, and changes no message.
     compiled = lowered.compile({"xla_backend_optimization_level": 0})
     return find(compiled.as_text(), mesh.shape)
 
@@ -113,8 +100,8 @@ def of_config(config: ConfigDict, mesh: Mesh) -> list[Collective]:
 def find(program: str, mesh_shape: Mapping[str, int]) -> list[Collective]:
     """Lists the collective operations of a program, in its order.
 
-    XLA joins small messages into larger ones: one with arrays of several layers gives
-    a row for each of them. What a loop exchanges is listed as often as it goes round.
+    XLA joins small messages into larger ones. A message with arrays of several layers
+    gives one row for each layer. A message in a loop is listed once for each round.
 
     Args:
       program: text of a compiled module for CPUs, which has no asynchronous pairs.
@@ -127,7 +114,7 @@ def find(program: str, mesh_shape: Mapping[str, int]) -> list[Collective]:
         kind = operation["kind"]
         groups = _groups(line, math.prod(mesh_shape.values()))
         sizes = [_num_bytes(*array) for array in _ARRAY.findall(operation["shape"])]
-        if kind == "reduce-scatter":  # its result is what one device keeps
+        if kind == "reduce-scatter":  # its result is one device's share
             sizes = [size * len(groups[0]) for size in sizes]
         path = _PATH.search(line)
         places = [place_of(part) for part in _parts(path[1] if path else "")]
@@ -141,17 +128,18 @@ def find(program: str, mesh_shape: Mapping[str, int]) -> list[Collective]:
         else:
             axes = _axes(groups, mesh_shape)
         by = "partitioner" if 'is_spmd_generated="true"' in line else "us"
-        for _ in range(times):
-            for (layer, direction), size in rows.items():
-                found.append(Collective(kind, axes, layer, direction, size, by))
+        found += [
+            Collective(kind, axes, layer, direction, size, by)
+            for (layer, direction), size in rows.items()
+        ] * times
     return found
 
 
 def _executed(program: str) -> list[tuple[str, int]]:
-    """Returns the lines of a program, and how often each is executed.
+    """Returns the lines of a program, each with the number of its executions.
 
-    A program is a list of functions. Those that others call stand before them; a loop
-    whose number of rounds XLA does not know counts as one.
+    A program is a list of functions, each before its callers. A loop whose number of
+    rounds XLA does not know counts as one round.
     """
     lines: list[tuple[str, str]] = []
     callers: dict[str, list[tuple[str, int]]] = {}
@@ -180,9 +168,9 @@ def _num_bytes(dtype: str, bits: str, dimensions: str) -> int:
 
 
 def _parts(path: str) -> list[str]:
-    """Returns the path of each array of a message, or the one that all share.
+    """Returns the path of each array of a message, or one path that all share.
 
-    A joined one has the common beginning in front: ``jit(step)/(conv1/psum:psum)``.
+    A joined message has the common prefix in front: ``jit(step)/(conv1/psum:psum)``.
     """
     joined = re.fullmatch(r"(.*?/)?\((.*)\)", path)
     if not joined:
@@ -193,8 +181,7 @@ def _parts(path: str) -> list[str]:
 def place_of(path: str) -> tuple[str, str]:
     """Returns layer and pass of an operation by its path.
 
-    Args:
-      path: such as ``jit(step)/shard_map/transpose(jvp(ResNet))/conv2_1/bn1/psum``.
+    Example: ``jit(step)/shard_map/transpose(jvp(ResNet))/conv2_1/bn1/psum``.
     """
     *parts, _ = path.split("/")
     scopes = [part for part in parts if not _WRAPPER.fullmatch(part)]
@@ -203,15 +190,14 @@ def place_of(path: str) -> tuple[str, str]:
 
 
 def _groups(line: str, num_devices: int) -> list[list[int]]:
-    """Returns the devices that exchange with each other; of a permute, the pairs.
+    """Returns the groups of devices that exchange data; of a permute, the pairs.
 
-    XLA writes groups as a list, ``{{0,1},{2,3}}``; as numbers in a row that are laid
-    out and transposed, ``[2,2]<=[2,2]T(1,0)``; or as axes, ``mesh['a'=2,'b'=2] {'a'}``.
+    XLA writes groups as a list, ``{{0,1},{2,3}}``; as consecutive numbers, reshaped and
+    transposed, ``[2,2]<=[2,2]T(1,0)``; or as axes, ``mesh['a'=2,'b'=2] {'a'}``.
     """
     if mesh := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", line):
-        shape = {
-            name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", mesh[1])
-        }
+        sizes = re.findall(r"'(\w+)'=(\d+)", mesh[1])
+        shape = {name: int(size) for name, size in sizes}
         return _along(shape, re.findall(r"'(\w+)'", mesh[2]))
     iota = r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?"
     if found := re.search(iota, line):
@@ -231,21 +217,19 @@ def _groups(line: str, num_devices: int) -> list[list[int]]:
 
 
 def _along(mesh_shape: Mapping[str, int], axes: Sequence[str]) -> list[list[int]]:
-    """Returns the groups of devices of a mesh that differ along axes alone."""
-    names = list(mesh_shape)
-    devices: Any = np.arange(math.prod(mesh_shape.values())).reshape(
-        *mesh_shape.values()
-    )
-    order = [name for name in names if name not in axes] + list(axes)
+    """Returns the groups of devices of a mesh that differ only along these axes."""
+    names, lengths = list(mesh_shape), tuple(mesh_shape.values())
+    devices: Any = np.arange(math.prod(lengths)).reshape(lengths)
+    inner = [names.index(name) for name in axes]
+    moved = np.moveaxis(devices, inner, range(-len(axes), 0))
     size = math.prod(mesh_shape[name] for name in axes)
-    moved = devices.transpose([names.index(name) for name in order])
     return moved.reshape(-1, size).tolist()
 
 
 def _axes(
     groups: Sequence[Sequence[int]], mesh_shape: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """Returns the axes of a mesh along which groups of devices lie."""
+    """Returns the axes of a mesh along which these are the groups of devices."""
     wanted = {frozenset(group) for group in groups}
     names = [name for name, size in mesh_shape.items() if size > 1]
     for count in range(1, len(names) + 1):
@@ -258,7 +242,7 @@ def _axes(
 def _differing(
     pairs: Sequence[Sequence[int]], mesh_shape: Mapping[str, int]
 ) -> tuple[str, ...]:
-    """Returns the axes of a mesh along which the ends of some pair differ."""
+    """Returns the axes of a mesh along which the devices of some pair differ."""
     ends = np.array(np.unravel_index(np.array(pairs), tuple(mesh_shape.values())))
     differ = (ends[..., 0] != ends[..., 1]).any(axis=1)
     return tuple(name for name, moves in zip(mesh_shape, differ, strict=True) if moves)

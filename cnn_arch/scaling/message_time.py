@@ -1,9 +1,9 @@
-"""How long devices take to exchange data over a link.
+"""The time of messages between devices.
 
 R. Thakur, R. Rabenseifner, W. Gropp, "Optimization of Collective Communication
-Operations in MPICH", 2005: a message of b bytes takes a latency and b over the
-bandwidth. P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters
-of workstations", 2009: a ring sends the least that an all-reduce can.
+Operations in MPICH", 2005: a message of b bytes takes latency + b / bandwidth.
+P. Patarasuk, X. Yuan, "Bandwidth optimal all-reduce algorithms for clusters of
+workstations", 2009: a ring sends the minimum number of bytes of an all-reduce.
 """
 
 import dataclasses
@@ -12,28 +12,19 @@ import math
 from cnn_arch.errors import UsageError
 from cnn_arch.units import parse_rate
 
-LATENCY_MICROSECONDS = 5.0  # of a message between two devices, software included
-
 
 @dataclasses.dataclass(frozen=True)
 class Link:
-    """What every device sends over; all can send at once.
+    """The link of every device; all devices can send at the same time."""
 
-    Attributes:
-      name: in print.
-      bandwidth: bytes a second that a device can send; as many arrive meanwhile.
-      latency_seconds: of a message.
-      source: where the bandwidth stands; empty: given by the user.
-    """
-
-    name: str
-    bandwidth: float
-    latency_seconds: float
-    source: str
+    name: str  # for the screen
+    bandwidth: float  # bytes a second in each direction
+    latency_seconds: float  # of a message
+    source: str  # of the bandwidth; "" if the user gave it
 
 
 _NVLINK, _PCIE = "textbookofai.com, NVLink", "hpc-notes.pages.dev, PCI Express bus"
-# Bytes a second in one direction; of NVLink the sources name the sum of both.
+# Bytes a second in one direction; the NVLink sources give the sum of both directions.
 NAMED = {
     # https://www.textbookofai.com/glossary/nvlink.html
     "nvlink2": (150e9, f"{_NVLINK}: V100, 300 GB/s in both directions"),
@@ -51,7 +42,7 @@ def parse_link(text: str, latency_microseconds: float) -> Link:
     """Reads ``nvlink4``, 400Gbit, 100Gb/s (bits) or 50GB/s (bytes), of one direction.
 
     Raises:
-      UsageError: it is none, or nothing would ever arrive.
+      UsageError: the text is no rate, or the latency is negative.
     """
     if latency_microseconds < 0:
         raise UsageError(f"--latency={latency_microseconds:g}: must be at least 0")
@@ -68,7 +59,7 @@ def parse_devices(text: str) -> list[int]:
     """Reads numbers of devices such as 1,2,4,8.
 
     Raises:
-      UsageError: they are no rising numbers from 1 on.
+      UsageError: they are not rising, or not positive.
     """
     words = text.split(",")
     numbers = [int(word) if word.isdecimal() else 0 for word in words]
@@ -78,13 +69,7 @@ def parse_devices(text: str) -> list[int]:
 
 
 def sent_bytes(kind: str, size: int, devices: int) -> float:
-    """Returns what each device sends.
-
-    Args:
-      kind: of ``Collective``.
-      size: bytes of ``Collective``.
-      devices: in a group.
-    """
+    """Returns the bytes that each device of a group sends for a ``Collective``."""
     if kind == "collective-permute":
         return float(size)
     share = size * (devices - 1) / devices
@@ -92,10 +77,10 @@ def sent_bytes(kind: str, size: int, devices: int) -> float:
 
 
 def seconds(kind: str, size: int, devices: int, link: Link) -> float:
-    """Returns how long a collective operation takes.
+    """Returns the time of a collective operation.
 
-    Around a ring in devices - 1 messages, an all-reduce in twice as many; or an
-    all-reduce of few bytes in log2 of them, each of all bytes (recursive doubling).
+    A ring takes devices - 1 messages, and an all-reduce twice as many. An all-reduce of
+    few bytes takes log2(devices) messages of all bytes (recursive doubling).
     """
     if devices == 1:
         return 0.0

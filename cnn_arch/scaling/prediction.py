@@ -1,12 +1,13 @@
-"""How training scales to many devices, predicted: data parallel, and split.
+"""Predicts how training scales to many devices: data parallel, and split.
 
-A step takes the roofline of one device's share (``roofline``), the update of its
-parameters, and its messages (``links``), whose bytes are read from the traced step.
-Nothing is compiled, so that any number of devices can be asked about. There are two
-bounds. Either no message overlaps computation; or the gradients travel while the
-backward pass goes on, as in S. Li et al., "PyTorch Distributed: Experiences on
-Accelerating Data Parallel Training", VLDB 2020. What a layer or a norm waits for never
-overlaps.
+The time of a step is the minimum time of one device's share (``roofline``), the update
+of its parameters, and its messages (``message_time``), whose bytes come from the traced
+step. Nothing is compiled, so any number of devices is possible.
+
+There are two bounds: either no message overlaps computation, or the gradients travel
+during the backward pass, as in S. Li et al., "PyTorch Distributed: Experiences on
+Accelerating Data Parallel Training", VLDB 2020. A message that a layer or a norm waits
+for never overlaps.
 """
 
 import dataclasses
@@ -20,61 +21,48 @@ from cnn_arch import settings
 from cnn_arch.analysis.roofline import Device, floors
 from cnn_arch.costs.blocks import fold
 from cnn_arch.costs.layers import LayerCost, costs_of_config
-from cnn_arch.costs.training_step import sees_image_only
+from cnn_arch.costs.training_step import first_layers
 from cnn_arch.errors import UsageError
 from cnn_arch.scaling import message_time
 from cnn_arch.scaling.collectives import GRADIENTS, Collective
 from cnn_arch.scaling.message_time import Link
 from cnn_arch.scaling.traced_messages import joined, traced_collectives
 
-MOST_PARTS = 16  # devices that share a network, in the search for the best number
-# SGD with momentum, float32: gradient, parameter and velocity read, two written.
+MOST_PARTS = 16  # the largest number of devices to share a network that is tried
+# For each parameter, float32. SGD with momentum reads gradient, parameter and velocity,
+# and writes the last two.
 UPDATE_BYTES = 5 * 4
 MODES = "weak", "strong"
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A step on some devices.
+    """A step on some devices."""
 
-    Attributes:
-      mode: ``weak``: each device has the recipe's batch; ``strong``: all share it.
-      data: devices that share the batch.
-      model: devices that share the network.
-      images: in a step, all devices together.
-      compute_seconds: forward, backward and update.
-      message_seconds: all messages.
-      seconds: of a step in which nothing overlaps.
-      overlapped_seconds: of one in which gradients travel during the backward pass.
-      sent_bytes: by each device in a step.
-      efficiency: images a second and device, over those of one device alone.
-      overlapped_efficiency: the same with overlap.
-    """
-
-    mode: str
-    data: int
-    model: int
-    images: int
-    compute_seconds: float
-    message_seconds: float
-    seconds: float
-    overlapped_seconds: float
-    sent_bytes: float
-    efficiency: float
-    overlapped_efficiency: float
+    mode: str  # weak: each device has the recipe's batch; strong: all share it
+    data: int  # devices that share the batch
+    model: int  # devices that share the network
+    images: int  # in a step, on all devices together
+    compute_seconds: float  # forward, backward and update
+    message_seconds: float  # all messages
+    seconds: float  # of a step without overlap
+    overlapped_seconds: float  # if the gradients travel during the backward pass
+    sent_bytes: float  # by each device in a step
+    efficiency: float  # images a second of a device / of a single device
+    overlapped_efficiency: float  # the same with overlap
 
     @property
     def devices(self) -> int:
-        """In all."""
+        """The number of all devices."""
         return self.data * self.model
 
     @property
     def images_per_second(self) -> float:
-        """Without overlap."""
+        """The speed of all devices together, without overlap."""
         return self.images / self.seconds
 
     def as_record(self) -> dict[str, Any]:
-        """Returns all of it by name."""
+        """Returns all numbers by name."""
         return {
             "devices": self.devices,
             **dataclasses.asdict(self),
@@ -84,46 +72,37 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """What a prediction needs to know of a recipe, for some ``model`` devices.
+    """A recipe's network, shared by ``parts`` devices."""
 
-    Attributes:
-      rows: folded, of one image.
-      split: the layers of which each of these devices has a part.
-      parts: how many share the network.
-      messages: of a step with one image a device: bytes of gathers and scatters grow
-        with the images, those of sums of parameters and statistics do not.
-      precision: of the activations.
-    """
-
-    rows: Sequence[LayerCost]
-    split: tuple[str, ...]
-    parts: int
-    messages: Sequence[Collective]
-    precision: str
+    rows: Sequence[LayerCost]  # folded, of one image
+    split: tuple[str, ...]  # the layers of which each device has a part
+    parts: int  # number of devices that share the network
+    messages: Sequence[Collective]  # of a step with one image for each device
+    precision: str  # of the activations
 
 
 def networks(config: ConfigDict, most_devices: int) -> list[Network]:
-    """Returns the network whole, and split in all ways that it can be.
+    """Returns the network whole, and split in all possible ways.
 
     Args:
-      config: of the run; a ``mesh.model`` above 1 is the only split then.
-      most_devices: that may share it.
+      config: of the run; if ``mesh.model`` is above 1, it is the only split.
+      most_devices: the largest number that may share it.
 
     Raises:
-      UsageError: the network cannot be split as the config says.
+      UsageError: the network cannot be split as the config requires.
     """
     costs = costs_of_config(settings.derive(config, {"batch_size": 1}))
     rows = fold(costs.rows)
     layers = getattr(costs.model, "split_layers", ())
-    asked = config.mesh.model
-    splits = [asked] if asked > 1 else range(2, MOST_PARTS + 1) if layers else []
+    required = config.mesh.model
+    splits = [required] if required > 1 else range(2, MOST_PARTS + 1) if layers else []
     found = []
     for parts in [1, *(parts for parts in splits if parts <= most_devices)]:
         one_each = settings.derive(config, {"batch_size": 2 * parts})
         try:
             messages = traced_collectives(one_each, 2, parts)
         except UsageError:
-            if parts == asked:
+            if parts == required:
                 raise
             continue
         split = layers if parts > 1 else ()
@@ -133,23 +112,19 @@ def networks(config: ConfigDict, most_devices: int) -> list[Network]:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What the devices are, and what they are given."""
+    """The devices and their batch."""
 
-    batch: int  # images of a device (weak scaling) or of all (strong)
-    device: Device  # what computes
-    link: Link  # over which every device sends
+    batch: int  # images of each device (weak scaling) or of all together (strong)
+    device: Device
+    link: Link
 
 
 def predict(
     mode: str, network: Network, data: int, setting: Setting
 ) -> Prediction | None:
-    """Predicts a step; None where the devices cannot share the batch.
+    """Predicts a step, or returns None if the devices cannot share the batch evenly.
 
-    Args:
-      mode: one of ``MODES``.
-      network: of ``networks``, whole or split.
-      data: devices that share the batch.
-      setting: of the devices.
+    ``data`` is the number of devices that share the batch.
     """
     batch, device, link = setting.batch, setting.device, setting.link
     devices = data * network.parts
@@ -157,10 +132,8 @@ def predict(
     if images % devices:
         return None
     forward, backward, update = _compute(network, images // devices, device)
-    shape = {"data": data, "model": network.parts}
-    waited, gradients, sent = 0.0, 0.0, 0.0
-    for row in joined(network.messages, images // devices):
-        size = math.prod(shape[axis] for axis in row.axes)
+    waited, gradients, sent = 0.0, 0.0, 0.0  # seconds, seconds, bytes
+    for row, size in _messages(network, data, images // devices):
         taken = message_time.seconds(row.kind, row.bytes, size, link)
         sent += message_time.sent_bytes(row.kind, row.bytes, size)
         if row.layer == GRADIENTS:
@@ -170,7 +143,8 @@ def predict(
     compute = forward + backward + update
     slow = compute + waited + gradients
     fast = forward + waited + max(backward, gradients) + update
-    alone = sum(_compute(whole(network), batch, device)) / batch
+    whole = dataclasses.replace(network, split=(), parts=1, messages=())
+    alone = sum(_compute(whole, batch, device)) / batch  # seconds of an image
     return Prediction(
         mode,
         data,
@@ -189,9 +163,9 @@ def predict(
 def predict_all(
     found: Sequence[Network], numbers: Sequence[int], setting: Setting
 ) -> list[Prediction]:
-    """Predicts for each number of devices data parallelism and one split.
+    """Predicts data parallelism and the fastest split for each number of devices.
 
-    That is the fastest of those that divide them, where nothing overlaps.
+    A split must divide the number of devices; times are compared without overlap.
     """
     predictions = []
     for mode in MODES:
@@ -208,9 +182,13 @@ def predict_all(
     return predictions
 
 
-def whole(network: Network) -> Network:
-    """Returns the network that is not split."""
-    return dataclasses.replace(network, split=(), parts=1, messages=())
+def _messages(network: Network, data: int, images: int) -> list[tuple[Collective, int]]:
+    """Returns each message of a step, and the number of devices that exchange it."""
+    shape = {"data": data, "model": network.parts}
+    return [
+        (row, math.prod(shape[axis] for axis in row.axes))
+        for row in joined(network.messages, images)
+    ]
 
 
 def _compute(
@@ -218,8 +196,8 @@ def _compute(
 ) -> tuple[float, float, float]:
     """Returns the seconds of forward pass, backward pass and update on one device.
 
-    Devices that share a network share the work on its images, too: each makes a part of
-    a layer's features for all of them, or all features for a part of them.
+    Devices that share a network also share the work on its images: each computes a part
+    of a layer's features for all images, or all features for a part of the images.
     """
     parts = network.parts
     gathered = {row.layer for row in network.messages if row.kind == "all-gather"}
@@ -233,7 +211,7 @@ def _compute(
             output_bytes=row.output_bytes * images,
             params=row.params / part,
         )
-        if row.name in gathered:  # it reads what all devices have made
+        if row.name in gathered:  # it reads the outputs of all devices
             source = next(each for each in rows if each.name == row.inputs[0])
             name, size = f"{row.name} gathered", source.output_bytes * parts
             joined_maps = {"name": name, "kind": "concatenate", "output_bytes": size}
@@ -241,7 +219,7 @@ def _compute(
             row = dataclasses.replace(row, inputs=(name,))
         rows.append(row)
     times = [floor.seconds for floor in floors(rows, device, network.precision)]
-    first = {row.name for row in network.rows if sees_image_only(row, network.rows)}
+    first = first_layers(network.rows)
     backward = sum(
         time * (1 if row.name in first else 2)
         for row, time in zip(rows, times, strict=True)
@@ -251,18 +229,11 @@ def _compute(
 
 
 def sent_by_part(found: Sequence[Network], made: Prediction) -> dict[str, float]:
-    """Returns the bytes that a device sends in a step, by what they are.
-
-    Args:
-      found: of ``networks``.
-      made: of one of them.
-    """
+    """Returns the bytes that a device sends in a predicted step, by their content."""
     network = next(each for each in found if each.parts == made.model)
-    shape = {"data": made.data, "model": made.model}
-    sent = dict.fromkeys(("activations", "norms and metrics"), 0.0)
-    gradients = 0.0
-    for row in joined(network.messages, made.images // made.devices):
-        size = math.prod(shape[axis] for axis in row.axes)
+    sent = {"activations": 0.0, "norms and metrics": 0.0}
+    gradients = dense = 0.0
+    for row, size in _messages(network, made.data, made.images // made.devices):
         bytes_sent = message_time.sent_bytes(row.kind, row.bytes, size)
         if row.layer == GRADIENTS:
             gradients += bytes_sent
@@ -270,7 +241,6 @@ def sent_by_part(found: Sequence[Network], made: Prediction) -> dict[str, float]
             sent["norms and metrics"] += bytes_sent
         else:
             sent["activations"] += bytes_sent
-    dense = 0.0
     for row in network.rows:
         if row.kind == "dense":
             split = row.name in network.split

@@ -1,4 +1,4 @@
-"""What ``analyze.py`` says of many devices: what they send, and how they scale."""
+"""Prints the messages of many devices, and how training scales, for analyze.py."""
 
 import dataclasses
 import json
@@ -23,13 +23,13 @@ from cnn_arch.screen import Screen
 
 
 def show_collectives(config: ConfigDict, form: str, screen: Screen) -> None:
-    """Compiles a recipe's step for its mesh and prints what crosses devices.
+    """Compiles a recipe's step for its mesh and prints its messages.
 
     Args:
-      config: ``mesh`` and ``batch_size`` are those of the step.
-      form: one of ``table.FORMATS``: JSON and CSV have a row for each collective, the
-        others count equal ones.
-      screen: the lines around the table go there.
+      config: with the step's ``mesh`` and ``batch_size``.
+      form: one of ``table.FORMATS``. JSON and CSV have a row for each collective
+        operation; the others count equal ones.
+      screen: gets the lines around the table.
 
     Raises:
       UsageError: the network, its images or the batch do not fit the mesh.
@@ -58,17 +58,17 @@ def show_collectives(config: ConfigDict, form: str, screen: Screen) -> None:
         table.print_table(printed)
         screen.row()
     _sums(found, screen)
-    if screen.is_quiet or config.scan_blocks:  # XLA counts one round of a loop
+    if screen.is_quiet or config.scan_blocks:  # of a loop, XLA counts only one round
         return
     whole = collectives.device_flops(config, meshes.make_mesh(1, 1))
     own = collectives.device_flops(config, mesh)
     if own and whole:
-        screen.say("FLOPs", f"{own:,} a device, as XLA counts: of the")
-        screen.say("", f"{whole:,} on one device 1 / {whole / own:.2f}")
+        screen.say("FLOPs", f"{own:,} for each device, by XLA's count: this is")
+        screen.say("", f"1 / {whole / own:.2f} of the {whole:,} on one device")
 
 
 def _count_equal(found: Sequence[Collective]) -> dict[str, list[str]]:
-    """Returns the columns of the table, in which equal messages are one row."""
+    """Returns the columns of the table, with one row for equal messages."""
     counted = Counter(found)
     return {
         "collective": [row.kind for row in counted],
@@ -98,14 +98,14 @@ def show_scaling(
     form: str,
     screen: Screen,
 ) -> None:
-    """Predicts training on many devices, as a table and, if asked for, a figure.
+    """Predicts training on many devices, as a table and optionally a figure.
 
     Args:
-      config: ``batch_size`` is that of a device (weak scaling) and of all (strong).
+      config: its ``batch_size`` is for each device (weak scaling) or for all (strong).
       asked: the options ``scale``, ``roofline``, ``link`` and ``latency``, us.
       figures: a folder for the figure, or None.
       form: one of ``table.FORMATS``.
-      screen: the lines around the table go there.
+      screen: gets the lines around the table.
 
     Raises:
       UsageError: an option is missing or wrong, or the network cannot be split.
@@ -160,35 +160,38 @@ def _print_scaling(
     screen.row()
     table.print_table(_as_columns(made))
     screen.row()
-    screen.say("weak", f"{record['batch']} images a device; strong: all together")
-    screen.say(
-        "mesh", "data x model: parts of the batch, devices that share the network"
-    )
-    screen.say("ms", "of a step in which nothing overlaps, and of its messages")
-    screen.say("%", "of the images/s of as many single devices; with overlap, the")
-    screen.say("", "gradients travel during the backward pass")
+    for label, text in (
+        ("weak", f"{record['batch']} images for each device; strong: for all together"),
+        ("mesh", "data x model: parts of the batch, devices that share the network"),
+        ("ms", "of a step without overlap, and of its messages"),
+        ("%", "of the images/s of as many single devices; with overlap, the"),
+        ("", "gradients travel during the backward pass"),
+    ):
+        screen.say(label, text)
     if any(each.model > 1 for each in made):
         screen.say("*", "the faster of data parallel and split")
 
 
 def _where_split_wins(made: Sequence[Prediction]) -> str:
-    """Says in words on how many devices a split is faster, without overlap."""
-    if not any(each.model > 1 for each in made):
-        return "none that the network and these numbers of devices allow"
+    """Describes for which numbers of devices a split is faster, without overlap."""
+    splits = [each for each in made if each.model > 1]
+    if not splits:
+        return "none is possible with this network and these numbers of devices"
+    parallel = {(each.mode, each.devices): each for each in made if each.model == 1}
     faster = []
     for mode in prediction.MODES:
-        fastest: dict[int, Prediction] = {}
-        for each in made:
-            best = fastest.get(each.devices, each)
-            if each.mode == mode and each.seconds <= best.seconds:
-                fastest[each.devices] = each
-        numbers = [str(n) for n, each in fastest.items() if each.model > 1]
+        numbers = [
+            str(each.devices)
+            for each in splits
+            if each.mode == mode
+            and each.seconds <= parallel[mode, each.devices].seconds
+        ]
         faster.append(f"{mode} {', '.join(numbers) or 'none'}")
     return f"faster on {'; '.join(faster)} devices"
 
 
 def _as_columns(made: Sequence[Prediction]) -> dict[str, list[str]]:
-    """Returns the cells of the table; the better of two ways has a star."""
+    """Returns the cells of the table; the faster of two ways has a star."""
     split = any(each.model > 1 for each in made)
 
     def percent(field: str) -> list[str]:
@@ -196,13 +199,12 @@ def _as_columns(made: Sequence[Prediction]) -> dict[str, list[str]]:
         for each in made:
             key = each.mode, each.devices
             best[key] = max(best.get(key, 0.0), getattr(each, field))
-        return [
-            f"{100 * getattr(each, field):.1f}"
-            f"{'*' if getattr(each, field) == best[each.mode, each.devices] else ' '}"
-            if split
-            else f"{100 * getattr(each, field):.1f}"
-            for each in made
-        ]
+        cells = []
+        for each in made:
+            value = getattr(each, field)
+            star = "*" if value == best[each.mode, each.devices] else " "
+            cells.append(f"{100 * value:.1f}{star if split else ''}")
+        return cells
 
     return {
         "scaling": [each.mode for each in made],

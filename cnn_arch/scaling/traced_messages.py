@@ -1,4 +1,4 @@
-"""What a step of training sends on a mesh of any size, from its trace alone.
+"""Lists the messages of a training step on a mesh of any size, from its trace.
 
 Nothing is compiled, and the mesh is abstract: 256 devices take no longer than two.
 """
@@ -28,15 +28,15 @@ KINDS = {
 
 
 def traced_collectives(config: ConfigDict, data: int, model: int) -> list[Collective]:
-    """Lists what a recipe's step exchanges, from its trace, one row an array.
+    """Lists the messages of a recipe's step, one row for each operation of the trace.
 
     Args:
-      config: of the run; its mesh is not looked at.
+      config: of the run; its mesh is ignored.
       data: devices that share a batch.
       model: devices that share a network.
 
     Raises:
-      UsageError: the network cannot be split so.
+      UsageError: the network cannot be split in this way.
     """
     config = settings.derive(config, {"mesh.data": data, "mesh.model": model})
     mesh = AbstractMesh((data, model), ("data", "model"), (AxisType.Auto,) * 2)
@@ -55,7 +55,8 @@ def _walk(jaxpr: Any, scope: str, mesh: Any, found: list[Collective]) -> None:
         if not (kind := KINDS.get(equation.primitive.name)):
             continue
         axes = equation.params.get("axes", equation.params.get("axis_name"))
-        axes = axes if isinstance(axes, tuple) else (axes,)
+        if not isinstance(axes, tuple):
+            axes = (axes,)
         axes = tuple(axis for axis in axes if mesh.shape[axis] > 1)
         layer, direction = place_of(f"{path}/{equation.primitive.name}")
         sides = equation.outvars if kind == "all-gather" else equation.invars
@@ -65,18 +66,17 @@ def _walk(jaxpr: Any, scope: str, mesh: Any, found: list[Collective]) -> None:
 
 
 def joined(messages: Sequence[Collective], images: int) -> list[Collective]:
-    """Returns the messages of a step: sums of one scope are joined, as XLA does.
+    """Returns the messages of a step; joins the sums of one scope, as XLA does.
 
     Args:
-      messages: of one image a device.
+      messages: of one image for each device.
       images: of each device.
     """
     rows: list[Collective] = []
     sums: Counter[Collective] = Counter()
     for row in messages:
-        if row.kind == "all-reduce":
+        if row.kind == "all-reduce":  # of parameters or statistics, for any batch
             sums[dataclasses.replace(row, bytes=0)] += row.bytes
         else:
             rows.append(dataclasses.replace(row, bytes=row.bytes * images))
-    rows += [dataclasses.replace(row, bytes=size) for row, size in sums.items()]
-    return rows
+    return rows + [dataclasses.replace(row, bytes=size) for row, size in sums.items()]

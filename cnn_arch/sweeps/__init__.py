@@ -1,1 +1,1 @@
-"""Many runs of one recipe: what is tried, where it runs, and what came of it."""
+"""Many runs of one recipe: the trials, where they run, and their results."""

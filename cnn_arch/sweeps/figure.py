@@ -1,6 +1,6 @@
 """The pictures of a sweep: error against each setting, and all settings at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,19 @@ from cnn_arch.screen import printable
 from cnn_arch.sweeps.results import ERROR
 from cnn_arch.sweeps.space import short
 
-LOG_FACTOR = 8.0  # between the greatest and the least value: from here on a log axis
-NUM_TICKS = 7  # values that are written one by one
+LOG_FACTOR = 8.0  # largest value / smallest value, from which an axis is logarithmic
+NUM_TICKS = 7  # up to this number of values, each one gets a tick
 NUM_COLUMNS = 3  # panels in a row
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
 
-Rows = Sequence[Mapping[str, Any]]
+Rows = Sequence[Mapping[str, Any]]  # of results.csv
 
 
 @styled
 def errors(path: Path, rows: Rows, keys: Sequence[str]) -> None:
-    """Draws the least validation error of each trial against each setting.
+    """Draws the lowest validation error of each trial against each setting.
 
-    Args:
-      path: the file to write.
-      rows: of results.csv; those without an error are left out.
-      keys: the settings that differ.
+    Rows without an error are left out. ``keys`` are the settings that differ.
     """
     rows = [row for row in rows if row[ERROR] is not None]
     columns = min(NUM_COLUMNS, len(keys))
@@ -40,9 +37,10 @@ def errors(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axes in panels[:, 0]:
         axes.set_ylabel("validation error, %")
-    panels = list(panels.flat)
+    panels = panels.flatten()
+    first = panels[0]
     if rows and _is_log([row[ERROR] for row in rows]):  # some diverge, others are close
-        _make_log(panels[0], "y")
+        _make_log(first, "y")
     ended = [row for row in rows if row["state"] == "done"]
     others = [row for row in rows if row["state"] != "done"]
     best = min(ended, key=lambda row: row[ERROR], default=None)
@@ -65,7 +63,6 @@ def errors(path: Path, rows: Rows, keys: Sequence[str]) -> None:
         axes.grid(True)
     for axes in panels[len(keys) :]:
         axes.set_axis_off()
-    first = panels[0]
     figure.suptitle("Error of each trial against what was varied", x=0.01, ha="left")
     if first.lines:
         lines_and_names = first.get_legend_handles_labels()
@@ -77,32 +74,30 @@ def errors(path: Path, rows: Rows, keys: Sequence[str]) -> None:
 def parallel(path: Path, rows: Rows, keys: Sequence[str]) -> None:
     """Draws each trial as a line through its settings to its error.
 
-    Args:
-      path: the file to write.
-      rows: of results.csv; those without an error are left out.
-      keys: the settings that differ.
+    Rows without an error are left out. ``keys`` are the settings that differ.
     """
     rows = [row for row in reversed(rows) if row[ERROR] is not None]
-    # The best is drawn last; the first of equals, and one that came to its end.
+    # The best finished trial comes last, in front; among equals, the first in the file.
     rows.sort(key=lambda row: (row["state"] == "done", -row[ERROR]))
     names = [*keys, ERROR]
-    size = (max(8, 2.6 * len(names)), 5.6)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(max(8, 2.6 * len(names)), 5.6), layout="constrained")
     main = figure.add_subplot()
     main.set(xlim=(-0.05, len(names) - 0.95), ylim=(-0.05, 1.05))
     main.set_axis_off()
     heights = []
     for number, name in enumerate(names):
-        values = [row[name] for row in rows]
-        positions, ticks = _positions(values, 1 if name == ERROR else NUM_TICKS)
+        is_error = name == ERROR
+        positions, ticks = _positions(
+            [row[name] for row in rows], 1 if is_error else NUM_TICKS
+        )
         heights.append(positions)
         main.axvline(number, 0.045, 0.955, color="black", linewidth=1)
         for height, text in ticks:
-            side = 0.02 if name == ERROR else -0.02
             style = {"va": "center", "bbox": LABEL_BOX, "zorder": 5}
-            style["ha"] = "left" if name == ERROR else "right"
+            style["ha"] = "left" if is_error else "right"
+            side = 0.02 if is_error else -0.02
             main.text(number + side, height, printable(text, 16), **style)
-        title = "validation error, %" if name == ERROR else printable(name, 26)
+        title = "validation error, %" if is_error else printable(name, 26)
         main.text(number, 1.09, title, ha="center", va="bottom")
     colors = matplotlib.colormaps["viridis"]
     for index, row in enumerate(rows):
@@ -129,7 +124,7 @@ def _is_log(values: Sequence[Any]) -> bool:
 
 
 def _make_log(axes: Axes, name: str) -> None:
-    """Makes an axis, x or y, logarithmic, with 1 and 3 of each decade written."""
+    """Makes an axis, x or y, logarithmic, with ticks at 1 and 3 of each decade."""
     axes.set(**{f"{name}scale": "log"})
     axis = axes.xaxis if name == "x" else axes.yaxis
     axis.set_major_locator(LogLocator(subs=(1, 3)))
@@ -137,9 +132,9 @@ def _make_log(axes: Axes, name: str) -> None:
     axis.set_major_formatter(lambda value, _: f"{value:g}")
 
 
-def _scale(axes: Axes, values: Sequence[Any]) -> Any:
-    """Sets the x axis for values; returns what turns a value into its place there."""
-    unique = list(dict.fromkeys(map(_hashable, values)))
+def _scale(axes: Axes, values: Sequence[Any]) -> Callable[[Any], float]:
+    """Sets the x axis for values; returns the function from a value to its x."""
+    unique = _unique(values)
     if not unique or not _is_number(unique):
         axes.set_xticks(range(len(unique)), [printable(str(v), 16) for v in unique])
         axes.set_xlim(-0.5, max(len(unique), 1) - 0.5)
@@ -154,25 +149,28 @@ def _scale(axes: Axes, values: Sequence[Any]) -> Any:
 def _positions(
     values: Sequence[Any], num_ticks: int = NUM_TICKS
 ) -> tuple[list[float], list[tuple[float, str]]]:
-    """Returns a height from 0 to 1 for each value, and the ticks of the axis.
+    """Returns a height from 0 to 1 for each value, and the ticks: height and text.
 
-    Up to so many values are written one by one, more at even heights.
+    Up to ``num_ticks`` values get a tick each; more values get ticks at even heights.
     """
-    unique = list(dict.fromkeys(map(_hashable, values)))
+    unique = _unique(values)
     if not unique or not _is_number(unique):
         step = 1 / max(len(unique) - 1, 1)
         heights = [unique.index(_hashable(value)) * step for value in values]
         return heights, [(n * step, str(value)) for n, value in enumerate(unique)]
-    change = np.log if _is_log(unique) else np.asarray
+    change, inverse = (np.log, np.exp) if _is_log(unique) else (np.asarray, np.asarray)
     low, high = float(change(min(unique))), float(change(max(unique)))
     heights = [(float(change(v)) - low) / ((high - low) or 1) for v in values]
     if len(unique) <= num_ticks:
         ticks = list(zip(heights, map(short, values), strict=True))
     else:
-        inverse = np.exp if _is_log(unique) else np.asarray
         ends = np.linspace(low, high, 5)
         ticks = [(n / 4, f"{inverse(v):.2g}") for n, v in enumerate(ends)]
     return heights, list(dict.fromkeys(ticks))
+
+
+def _unique(values: Sequence[Any]) -> list[Any]:
+    return list(dict.fromkeys(map(_hashable, values)))
 
 
 def _hashable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The loop of a launcher: start what waits, follow what runs, stop when asked to."""
+"""The launcher's loop: start waiting trials, follow running ones, stop on request."""
 
 import contextlib
 import time
@@ -14,24 +14,24 @@ from cnn_arch.training.stopping import stop_request
 class Executor(Protocol):
     """Where trials run."""
 
-    max_parallel: int
-    interval_seconds: float  # between two looks at the trials
+    max_parallel: int  # trials at a time
+    interval_seconds: float  # between two checks of the trials
 
     def active(self) -> dict[str, str]:
-        """Returns the names of trials that run or are queued, each with its state."""
+        """Returns the names of the running and queued trials, with their states."""
         ...
 
     def start(self, trials: list[Trial]) -> None:
-        """Starts trials; those that ran before continue."""
+        """Starts trials; a trial that ran before continues."""
         ...
 
     def stop(self, trial: Trial) -> None:
-        """Asks a trial to save and to end."""
+        """Asks a trial to save and exit."""
         ...
 
 
 def refresh(sweep: Sweep, executor: Executor) -> set[str]:
-    """Brings the states of all trials up to date; returns the names of the active."""
+    """Updates the states of all trials; returns the names of the active ones."""
     active = executor.active()
     for trial in sweep.trials:
         if trial.state == "pruned":
@@ -44,7 +44,7 @@ def refresh(sweep: Sweep, executor: Executor) -> set[str]:
 
 
 def watch(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -> None:
-    """Shows a sweep that others carry out, until nothing runs or Ctrl-C."""
+    """Shows a sweep that another launcher runs, until no trial is active or Ctrl-C."""
     with contextlib.suppress(KeyboardInterrupt):
         while look(sweep, executor):
             show(sweep)
@@ -52,15 +52,15 @@ def watch(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -> No
 
 
 def look(sweep: Sweep, executor: Executor) -> set[str]:
-    """Reads the record again and refreshes it; returns the names of the active.
+    """Reads the record again and updates it; returns the names of the active trials.
 
-    The record is written only where no launcher keeps it.
+    It writes the record only if no launcher is running.
     """
     try:
         with sweep.held():
             active = refresh(sweep, executor)
             sweep.save()
-    except UsageError:  # a launcher is at work
+    except UsageError:  # a launcher is running
         sweep.trials = load(sweep.workdir).trials
         active = refresh(sweep, executor)
     return active
@@ -69,35 +69,32 @@ def look(sweep: Sweep, executor: Executor) -> set[str]:
 def unfinished(sweep: Sweep) -> list[Trial]:
     """Returns the trials to start, or to start again."""
     states = ["waiting", "stopped"]
-    if not sweep.space:  # to a search a failure is an answer
+    if not sweep.space:  # to a search, a failure is a result
         states.append("failed")
     return [trial for trial in sweep.trials if trial.state in states]
 
 
-def prepare(sweep: Sweep, trials: list[Trial]) -> None:
-    """Removes what earlier failures left, so that it does not pass for a new one."""
-    for trial in trials:
+def prepare(sweep: Sweep, executor: Executor) -> list[Trial]:
+    """Returns the unfinished trials, all waiting and without old crash files."""
+    refresh(sweep, executor)
+    queue = unfinished(sweep)
+    for trial in queue:
         for path in progress.crash_files(sweep, trial):
-            path.unlink()
+            path.unlink()  # otherwise it would count as a new failure
         trial.state = "waiting"
+    return queue
 
 
 def submit(sweep: Sweep, executor: Executor) -> None:
-    """Hands all trials that are unfinished to a scheduler, and leaves them there."""
-    refresh(sweep, executor)
-    queue = unfinished(sweep)
-    prepare(sweep, queue)
-    executor.start(queue)
+    """Hands all unfinished trials to a scheduler and does not wait for them."""
+    executor.start(prepare(sweep, executor))
     sweep.save()
 
 
 def carry_out(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -> int:
-    """Runs all trials that are unfinished, and those that a search adds.
+    """Runs all unfinished trials, and those that a search adds.
 
-    Args:
-      sweep: whose trials run; its record is kept up to date.
-      executor: where they run.
-      show: is called whenever something may have changed.
+    Calls ``show`` whenever something may have changed.
 
     Returns:
       The number of the signal that asked to stop, or 0.
@@ -107,10 +104,8 @@ def carry_out(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -
         from cnn_arch.sweeps.search import Search
 
         search = Search(sweep)
-    refresh(sweep, executor)
-    queue = unfinished(sweep)
-    prepare(sweep, queue)
-    asked: set[str] = set()  # to stop
+    queue = prepare(sweep, executor)
+    asked: set[str] = set()  # names of the trials that were asked to stop
     with stop_request() as stop:
         while True:
             active = refresh(sweep, executor)
@@ -121,7 +116,7 @@ def carry_out(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -
                 trial = queue.pop(0) if queue else search and search.next_trial()
                 if not trial:
                     break
-                sweep.save()  # before it runs, so that no launcher can miss it
+                sweep.save()  # before the trial runs, so that no launcher can miss it
                 executor.start([trial])
                 active.add(trial.name)
                 sweep.save()

@@ -1,4 +1,4 @@
-"""The record of a sweep: what is run, its trials, and what became of each."""
+"""The record of a sweep: its settings, its trials, and the state of each trial."""
 
 import dataclasses
 import json
@@ -19,61 +19,38 @@ from cnn_arch.sweeps import space
 NAME = "manifest.json"
 LOCK = "launcher.lock"
 
-# What a trial can be; "done" and "pruned" are for good.
+# The states of a trial; "done" and "pruned" are final.
 STATES = ("waiting", "queued", "running", "done", "pruned", "stopped", "failed")
 ACTIVE = ("queued", "running")
 
 
 @dataclasses.dataclass
 class Trial:
-    """One run of a sweep.
+    """One run of a sweep."""
 
-    Attributes:
-      name: of its folder in the sweep's.
-      overrides: settings that are its own.
-      state: one of ``STATES``, as last seen.
-      job: process id on this machine, or Slurm's job id.
-      slot: which of the parallel places on this machine it takes.
-      submission: the name of its Slurm job and its index there, as NAME/INDEX.
-      study_number: of Optuna's trial, or None.
-    """
-
-    name: str
-    overrides: dict[str, Any]
-    state: str = "waiting"
-    job: str = ""
-    slot: int = 0
-    submission: str = ""
-    study_number: int | None = None
+    name: str  # of its folder in the sweep's folder
+    overrides: dict[str, Any]  # the settings that the sweep varies
+    state: str = "waiting"  # one of STATES, at the last check
+    job: str = ""  # process id on this machine, or Slurm's job id
+    slot: int = 0  # on this machine: which of the parallel trials it is
+    submission: str = ""  # on Slurm: NAME/INDEX, the job array and the index in it
+    study_number: int | None = None  # number of Optuna's trial
 
 
 @dataclasses.dataclass
 class Sweep:
-    """Many runs of one recipe.
+    """Many runs of one recipe."""
 
-    Attributes:
-      workdir: the sweep's folder, absolute.
-      words: ``--config=FILE`` and the settings that all trials share.
-      folder: where the command was given; trials run there.
-      space: what the search draws from; empty where the trials are listed.
-      num_trials: in all.
-      executor: where it runs: local or slurm.
-      resources: of a trial on Slurm, as given on the command line.
-      max_parallel: trials at a time; None: what the executor takes for good.
-      name: unlike any other sweep's; Slurm's jobs carry it.
-      trials: so far.
-    """
-
-    workdir: Path
-    words: list[str]
-    folder: str
-    space: dict[str, Any]
-    num_trials: int
-    executor: str
-    resources: dict[str, Any]
-    max_parallel: int | None
-    name: str
-    trials: list[Trial]
+    workdir: Path  # the sweep's folder, absolute
+    words: list[str]  # --config=FILE and the settings that all trials share
+    folder: str  # where sweep.py was started; trials run there
+    space: dict[str, Any]  # what a search draws from; empty without a search
+    num_trials: int  # in total; a search adds them one by one
+    executor: str  # local, slurm, or "" before one is chosen
+    resources: dict[str, Any]  # of a trial on Slurm, as on the command line
+    max_parallel: int | None  # trials at a time; None: the executor's default
+    name: str  # unique; part of the names of Slurm's jobs
+    trials: list[Trial]  # the trials so far
 
     def add(self, overrides: dict[str, Any], study_number: int | None = None) -> Trial:
         """Adds a trial and returns it."""
@@ -85,7 +62,7 @@ class Sweep:
         """Sets where trials run.
 
         Raises:
-          UsageError: one still runs elsewhere.
+          UsageError: a trial still runs on another executor.
         """
         active = [trial for trial in self.trials if trial.state in ACTIVE]
         if self.executor not in ("", executor) and active:
@@ -100,19 +77,19 @@ class Sweep:
         return self.workdir / trial.name
 
     def log(self, trial: Trial) -> Path:
-        """Returns the file of what a trial says: of its newest start, or of its job."""
+        """Returns the file with the output of a trial's newest start or Slurm job."""
         if trial.submission:
             return self.workdir / "slurm" / f"{trial.job}_0_log.err"
         return self.workdir / "logs" / f"{trial.name}.txt"
 
     def command(self, trial: Trial) -> list[str]:
-        """Returns the command of a trial, the same whenever it is started."""
+        """Returns the command that starts a trial, or continues it."""
         words = [*self.words, *space.words_of(trial.overrides)]
         workdir = f"--workdir={self.path(trial)}"
         return [sys.executable, str(ROOT / "train.py"), *words, workdir]
 
     def save(self) -> None:
-        """Writes the record, whole or not at all, if it has changed."""
+        """Writes the record if it has changed."""
         record = dataclasses.asdict(self) | {"workdir": str(self.workdir)}
         text, path = json.dumps(record, indent=2) + "\n", self.workdir / NAME
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -120,28 +97,26 @@ class Sweep:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keeps other launchers off, and reads what the last one has written.
+        """Locks out other launchers, and reads what the last one wrote.
 
-        A launcher that is killed lets go.
+        The lock ends with its process, even if that is killed.
 
         Raises:
-          UsageError: another one is at work.
+          UsageError: another launcher has the lock.
         """
         self.workdir.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(self.workdir / LOCK, timeout=0)
         try:
-            lock.acquire()
+            acquired = lock.acquire()
         except filelock.Timeout:
             raise UsageError(
-                f"--workdir={self.workdir}: another sweep.py is at work there; "
+                f"--workdir={self.workdir}: another sweep.py is running there; "
                 "--status shows it"
             ) from None
-        try:
+        with acquired:
             if (self.workdir / NAME).exists():
                 self.trials = load(self.workdir).trials
             yield
-        finally:
-            lock.release()
 
 
 def open_or_make(
@@ -151,10 +126,10 @@ def open_or_make(
     space: dict[str, Any],
     num_trials: int,
 ) -> Sweep:
-    """Returns a sweep of which nothing has run, or the same one if the folder holds it.
+    """Returns a new sweep, or the one in the folder if it is the same.
 
     Raises:
-      UsageError: the folder holds another sweep, or something else.
+      UsageError: the folder contains another sweep, or other files.
     """
     if (workdir / NAME).exists():
         stored = load(workdir)
@@ -162,20 +137,19 @@ def open_or_make(
         same = stored.words == words and stored.space == space
         if not same or (not space and listed != trials):
             raise UsageError(
-                f"--workdir={workdir}: holds another sweep ({' '.join(stored.words)}); "
-                "choose another --workdir, or continue that one with --resume"
+                f"--workdir={workdir}: contains another sweep "
+                f"({' '.join(stored.words)}); choose another --workdir, or continue "
+                "that sweep with --resume"
             )
         stored.num_trials = num_trials
         return stored
-    ours = {
-        draft_of(workdir / NAME).name,
-        LOCK,
-    }  # of a launcher that was killed at once
+    # A launcher that is killed before it writes the record may leave these.
+    ours = {draft_of(workdir / NAME).name, LOCK}
     if workdir.is_file() or (
         workdir.is_dir() and {path.name for path in workdir.iterdir()} - ours
     ):
         raise UsageError(
-            f"--workdir={workdir}: holds files that are not of a sweep; choose another"
+            f"--workdir={workdir}: contains other files; choose a new folder"
         )
     made = Sweep(
         workdir=workdir.resolve(),
@@ -198,7 +172,7 @@ def load(workdir: Path) -> Sweep:
     """Reads the record of a sweep.
 
     Raises:
-      UsageError: there is none, or it is not one.
+      UsageError: there is no record, or it is damaged.
     """
     path = workdir / NAME
     if not path.exists():
@@ -211,6 +185,6 @@ def load(workdir: Path) -> Sweep:
         if names != [f"trial-{number:02}" for number in range(len(names))]:
             raise ValueError("trials are not in order")
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not the record of a sweep ({error})") from None
+        raise UsageError(f"{path}: not a record of a sweep ({error})") from None
     sweep.workdir = workdir.resolve()
     return sweep

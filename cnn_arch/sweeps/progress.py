@@ -1,7 +1,7 @@
-"""What the files of a trial say of it: how far it is, its errors, why it failed.
+"""What the files of a trial show: its epochs, its errors, and why it failed.
 
-They are the same wherever the trial ran, and they outlive the launcher and the
-scheduler's memory.
+The files are the same on every executor, and they outlive the launcher and Slurm's
+record of the job.
 """
 
 import csv
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
-NUM_LINES = 15  # of a log without an error line that are worth showing
+NUM_LINES = 15  # to show of a log that has a traceback but no error line
 
 
 def read_errors(workdir: Path) -> dict[float, float]:
-    """Returns the validation error in percent after each epoch so far."""
+    """Returns the validation error after each epoch so far: epoch -> percent."""
     path = workdir / "metrics.csv"
     if not path.exists():
         return {}
@@ -27,28 +27,28 @@ def read_errors(workdir: Path) -> dict[float, float]:
 
 
 def num_epochs(workdir: Path) -> float | None:
-    """Returns the length of a run, once it has begun."""
+    """Returns the number of epochs of a run; None before it has started."""
     path = workdir / "config.json"
     return json.loads(path.read_text())["epochs"] if path.exists() else None
 
 
 def test_error(workdir: Path) -> float | None:
-    """Returns the error in percent on the test split, once a run is through."""
+    """Returns the error on the test split in percent; None before a run has ended."""
     path = workdir / "eval" / "results.json"
     stored = json.loads(path.read_text()) if path.exists() else {}
     return stored.get("test", {}).get("top1_error")
 
 
 def ended_state(sweep: Sweep, trial: Trial) -> str:
-    """Returns what became of a trial that is not running: done, failed or stopped."""
-    # A run writes its README last of all, and removes what is left of a crash.
+    """Returns the state of a trial that is not running: done, failed or stopped."""
+    # The README is the last file that a run writes.
     if (sweep.path(trial) / "README.md").exists():
         return "done"
     return "failed" if failure(sweep, trial) else "stopped"
 
 
 def failure(sweep: Sweep, trial: Trial) -> str:
-    """Returns why a trial failed, with the traceback if it left one, or nothing."""
+    """Returns why a trial failed, with the traceback if there is one; "" if unknown."""
     if crashes := crash_files(sweep, trial):
         texts = [path.read_text(encoding="utf-8", errors="replace") for path in crashes]
         return "\n".join(text.strip() for text in texts)
@@ -64,5 +64,5 @@ def failure(sweep: Sweep, trial: Trial) -> str:
 
 
 def crash_files(sweep: Sweep, trial: Trial) -> list[Path]:
-    """Returns the records of a crash: one of each process that left one."""
+    """Returns the files with the tracebacks of a crash: at most one per process."""
     return sorted(sweep.path(trial).glob("crash*.txt"))

@@ -1,4 +1,4 @@
-"""What came of a sweep: results.csv, and the best trial."""
+"""The results of a sweep: results.csv, and the best trial."""
 
 from typing import Any
 
@@ -6,14 +6,13 @@ from cnn_arch.files import write_csv
 from cnn_arch.sweeps import progress
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
-ERROR = "validation_top1_error"  # in percent; the column by which trials are judged
+ERROR = "validation_top1_error"  # percent; trials are compared by this column
 
 
 def row(sweep: Sweep, trial: Trial) -> dict[str, Any]:
-    """Returns a trial's line of results.csv; errors in percent, None where unknown.
+    """Returns a trial's line of results.csv; errors in percent, None if unknown.
 
-    The validation error is that of the trial's best checkpoint, which is also the one
-    that the test split has judged.
+    Both errors belong to the trial's best checkpoint.
     """
     workdir = sweep.path(trial)
     errors = progress.read_errors(workdir)
@@ -35,9 +34,9 @@ def swept(sweep: Sweep) -> list[str]:
 
 
 def best(sweep: Sweep) -> Trial | None:
-    """Returns the finished trial of least validation error, the first of equals.
+    """Returns the finished trial with the lowest validation error, the first of equals.
 
-    The test error has no say: it is looked at, not chosen by.
+    The choice never depends on the test error.
     """
     done = [trial for trial in sweep.trials if trial.state == "done"]
     errors = {trial.name: row(sweep, trial)[ERROR] for trial in done}
@@ -47,7 +46,8 @@ def best(sweep: Sweep) -> Trial | None:
 def write(sweep: Sweep) -> list[str]:
     """Writes results.csv, a line for each trial, and its figures; returns their names.
 
-    The first compares the settings one by one; with several a second shows them all.
+    The first figure compares the settings one by one. If there are several settings, a
+    second figure shows all of them together.
     """
     rows = [row(sweep, trial) for trial in sweep.trials]
     keys = swept(sweep)

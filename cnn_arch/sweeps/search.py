@@ -1,14 +1,10 @@
-"""Trials that Optuna chooses, one after the other, and stops when they lag behind."""
+"""A search: Optuna chooses each trial, and stops trials that do worse than others."""
 
 import math
 from pathlib import Path
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-)
+from optuna import distributions
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -17,22 +13,22 @@ from cnn_arch.errors import RunError
 from cnn_arch.sweeps import progress
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
-NUM_UNPRUNED = 3  # trials that are always trained to the end
-PATIENT_SHARE = 0.2  # of the epochs, before which none is stopped
-NUM_FAILURES = 3  # with no success yet, after which the search gives up
+NUM_UNPRUNED = 3  # no trial is stopped before this number of trials has finished
+PATIENT_SHARE = 0.2  # no trial is stopped in this first part of its epochs
+NUM_FAILURES = 3  # the search gives up after so many failures without a success
 
 
 class Search:
     """A search by the tree-structured Parzen estimator (TPE).
 
-    Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization". Every draw
-    depends on nothing but the trials so far, so that a search that was stopped
-    continues as if it had not been. Once three trials are through, one whose least
-    error so far is above the others' median at that epoch is stopped.
+    Bergstra et al. 2011, "Algorithms for Hyper-Parameter Optimization". Each draw
+    depends only on the trials so far: after a stop, the search continues with the same
+    draws. After three finished trials, the search stops a trial if its lowest error so
+    far is above the others' median at that epoch.
     """
 
     def __init__(self, sweep: Sweep):
-        """Opens the journal, or begins it."""
+        """Opens Optuna's journal in the sweep's folder, or creates it."""
         self._sweep = sweep
         journal = sweep.workdir / "optuna_journal.log"
         _mend(journal)
@@ -42,15 +38,15 @@ class Search:
             storage=JournalStorage(JournalFileBackend(str(journal))),
             load_if_exists=True,
         )
-        self._told: set[int] = set()  # numbers of trials that are over
+        self._told: set[int] = set()  # numbers of ended trials that Optuna knows
         known = {trial.study_number for trial in sweep.trials}
         for asked in self._study.get_trials(states=(TrialState.RUNNING,)):
-            if asked.number not in known:  # the launcher was killed before it began
+            if asked.number not in known:  # a launcher was killed before it saved this
                 self._study.tell(asked.number, state=TrialState.FAIL)
-        self._distributions: dict[str, BaseDistribution] = {
-            key: FloatDistribution(**values)
+        self._distributions: dict[str, distributions.BaseDistribution] = {
+            key: distributions.FloatDistribution(**values)
             if isinstance(values, dict)
-            else CategoricalDistribution(values)
+            else distributions.CategoricalDistribution(values)
             for key, values in sweep.space.items()
         }
 
@@ -58,7 +54,7 @@ class Search:
         """Adds a trial to the sweep and returns it; None if there are enough.
 
         Raises:
-          RunError: the first trials all failed.
+          RunError: the first trials have all failed.
         """
         states = [trial.state for trial in self._sweep.trials]
         if states.count("failed") >= NUM_FAILURES and "done" not in states:
@@ -68,17 +64,18 @@ class Search:
             )
         if len(states) >= self._sweep.num_trials:
             return None
+        # A new seed for each trial: the draw does not depend on earlier launchers.
         self._study.sampler = optuna.samplers.TPESampler(seed=len(states))
         drawn = self._study.ask(self._distributions)
         return self._sweep.add(drawn.params, drawn.number)
 
     def follow(self, trial: Trial) -> bool:
-        """Tells Optuna how a trial does; says whether it should be stopped."""
+        """Reports a trial's errors to Optuna; returns whether to stop the trial."""
         number = trial.study_number
         if number is None or number in self._told:
             return False
-        # Optuna gives the means to report to whoever asked for the trial; it may have
-        # been an earlier launcher, so they are made anew.
+        # Reporting needs the object that study.ask returned. An earlier launcher may
+        # have called it, so make that object again.
         stored = self._study.trials[number]
         if stored.state.is_finished():
             self._told.add(number)
@@ -91,10 +88,10 @@ class Search:
                 reporter.report(error, math.ceil(epoch))
         if trial.state == "done":
             self._study.tell(number, min(errors.values()))
-        elif trial.state in ("pruned", "failed"):
-            is_pruned = trial.state == "pruned"
-            state = TrialState.PRUNED if is_pruned else TrialState.FAIL
-            self._study.tell(number, state=state)
+        elif trial.state == "pruned":
+            self._study.tell(number, state=TrialState.PRUNED)
+        elif trial.state == "failed":
+            self._study.tell(number, state=TrialState.FAIL)
         elif errors:
             epochs = progress.num_epochs(workdir) or 0
             self._study.pruner = optuna.pruners.MedianPruner(
@@ -106,14 +103,11 @@ class Search:
 
 
 def _mend(journal: Path) -> None:
-    """Removes what a killed launcher left: Optuna's lock, and a line cut short.
+    """Removes what a killed launcher left: Optuna's lock, and an incomplete line.
 
-    No other launcher is at work, but Optuna would wait half a minute for that lock.
+    No other launcher is running, but Optuna would wait half a minute for that lock.
     """
     journal.with_name(journal.name + ".lock").unlink(missing_ok=True)
     if journal.exists():
-        text = journal.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1]
-        if whole != text:
-            with journal.open("r+b") as file:
-                file.truncate(len(whole))
+        with journal.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)

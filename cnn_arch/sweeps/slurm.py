@@ -1,11 +1,11 @@
 """Trials as a job array on Slurm, submitted by submitit.
 
 submitit writes the script, checks its parameters, submits the array and returns the job
-ids. What it does beyond that is left aside: its handler of signals ends rank 0 alone,
-and its results are pickles. So each task is ``os.execv``: it becomes train.py, which
-gets Slurm's signals itself and whose exit status is the task's. The only pickle is that
-of this call, written here and read once by the job; nothing is ever unpickled here.
-Results are read from the run directories, states from squeue and from there.
+ids. Its other features are not used: its signal handler ends rank 0 only, and its
+results are pickles. Each task calls ``os.execv`` and so becomes train.py. train.py then
+gets Slurm's signals, and its exit status is the task's. The only pickle contains this
+call; this module writes it, the job reads it once, and nothing is unpickled here. The
+run directories have the results, and with squeue's answer they give the states.
 """
 
 import os
@@ -24,51 +24,46 @@ PATH = re.compile(r"[\w./+@=,-]+", re.ASCII)
 JOB = re.compile(r"\d+(_\d+)?")
 TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d\d))?(?::(\d\d))?")
 RESOURCES = "gpus_per_node", "nodes", "cpus_per_task", "partition", "time"
-WARNING_SECONDS = 90  # before the end of its time a trial is asked to save and to end
+WARNING_SECONDS = 90  # before its time limit, Slurm asks a trial to save and exit
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED")
 
 
 class Slurm:
-    """Runs trials on a Slurm cluster.
+    """Runs up to ``max_parallel`` trials at a time on a Slurm cluster.
 
-    A trial is found by the name of its job, which is written down before it is
+    It finds a trial by the name of its job. The name is saved before the job is
     submitted: a launcher that is killed in between loses no job.
-
-    Attributes:
-      max_parallel: trials at a time.
-      interval_seconds: between two questions to Slurm.
     """
 
-    interval_seconds = 10.0
+    interval_seconds = 10.0  # between two calls of squeue
 
     def __init__(self, sweep: Sweep):
-        """Checks whatever reaches Slurm.
+        """Checks everything that is passed to Slurm.
 
         Raises:
-          UsageError: Slurm is not there, or a name or number cannot be.
+          UsageError: Slurm is not installed here, or a path, name or number is invalid.
         """
         for program in ("sbatch", "squeue", "scancel"):
             if not shutil.which(program):
                 raise UsageError(
                     f"--executor=slurm: {program} is not found; log in to the cluster, "
-                    "or take --executor=local"
+                    "or use --executor=local"
                 )
         for path in (str(sweep.workdir), sweep.folder):
             if not PATH.fullmatch(path):
                 raise UsageError(
-                    f"{path!r}: a path given to Slurm must be of letters, digits and "
-                    "._/+@=,-; choose another"
+                    f"{path!r}: a path given to Slurm must consist of letters, digits "
+                    "and ._/+@=,-; choose another"
                 )
         if not NAME.fullmatch(sweep.name):
             raise UsageError(
-                f"{sweep.name!r}: a name given to Slurm must be of letters, digits and "
-                "._-; the sweep's record has been changed"
+                f"{sweep.name!r}: a name given to Slurm must consist of letters, "
+                "digits and ._-; someone has changed the sweep's record"
             )
-        # A search learns most from one trial at a time.
-        default = 1 if sweep.space else len(sweep.trials)
-        self.max_parallel = (
-            default if sweep.max_parallel is None else sweep.max_parallel
-        )
+        self.max_parallel = sweep.max_parallel
+        if self.max_parallel is None:
+            # A search learns most from one trial at a time.
+            self.max_parallel = 1 if sweep.space else len(sweep.trials)
         if self.max_parallel < 1:
             raise UsageError(f"--max_parallel={self.max_parallel}: must be at least 1")
         self._sweep = sweep
@@ -76,10 +71,12 @@ class Slurm:
         self._states: dict[str, str] | None = None
 
     def active(self) -> dict[str, str]:
-        """Returns the names of the trials that run or are queued, with their states.
+        """Returns the names of the running and queued trials, with their states.
+
+        If Slurm does not answer, the states of its last answer are returned.
 
         Raises:
-          RunError: Slurm does not answer, and has not answered before.
+          RunError: Slurm has never answered.
         """
         # One line for each element of an array: name, index, id, state.
         words = ["squeue", "--me", "--noheader", "--array", "--format=%j|%K|%F|%T"]
@@ -103,10 +100,10 @@ class Slurm:
         return states
 
     def start(self, trials: list[Trial]) -> None:
-        """Submits trials as one array; those that ran before continue.
+        """Submits trials as one job array; a trial that ran before continues.
 
         Raises:
-          RunError: Slurm refuses them.
+          RunError: Slurm refuses the array.
         """
         if not trials:
             return
@@ -115,7 +112,7 @@ class Slurm:
 
         sweep = self._sweep
         before = [trial.submission for trial in sweep.trials if trial.submission]
-        # NAME.0, NAME.1 and so on: each submission of the sweep has its own.
+        # Each submission of the sweep has a new name: NAME.0, NAME.1 and so on.
         numbers = [int(text.partition("/")[0].split(".")[-1]) for text in before]
         name = f"{sweep.name}.{max(numbers, default=-1) + 1}"
         for index, trial in enumerate(trials):
@@ -128,9 +125,9 @@ class Slurm:
             **self._parameters,
             additional_parameters={
                 "chdir": sweep.folder,
-                # To all tasks of the job: train.py saves and ends.
+                # Goes to all tasks of the job: train.py saves and exits.
                 "signal": f"TERM@{WARNING_SECONDS}",
-                "requeue": True,  # after a preemption the same run goes on
+                "requeue": True,  # after a preemption, the same run continues
             },
         )
         try:
@@ -150,19 +147,16 @@ class Slurm:
         sweep.save()
 
     def stop(self, trial: Trial) -> None:
-        """Cancels a trial's job; Slurm gives it the time to save."""
+        """Cancels a trial's job; Slurm gives it time to save."""
         if JOB.fullmatch(trial.job):
             subprocess.run(["scancel", trial.job], capture_output=True)
 
 
 def parameters(resources: dict[str, Any]) -> dict[str, Any]:
-    """Returns what submitit is given for the resources of a trial.
-
-    Args:
-      resources: any of ``RESOURCES``.
+    """Returns submitit's parameters for the resources of a trial, a part of RESOURCES.
 
     Raises:
-      UsageError: one of them cannot be.
+      UsageError: a resource is invalid.
     """
     for key in ("gpus_per_node", "nodes", "cpus_per_task"):
         if resources.get(key, 1) < 1:
@@ -172,21 +166,21 @@ def parameters(resources: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(
             f"--partition={resources['partition']}: must be letters, digits and ._-"
         )
-    # None: the partition's own limit, where submitit's would be five minutes.
+    # None: the partition's limit; submitit's default would be five minutes.
     made["time"] = minutes(resources["time"]) if "time" in resources else None
-    # One process a GPU, which is what JAX expects of Slurm.
+    # One process per GPU, as JAX expects on Slurm.
     made["ntasks_per_node"] = resources.get("gpus_per_node", 1)
     made["srun_args"] = ["--kill-on-bad-exit=1"]
-    if "cpus_per_task" in resources:  # since Slurm 22.05 srun does not take it over
+    if "cpus_per_task" in resources:  # since Slurm 22.05, srun ignores sbatch's value
         made["srun_args"].append(f"--cpus-per-task={resources['cpus_per_task']}")
     return made
 
 
 def minutes(text: str) -> int:
-    """Reads a time as Slurm writes it: 90, 1:30:00, 2-12 or 2-12:30:00.
+    """Reads a time in Slurm's notation: 90, 1:30:00, 2-12 or 2-12:30:00.
 
     Raises:
-      UsageError: it is not one.
+      UsageError: the text is not a time, or the time is zero.
     """
     match = TIME.fullmatch(text)
     if not match:
@@ -199,7 +193,7 @@ def minutes(text: str) -> int:
     else:  # MM, MM:SS
         seconds = 60 * first + second
     if not seconds:
-        raise UsageError(f"--time={text}: must be more than nothing")
+        raise UsageError(f"--time={text}: must be above 0")
     return -(-seconds // 60)
 
 

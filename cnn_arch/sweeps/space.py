@@ -1,4 +1,4 @@
-"""From a sweep file to checked trials."""
+"""The settings of a sweep: read from its file, checked, and written as words."""
 
 import runpy
 from collections.abc import Callable, Mapping, Sequence
@@ -10,18 +10,17 @@ from cnn_arch.installation import find_sweep, import_recipes
 
 
 def read(path: str, function: str) -> Any:
-    """Runs a sweep file and returns what its ``get_sweep`` or ``get_space`` returns.
+    """Runs a sweep file and returns the result of its ``get_sweep`` or ``get_space``.
 
     Raises:
-      UsageError: there is no such file or function, or it fails.
+      UsageError: the file or function does not exist, or its code raises an error.
     """
     import_recipes()
     file = str(find_sweep(path))
     try:
         names = runpy.run_path(file)
-    except Exception as error:  # whatever a file's own code raises
-        text = " ".join(str(error).split())
-        reason = f"{type(error).__name__}: {text}"
+    except Exception as error:  # a user's code may raise anything
+        reason = _one_line(error)
         raise UsageError(f"--sweep={path}: not a sweep ({reason})") from error
     if not callable(names.get(function)):
         raise UsageError(
@@ -30,8 +29,7 @@ def read(path: str, function: str) -> Any:
     try:
         return names[function]()
     except Exception as error:
-        text = " ".join(str(error).split())
-        reason = f"{function} raised {type(error).__name__}: {text}"
+        reason = f"{function} raised {_one_line(error)}"
         raise UsageError(f"--sweep={path}: {reason}") from error
 
 
@@ -39,11 +37,11 @@ def read_trials(path: str, words: Sequence[str]) -> list[dict[str, Any]]:
     """Returns the settings of each trial of a sweep file.
 
     Args:
-      path: of the file, or the name of one that comes with the project.
+      path: the file, or the name of a file in configs/sweeps/.
       words: ``--config=FILE`` and the settings that all trials share.
 
     Raises:
-      UsageError: a setting is wrong, is shared by all trials, or two trials are equal.
+      UsageError: a setting is invalid or also in ``words``, or two trials are equal.
     """
     trials = read(path, "get_sweep")
     if not isinstance(trials, list) or not trials:
@@ -67,14 +65,10 @@ def read_trials(path: str, words: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def read_space(path: str, words: Sequence[str]) -> dict[str, Any]:
-    """Returns the choices and ranges of a sweep file, their ends and choices checked.
-
-    Args:
-      path: of the file, or the name of one that comes with the project.
-      words: ``--config=FILE`` and the settings that all trials share.
+    """Returns the choices and ranges of a sweep file; arguments as of ``read_trials``.
 
     Raises:
-      UsageError: a setting is wrong, or is shared by all trials.
+      UsageError: a choice or an end of a range is invalid, or a key is in ``words``.
     """
     space = read(path, "get_space")
     where = f"--sweep={path}"
@@ -101,16 +95,15 @@ def read_space(path: str, words: Sequence[str]) -> dict[str, Any]:
 
 
 def words_of(overrides: Mapping[str, Any]) -> list[str]:
-    """Returns settings as the command line gives them."""
-    values = {
-        key: tuple(value) if isinstance(value, list) else value
+    """Returns the command-line words for settings."""
+    return [
+        f"--config.{key}={tuple(value) if isinstance(value, list) else value}"
         for key, value in overrides.items()
-    }
-    return [f"--config.{key}={value}" for key, value in values.items()]
+    ]
 
 
 def describe(overrides: Mapping[str, Any]) -> str:
-    """Writes settings in one line, without their groups where that is clear."""
+    """Writes settings in one line, without their groups if no two names are equal."""
     last = [key.rpartition(".")[2] for key in overrides]
     names = last if len(set(last)) == len(last) else overrides
     values = map(short, overrides.values())
@@ -118,13 +111,16 @@ def describe(overrides: Mapping[str, Any]) -> str:
 
 
 def short(value: Any) -> str:
-    """Writes a value, a number with four digits."""
-    is_float = isinstance(value, float)
-    return f"{value:.4g}" if is_float else str(value)
+    """Writes a value; a float with four digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Returns a value as JSON keeps it: NumPy's scalars as numbers, tuples as lists."""
+    """Returns a value as JSON stores it: NumPy scalars as numbers, tuples as lists."""
     item: Callable[[], Any] | None = getattr(value, "item", None)
     if item and not getattr(value, "shape", ()):
         value = item()
@@ -136,7 +132,7 @@ def _plain(value: Any, where: str) -> Any:
 
 
 def _check(where: str, words: Sequence[str], overrides: Mapping[str, Any]) -> None:
-    """Has the settings read as train.py will read them."""
+    """Reads the settings in the same way as train.py."""
     for word in words_of(overrides):
         name = word.partition("=")[0]
         if any(other.startswith(f"{name}=") for other in words):

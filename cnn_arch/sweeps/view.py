@@ -12,8 +12,8 @@ from cnn_arch.settings import own_recipe
 from cnn_arch.sweeps import progress, results, space
 from cnn_arch.sweeps.manifest import ACTIVE, STATES, Sweep
 
-HEADER = "trial     state      epoch   error   least  settings"
-NUM_TRACE_LINES = 12  # of a traceback: its end says what happened
+HEADER = "trial     state      epoch   error  lowest  settings"
+NUM_TRACE_LINES = 12  # from the end of a traceback, where the error is
 
 
 def table(sweep: Sweep, *, active_first: bool = False) -> list[str]:
@@ -26,25 +26,25 @@ def table(sweep: Sweep, *, active_first: bool = False) -> list[str]:
         length = progress.num_epochs(sweep.path(trial))
         epoch = f"{max(errors, default=0):.4g}/{length:.4g}" if length else ""
         last = f"{errors[max(errors)]:.2f}" if errors else ""
-        least = f"{min(errors.values()):.2f}" if errors else ""
+        lowest = f"{min(errors.values()):.2f}" if errors else ""
         settings = printable(space.describe(trial.overrides))
         lines.append(
-            f"{trial.name:<9} {trial.state:<8} {epoch:>7}  {last:>6}  {least:>6}  "
+            f"{trial.name:<9} {trial.state:<8} {epoch:>7}  {last:>6}  {lowest:>6}  "
             f"{settings}"
         )
     return lines
 
 
 def counts(sweep: Sweep) -> str:
-    """Writes how many trials there are of each state."""
+    """Writes the number of trials in each state."""
     found = Counter(trial.state for trial in sweep.trials)
     found["waiting"] += sweep.num_trials - len(sweep.trials)
     return ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
 
 
 @contextmanager
-def shown(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
-    """Gives a function that shows how a sweep stands, as often as it is called."""
+def display(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
+    """Yields a function that shows the current state of a sweep, to call repeatedly."""
     if screen.is_terminal:
         from rich.console import Console
         from rich.live import Live
@@ -53,7 +53,7 @@ def shown(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
         with Live(console=Console(), auto_refresh=False, transient=True) as live:
 
             def draw(sweep: Sweep) -> None:
-                # A terminal may be too low for all: those at work come first.
+                # A terminal may be too short for all trials: show active ones first.
                 lines = [counts(sweep), "", *table(sweep, active_first=True)]
                 text = Text("\n".join(lines), no_wrap=True, overflow="ellipsis")
                 live.update(text, refresh=True)
@@ -63,7 +63,7 @@ def shown(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
     states: dict[str, str] = {}
     last = time.monotonic()
 
-    def tell(sweep: Sweep) -> None:
+    def print_changes(sweep: Sweep) -> None:
         nonlocal last
         is_due = time.monotonic() - last > PLAIN_INTERVAL_SECONDS
         for trial, line in zip(sweep.trials, table(sweep)[1:], strict=True):
@@ -74,25 +74,24 @@ def shown(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
         last = time.monotonic() if is_due else last
 
     screen.row(HEADER)
-    yield tell
+    yield print_changes
 
 
-def tell_failures(sweep: Sweep, screen: Screen) -> None:
-    """Shows why trials failed, with the end of the traceback where there is one."""
+def print_failures(sweep: Sweep, screen: Screen) -> None:
+    """Prints why trials failed, with the end of the traceback if there is one."""
     for trial in sweep.trials:
         if trial.state != "failed":
             continue
         screen.row()
-        screen.say(
-            "failed", f"{trial.name}  {printable(space.describe(trial.overrides))}"
-        )
+        settings = printable(space.describe(trial.overrides))
+        screen.say("failed", f"{trial.name}  {settings}")
         lines = progress.failure(sweep, trial).splitlines()
         for line in lines[-NUM_TRACE_LINES:]:
             screen.say("", printable(line, 120))
 
 
-def tell_table(sweep: Sweep, screen: Screen) -> None:
-    """Shows every trial in a line, and how many there are of each state."""
+def print_table(sweep: Sweep, screen: Screen) -> None:
+    """Prints a line for each trial, and the number of trials in each state."""
     screen.row()
     for line in table(sweep):
         screen.row(line)
@@ -100,8 +99,8 @@ def tell_table(sweep: Sweep, screen: Screen) -> None:
     screen.say("trials", counts(sweep))
 
 
-def tell_best(sweep: Sweep, screen: Screen) -> None:
-    """Names the finished trial of least validation error."""
+def print_best(sweep: Sweep, screen: Screen) -> None:
+    """Prints the finished trial with the lowest validation error."""
     if best := results.best(sweep):
         row = results.row(sweep, best)
         test = row["test_top1_error"]
@@ -111,25 +110,25 @@ def tell_best(sweep: Sweep, screen: Screen) -> None:
         screen.say("best", f"{best.name}: {error}   {settings}", last=True)
 
 
-def again(sweep: Sweep, option: str) -> str:
-    """Returns the command that takes the sweep up again, to be pasted."""
+def own_command(sweep: Sweep, option: str) -> str:
+    """Returns the command to paste for this sweep with --status or --resume."""
     return command("sweep", f"--workdir={relative(sweep.workdir)}", option)
 
 
 def next_commands(sweep: Sweep, is_active: bool, is_unfinished: bool) -> list[str]:
-    """Returns what may follow, to be pasted."""
+    """Returns the commands that may follow, to paste."""
     commands = []
     if is_active:
-        commands.append(again(sweep, "--status"))
+        commands.append(own_command(sweep, "--status"))
     if is_unfinished:
-        commands.append(again(sweep, "--resume"))
+        commands.append(own_command(sweep, "--resume"))
     if best := results.best(sweep):
         workdir = f"--workdir={relative(sweep.path(best))}"
         recipe = own_recipe(sweep.words)
         commands.append(command("eval", workdir, *recipe, "--split=validation"))
-    return commands or [again(sweep, "--status")]
+    return commands or [own_command(sweep, "--status")]
 
 
 def relative(path: Path) -> Path:
-    """Returns a path as short as it can be pasted here."""
+    """Returns the path relative to the working directory, if it is below that."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,1 +1,1 @@
-"""What turns a config and data into a trained network."""
+"""Training: from a config and data to a trained network."""

@@ -1,4 +1,4 @@
-"""The epochs of a run: steps, validation, checkpoints, and what is said of them."""
+"""The epochs of a run: steps, validation, checkpoints, and the table on the screen."""
 
 import collections
 import dataclasses
@@ -21,21 +21,18 @@ from cnn_arch.parallel.agreement import Agreement, Wish
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import clock
-from cnn_arch.training.metrics import Metrics, Unwritten
+from cnn_arch.training.metrics import Metrics, open_metrics
 from cnn_arch.training.program import Program, Variables
 from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
 
-MAX_WAIT_SHARE = 0.2  # of an epoch: more waiting for images is worth a warning
-NUM_EPOCHS_TO_LEARN = 5  # after which a loss of guessing is worth one
-STEPS_AHEAD = 2  # steps that the device has waiting while a metric is read
-
-# Steps whose metrics are still on the device: number and metrics of each.
-Running = collections.deque[tuple[int, Any]]
+MAX_WAIT_SHARE = 0.2  # of an epoch's time: the run warns of longer waits for images
+NUM_EPOCHS_TO_LEARN = 5  # after them, the run warns if the network still guesses
+STEPS_AHEAD = 2  # steps queued on the device while the host reads metrics
 
 
 @dataclasses.dataclass
 class Trainer:
-    """Trains to the end of the run; the checkpoints hold the result."""
+    """Trains to the end of the run and saves the result as checkpoints."""
 
     program: Program  # compiled
     batches: TrainBatches
@@ -47,11 +44,7 @@ class Trainer:
     def __post_init__(self) -> None:
         """Opens the checkpoints of the run."""
         self.checkpoints = open_checkpoints(self.run)
-
-    @property
-    def num_steps(self) -> int:
-        """Updates in the whole run."""
-        return round(self.program.config.epochs * self.batches.steps_per_epoch)
+        self._agreement = Agreement()
 
     def fit(self) -> None:
         """Trains from the newest checkpoint, or from the start.
@@ -62,24 +55,22 @@ class Trainer:
         """
         state = self._begin()
         step, steps_per_epoch = int(state.step), self.batches.steps_per_epoch
-        if step >= self.num_steps:
+        num_steps = round(self.program.config.epochs * steps_per_epoch)
+        if step >= num_steps:
             self.run.screen.say("done", "this run was finished before")
             return
-        kind = Metrics if jax.process_index() == 0 else Unwritten
-        screen, agreement = self.run.screen, Agreement()
         with (
-            closing(kind(self.run.workdir, step, steps_per_epoch)) as metrics,
-            closing(self.batches.iterate(step, self.num_steps)) as batches,
+            closing(open_metrics(self.run.workdir, step, steps_per_epoch)) as metrics,
+            closing(self.batches.iterate(step, num_steps)) as batches,
             stop_request() as stop,
         ):
-            screen.row()
-            screen.row(
+            self.run.screen.row()
+            self.run.screen.row(
                 "epoch  train loss  val loss  val top-1       lr     img/s    time"
             )
-            while step < self.num_steps:
+            while step < num_steps:
                 start, first_step = time.monotonic(), step
-                step = (step // steps_per_epoch + 1) * steps_per_epoch
-                step = min(step, self.num_steps)
+                step = min((step // steps_per_epoch + 1) * steps_per_epoch, num_steps)
                 state, wait_seconds = self._train(state, step, batches, metrics, stop)
                 num_images = (step - first_step) * self.program.config.batch_size
                 images_per_second = num_images / (time.monotonic() - start)
@@ -94,10 +85,10 @@ class Trainer:
                 self._save(state, validation["top1_error"])
                 if rows:
                     self._say(rows)
-                    self._advise(rows, wait_seconds)
-                metrics.draw(last=step == self.num_steps)
-                agreement.ask(Wish(signal=stop.number))
-                if (asked := agreement.hear().signal) and step < self.num_steps:
+                    self._advise(rows)
+                metrics.draw(last=step == num_steps)
+                self._agreement.ask(Wish(signal=stop.number))
+                if (asked := self._agreement.hear().signal) and step < num_steps:
                     self.checkpoints.close()
                     raise StoppedError(asked, step / steps_per_epoch)
         self.checkpoints.close()
@@ -120,14 +111,25 @@ class Trainer:
         state: TrainState,
         end: int,
         batches: Iterator[Batch],
-        metrics: Metrics | Unwritten,
+        metrics: Metrics,
         stop: StopRequest,
     ) -> tuple[TrainState, float]:
         """Makes the steps up to ``end``; returns the state and the wait for input."""
-        step, agreement = int(state.step), Agreement()
-        steps_per_epoch = self.batches.steps_per_epoch
-        running: Running = collections.deque()
+        step, steps_per_epoch = int(state.step), self.batches.steps_per_epoch
+        # Steps whose metrics are still on the device: number and metrics of each.
+        running: collections.deque[tuple[int, Any]] = collections.deque()
         wait_seconds, last_saved = 0.0, time.monotonic()
+
+        def read_metrics(num_left: int) -> None:
+            """Reads the metrics of all steps but the newest ``num_left``."""
+            while len(running) > num_left:
+                number, on_device = running.popleft()
+                values = {key: float(x) for key, x in jax.device_get(on_device).items()}
+                if not all(map(math.isfinite, values.values())):
+                    raise self._not_finite(number, values, metrics.last_loss)
+                metrics.add_step(number, values)
+                progress.advance(f"loss {values['loss']:.3f}")
+
         label = f"epoch {(end - 1) // steps_per_epoch + 1}"
         with self.run.screen.progress(label, end - step) as progress:
             while step < end:
@@ -140,15 +142,15 @@ class Trainer:
                 minutes = (time.monotonic() - last_saved) / 60
                 is_due = minutes > self.program.config.checkpoint.every_minutes
                 running.append((step, on_device))
-                agreement.ask(Wish(save=is_due, signal=stop.number))
+                self._agreement.ask(Wish(save=is_due, signal=stop.number))
                 num_left = STEPS_AHEAD if step < end else 0
-                self._read(running, num_left, metrics, progress.advance)
-                asked = agreement.hear(num_left)
+                read_metrics(num_left)
+                asked = self._agreement.hear(num_left)
                 if step < end and asked.save:
-                    self._read(running, 0, metrics, progress.advance)
+                    read_metrics(0)
                     # A process that asked to stop keeps asking: nothing is lost by
                     # forgetting the answers that are still on their way.
-                    agreement.hear()
+                    self._agreement.hear()
                     metrics.sync()
                     self._save(state, None)
                     last_saved = time.monotonic()
@@ -156,22 +158,6 @@ class Trainer:
                         self.checkpoints.close()
                         raise StoppedError(asked.signal, step / steps_per_epoch)
         return state, wait_seconds
-
-    def _read(
-        self,
-        running: Running,
-        num_left: int,
-        metrics: Metrics | Unwritten,
-        advance: Callable[[str], None],
-    ) -> None:
-        """Reads the metrics of all but the newest few steps."""
-        while len(running) > num_left:
-            number, on_device = running.popleft()
-            values = {key: float(x) for key, x in jax.device_get(on_device).items()}
-            if not all(map(math.isfinite, values.values())):
-                raise self._not_finite(number, values, metrics.last_loss)
-            metrics.add_step(number, values)
-            advance(f"loss {values['loss']:.3f}")
 
     def _save(self, state: TrainState, validation_error: float | None) -> None:
         self.checkpoints.save(
@@ -182,30 +168,32 @@ class Trainer:
         )
 
     def _say(self, rows: list[dict[str, Any]]) -> None:
-        """Prints the newest row of the epoch table; ``*`` marks the least error."""
+        """Prints the newest row of the epoch table; ``*`` marks the lowest error."""
         row = rows[-1]
-        errors = [float(row["validation_top1_error"]) for row in rows]
+        errors = [float(each["validation_top1_error"]) for each in rows]
         star = "*" if errors[-1] == min(errors) else " "
+        loss = row["validation_loss"]
+        shown_loss = f"{loss:.3f}" if loss < 1e4 else f"{loss:.1e}"
         self.run.screen.row(
             f"{row['epoch']:>5.4g}  {row['train_loss']:>10.3f}  "
-            f"{_short(row['validation_loss']):>8}  {100 - errors[-1]:>7.1f} %{star} "
+            f"{shown_loss:>8}  {100 - errors[-1]:>7.1f} %{star} "
             f"{row['learning_rate']:>7.2g}  {row['images_per_second']:>8,.0f}  "
             f"{clock(row['seconds']):>6}"
         )
 
-    def _advise(self, rows: list[dict[str, Any]], wait_seconds: float) -> None:
-        """Warns, once a run, of a loader that is too slow and of a net that guesses."""
-        share = wait_seconds / rows[-1]["seconds"] if rows[-1]["seconds"] else 0.0
+    def _advise(self, rows: list[dict[str, Any]]) -> None:
+        """Warns, once in a run, of slow loading and of a network that only guesses."""
+        row = rows[-1]
+        share = row["input_wait_seconds"] / row["seconds"] if row["seconds"] else 0.0
         if len(rows) == 1 and share > MAX_WAIT_SHARE:
             self.run.screen.warn(
                 f"the network waits for its images {100 * share:.0f} % of the time; "
                 "smaller files or more processor cores would help"
             )
-        guessing, num_epochs = math.log(self.program.num_classes), len(rows)
-        loss = rows[-1]["train_loss"]
-        if num_epochs == NUM_EPOCHS_TO_LEARN and loss > 0.99 * guessing:
+        guessing = math.log(self.program.num_classes)
+        if len(rows) == NUM_EPOCHS_TO_LEARN and row["train_loss"] > 0.99 * guessing:
             self.run.screen.warn(
-                f"after {num_epochs} epochs the loss is still that of guessing "
+                f"after {len(rows)} epochs the loss is no better than guessing "
                 f"({guessing:.2f}); try another --config.optim.learning_rate"
             )
 
@@ -222,7 +210,3 @@ class Trainer:
             f"{values['learning_rate']:g}{last}): must be finite; {kept}, start again "
             "with a smaller --config.optim.learning_rate"
         )
-
-
-def _short(loss: float) -> str:
-    return f"{loss:.3f}" if loss < 1e4 else f"{loss:.1e}"

@@ -1,9 +1,10 @@
-"""What a run writes down of its steps and epochs: CSV files, TensorBoard, curves."""
+"""The metrics of a run's steps and epochs: CSV files, TensorBoard, curves."""
 
 import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
@@ -11,55 +12,38 @@ from cnn_arch.report import plots
 from cnn_arch.run_directory import Table
 
 STEP_COLUMNS = ("step", "loss", "top1_error", "gradient_norm", "learning_rate")
-EPOCH_COLUMNS = (
-    "epoch",
-    "step",
-    "train_loss",
-    "train_top1_error",
-    "validation_loss",
-    "validation_top1_error",
-    "validation_top5_error",
-    "learning_rate",
-    "images_per_second",
-    "seconds",
-    "input_wait_seconds",
-)
-DRAWING_SHARE = 1 / 500  # of the time, at most, goes to drawing the curves anew
+EPOCH_COLUMNS = """
+    epoch step train_loss train_top1_error validation_loss validation_top1_error
+    validation_top5_error learning_rate images_per_second seconds input_wait_seconds
+""".split()
+DRAWING_SHARE = 1 / 500  # the largest share of a run's time for drawing curves
 
 
 class Metrics:
-    """steps.csv, metrics.csv and the TensorBoard events of a run.
+    """Writes steps.csv, metrics.csv and the TensorBoard events of a run.
 
-    When a run goes on from a checkpoint, what was written after it is cut off, and the
-    epoch that it lies in is written to TensorBoard anew.
-
-    Attributes:
-      last_loss: of the newest step, in nats; None before the first.
+    When a run continues from a checkpoint, everything after the checkpoint is deleted,
+    and TensorBoard gets the checkpoint's epoch again.
     """
 
     def __init__(self, workdir: Path, step: int, steps_per_epoch: int):
-        """Opens the files.
+        """Opens the files; ``step`` is the checkpoint's, 0 for a new run."""
 
-        Args:
-          workdir: the run directory.
-          step: of the checkpoint that the run goes on from; 0 for a fresh one.
-          steps_per_epoch: updates in an epoch.
-        """
-
-        def lies_before(row) -> bool:
+        def is_before(row) -> bool:
             return int(row["step"]) <= step
 
         self._workdir = workdir
         self._steps_per_epoch = steps_per_epoch
-        self._steps = Table(workdir / "steps.csv", STEP_COLUMNS, lies_before)
-        self._epochs = Table(workdir / "metrics.csv", EPOCH_COLUMNS, lies_before)
-        begun = step // steps_per_epoch * steps_per_epoch
+        self._steps = Table(workdir / "steps.csv", STEP_COLUMNS, is_before)
+        self._epochs = Table(workdir / "metrics.csv", EPOCH_COLUMNS, is_before)
+        first_step = step // steps_per_epoch * steps_per_epoch + 1  # of the epoch
         self._board = SummaryWriter(
-            str(workdir), purge_step=begun + 1 if step else None
+            str(workdir), purge_step=first_step if step else None
         )
         self._next_drawing = 0.0
         rows = self._steps.rows
-        self.last_loss = float(rows[-1]["loss"]) if rows else None
+        # Of the newest step, in nats; None before the first step.
+        self.last_loss: float | None = float(rows[-1]["loss"]) if rows else None
 
     def add_step(self, step: int, values: dict[str, float]) -> None:
         """Adds a row to steps.csv."""
@@ -69,15 +53,12 @@ class Metrics:
     def add_epoch(
         self, step: int, validation: dict[str, float], **measured: float
     ) -> list[dict[str, Any]]:
-        """Ends an epoch after a step; returns the rows of all epochs.
+        """Ends an epoch after ``step`` updates; returns the rows of all epochs.
 
-        Args:
-          step: the number of updates made.
-          validation: loss and errors on the validation split.
-          **measured: speeds and times.
+        ``validation`` has the loss and the errors, ``measured`` speeds and times.
         """
         epoch = step / self._steps_per_epoch
-        # An epoch may have begun in an earlier process; its steps stand in the file.
+        # The file also has the epoch's steps from before the last checkpoint.
         num_steps = (step - 1) % self._steps_per_epoch + 1
         of_epoch = self._steps.rows[-num_steps:]
         self._epochs.add(
@@ -95,12 +76,12 @@ class Metrics:
             self._board.add_scalar(f"epoch/{name}", value, step)
         for row in of_epoch:
             self._board.add_scalar("step/loss", float(row["loss"]), int(row["step"]))
-        self._steps.rows.clear()  # what is on disk need not stay in memory
+        self._steps.rows.clear()  # they are on disk
         self.sync()
         return self._epochs.rows
 
     def draw(self, *, last: bool) -> None:
-        """Draws the curves, unless that would be too often and is not the last time."""
+        """Draws the curves; unless it is the last time, not too often."""
         start = time.monotonic()
         if last or start >= self._next_drawing:
             plots.curves(self._workdir / "plots" / "curves.png", self._epochs.rows)
@@ -108,43 +89,46 @@ class Metrics:
             self._next_drawing = end + (end - start) / DRAWING_SHARE
 
     def sync(self) -> None:
-        """Has all on disk, before a checkpoint that follows it."""
+        """Writes everything to disk, before a checkpoint is saved."""
         self._steps.sync()
         self._epochs.sync()
         self._board.flush()
 
     def close(self) -> None:
-        """Ends writing."""
+        """Closes the files."""
         self._steps.close()
         self._epochs.close()
         self._board.close()
 
 
-class Unwritten:
-    """Stands in for `Metrics` in a process that does not write."""
+class _Unwritten(Metrics):
+    """Only remembers the last loss."""
 
-    def __init__(self, workdir: Path, step: int, steps_per_epoch: int):
-        """Takes what `Metrics` takes."""
-        self.last_loss: float | None = None
+    def __init__(self, *_: object):
+        self.last_loss = None
 
     def add_step(self, step: int, values: dict[str, float]) -> None:
-        """Remembers the loss."""
         self.last_loss = values["loss"]
 
     def add_epoch(
         self, step: int, validation: dict[str, float], **measured: float
     ) -> list[dict[str, Any]]:
-        """Returns no rows."""
         return []
 
     def draw(self, *, last: bool) -> None:
-        """Draws nothing."""
+        pass
 
     def sync(self) -> None:
-        """Has nothing to write."""
+        pass
 
     def close(self) -> None:
-        """Has nothing to close."""
+        pass
+
+
+def open_metrics(workdir: Path, step: int, steps_per_epoch: int) -> Metrics:
+    """Returns the metrics of a run; only process 0 writes files."""
+    kind = Metrics if jax.process_index() == 0 else _Unwritten
+    return kind(workdir, step, steps_per_epoch)
 
 
 def _mean(rows: list[dict[str, Any]], column: str) -> float:

@@ -8,12 +8,7 @@ from ml_collections import ConfigDict
 
 
 def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Returns the learning rate as a function of the number of updates made.
-
-    Args:
-      config: the whole config; ``optim`` and ``epochs`` are read.
-      steps_per_epoch: updates in an epoch.
-    """
+    """Returns the learning rate as a function of the number of updates made."""
     optim = config.optim
     warmup_steps = round(optim.warmup_epochs * steps_per_epoch)
     num_steps = round(config.epochs * steps_per_epoch)
@@ -23,7 +18,7 @@ def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
             optim.learning_rate, max(1, num_steps - warmup_steps)
         )
     elif optim.schedule == "step":
-        falls = {
+        falls = {  # join_schedules counts the steps after the warm-up from 0
             round(epoch * steps_per_epoch) - warmup_steps: optim.factor
             for epoch in optim.milestones
         }
@@ -36,13 +31,6 @@ def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
     return optax.join_schedules([warmup, after], [warmup_steps])
 
 
-def decay_mask(params: Any, decay: str) -> Any:
-    """Marks the parameters that weight decay acts on: ``all``, or only ``kernels``."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: decay == "all" or path[-1].key == "kernel", params
-    )
-
-
 def make_optimizer(
     config: ConfigDict, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
@@ -52,8 +40,12 @@ def make_optimizer(
     update is v <- momentum v + (g + decay w), w <- w - rate v.
     """
     optim = config.optim
-    decayed = optax.add_decayed_weights(
-        optim.weight_decay, mask=lambda params: decay_mask(params, optim.decay)
-    )
+
+    def decay_mask(params: Any) -> Any:
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: optim.decay == "all" or path[-1].key == "kernel", params
+        )
+
+    decayed = optax.add_decayed_weights(optim.weight_decay, mask=decay_mask)
     sgd = optax.sgd(schedule, momentum=optim.momentum)
     return optax.chain(decayed, sgd) if optim.weight_decay else sgd

@@ -1,4 +1,4 @@
-"""The first batch as a picture: what the network is about to see."""
+"""A picture of the first batch, as the network gets it."""
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ from cnn_arch.training.step import AUGMENTATION, step_key
 def draw_first_batch(
     batches: TrainBatches, class_names: tuple[str, ...], config: ConfigDict, run: Run
 ) -> None:
-    """Draws the first batch, so that a mistake in the data is seen before training."""
+    """Draws the first batch: a mistake in the data is visible before training."""
     if jax.process_index():
         return
     batch = batches.batch(0)

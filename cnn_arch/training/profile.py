@@ -1,4 +1,4 @@
-"""Where the time of a training step goes, by the names of the layers."""
+"""The time of each operation of a training step, by layer."""
 
 import re
 import warnings
@@ -17,14 +17,14 @@ from cnn_arch.training.program import Program
 
 NUM_WARM_UPS, NUM_STEPS = 2, 3
 NUM_SHOWN = 10
-OUTSIDE = "(loss, update, input)"  # what lies in no layer
+OUTSIDE = "(loss, update, input)"  # operations outside the layers
 
 # Parts of an operation's path that are not names of layers.
 _WRAPPER = re.compile(
     r"while|body|closed_call|cond|branch_\w+|checkpoint|rematted_computation|.*\(.*"
 )
 _NAMED = re.compile(r'^\s*(?:ROOT )?%?([\w.-]+) = .*op_name="([^"]*)"', re.MULTILINE)
-# Their time is that of the operations in them.
+# Their time includes other operations, which have their own events.
 _CONTAINER = re.compile(r"(while|call|conditional)([.-]|$)")
 
 
@@ -33,19 +33,15 @@ class Operation(NamedTuple):
 
     layer: str  # the module's path, or OUTSIDE
     direction: str  # forward or backward; empty outside the layers
-    name: str  # of the JAX primitive that it ends in, such as conv_general_dilated
+    name: str  # of the JAX primitive, such as conv_general_dilated
 
 
 def profile(
     directory: str, program: Program, batches: TrainBatches, screen: Screen
 ) -> None:
-    """Traces a few steps and shows the costliest operations.
+    """Traces a few steps of a compiled program, and shows the slowest operations.
 
-    Args:
-      directory: for the trace and ``operations.csv``.
-      program: compiled.
-      batches: to train on.
-      screen: told the costliest operations and the files.
+    Writes the trace and ``operations.csv`` to the directory.
 
     Raises:
       UsageError: the directory cannot be written, or there are several processes.
@@ -69,18 +65,20 @@ def profile(
     jax.profiler.stop_trace()
     (trace,) = set(folder.rglob("*.xplane.pb")) - known
     seconds = seconds_by_operation(trace, program.train_step.as_text())
-    _write(folder / "operations.csv", seconds)
+    rows: list[Any] = [("layer", "pass", "operation", "milliseconds_a_step")]
+    for operation, spent in seconds.most_common():
+        rows.append((*operation, round(1000 * spent, 4)))
+    write_csv(folder / "operations.csv", rows)
     _show(seconds, screen)
     screen.say("wrote", f"{folder}/operations.csv  {trace}", last=True)
-    screen.say("", "the .trace.json.gz beside it opens in https://ui.perfetto.dev")
+    screen.say("", "https://ui.perfetto.dev opens the .trace.json.gz next to it")
 
 
 def operation_of(path: str) -> Operation:
-    """Reads where an operation comes from.
+    """Returns the operation with a path in the compiled program.
 
     Args:
-      path: what the compiler keeps, such as
-        ``jit(step)/transpose(jvp(ResNet))/conv2_1/conv1/dot_general``.
+      path: such as ``jit(step)/transpose(jvp(ResNet))/conv2_1/conv1/dot_general``.
     """
     *parts, name = path.split("/")
     if not any("jvp(" in part for part in parts):
@@ -92,7 +90,7 @@ def operation_of(path: str) -> Operation:
 
 
 def seconds_by_operation(trace: Path, program: str) -> Counter[Operation]:
-    """Adds up a trace's events, in seconds a step, of all cores or streams.
+    """Adds up the events of a trace, in seconds a step, over all cores or streams.
 
     Args:
       trace: an .xplane.pb file of ``NUM_STEPS`` steps.
@@ -101,9 +99,9 @@ def seconds_by_operation(trace: Path, program: str) -> Counter[Operation]:
     paths = dict(_NAMED.findall(program))
     planes = list(jax.profiler.ProfileData.from_file(str(trace)).planes)
     on_device = [plane for plane in planes if (plane.name or "").startswith("/device:")]
+    lines = [line for plane in on_device or planes for line in plane.lines]
     seconds: Counter[Operation] = Counter()
-    lines = (line for plane in on_device or planes for line in plane.lines)
-    with warnings.catch_warnings():  # of the type that JAX gives its statistics
+    with warnings.catch_warnings():  # JAX's type of statistics is deprecated
         warnings.simplefilter("ignore", DeprecationWarning)
         for event in (event for line in lines for event in line.events):
             operation = str(dict(event.stats).get("hlo_op", ""))
@@ -115,22 +113,14 @@ def seconds_by_operation(trace: Path, program: str) -> Counter[Operation]:
     return seconds
 
 
-def _write(path: Path, seconds: Counter[Operation]) -> None:
-    rows: list[Any] = [["layer", "pass", "operation", "milliseconds_a_step"]]
-    for operation, spent in seconds.most_common():
-        rows.append([*operation, round(1000 * spent, 4)])
-    write_csv(path, rows)
-
-
 def _show(seconds: Counter[Operation], screen: Screen) -> None:
-    total = sum(seconds.values())
+    total, shown = seconds.total(), seconds.most_common(NUM_SHOWN)
+    rest = total - sum(spent for _, spent in shown)
     screen.row()
     screen.row(f"{'layer':<24} {'pass':<9} {'operation':<24} {'ms a step':>9}  share")
-    for operation, spent in seconds.most_common(NUM_SHOWN):
+    for operation, spent in [*shown, (Operation("all others", "", ""), rest)]:
         layer, direction, name = (field[:24] for field in operation)
         screen.row(
             f"{layer:<24} {direction:<9} {name:<24} {1000 * spent:>9.2f}  "
             f"{100 * spent / total:>4.1f}%"
         )
-    rest = total - sum(spent for _, spent in seconds.most_common(NUM_SHOWN))
-    screen.row(f"{'all others':<59} {1000 * rest:>9.2f}  {100 * rest / total:>4.1f}%")

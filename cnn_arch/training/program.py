@@ -1,4 +1,4 @@
-"""What a run computes with: its network, optimizer, shapes and compiled steps."""
+"""The program of a run: its network, optimizer, shapes and compiled training step."""
 
 from typing import Any
 
@@ -11,32 +11,15 @@ from cnn_arch.errors import UsageError
 from cnn_arch.models import INIT_OPTIONS
 from cnn_arch.models.build import build_model
 from cnn_arch.ops.loops import rolled, unrolled
+from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel import runtime
-from cnn_arch.parallel.mesh import (
-    abstract,
-    abstract_batch,
-    available_bytes,
-    check_batch_size,
-)
 from cnn_arch.training import optimizer, step
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 
 
 class Program:
-    """The program of a run. It allocates nothing before ``initialise``.
-
-    Attributes:
-      config: of the run.
-      num_classes: of the data.
-      mesh: the devices.
-      model: the network.
-      schedule: the learning rate by the number of updates made.
-      optimizer: an optax transformation.
-      state_shapes: of the state, as jax.ShapeDtypeStruct with shardings.
-      batch_shapes: of a batch, the same.
-      train_step: ``(state, batch) -> (state, metrics)``; compiled after ``compile``.
-    """
+    """The program of a run. It allocates no arrays before ``initialise``."""
 
     def __init__(
         self,
@@ -59,36 +42,39 @@ class Program:
         Raises:
           UsageError: the devices cannot share the network or the batch evenly.
         """
-        check_batch_size(config.batch_size, mesh)
+        meshes.check_batch_size(config.batch_size, mesh)
         self.config, self.num_classes, self.mesh = config, num_classes, mesh
         self.model = build_model(config, num_classes, loops=loops)
         self.schedule = optimizer.make_schedule(config, steps_per_epoch)
         self.optimizer = optimizer.make_optimizer(config, self.schedule)
-        self.state_shapes = abstract(
-            jax.eval_shape(self._fresh_state), self.model, mesh
-        )
-        self.batch_shapes = abstract_batch(config, mesh)
-        self.train_step: Any = step.DeviceStep(
+        state_shapes = jax.eval_shape(self._fresh_state)
+        # Trees of jax.ShapeDtypeStruct with shardings.
+        self.state_shapes = meshes.abstract(state_shapes, self.model, mesh)
+        self.batch_shapes = meshes.abstract_batch(config, mesh)
+        device_step = step.DeviceStep(
             config, self.model, self.optimizer, self.schedule, mesh
-        ).jitted()
+        )
+        # (state, batch) -> (state, metrics). The new state takes the old one's memory.
+        self.train_step: Any = jax.jit(device_step.step, donate_argnums=0)
 
     @property
     def variable_shapes(self) -> Variables:
-        """The shapes of what ``model.apply`` takes."""
+        """The shapes of the network's variables, with shardings."""
         return self.state_shapes.variables
 
     def trace(self) -> Any:
-        """Returns the traced training step, to be lowered or looked at."""
+        """Returns the traced training step, for ``lower`` or to be examined."""
         return self.train_step.trace(self.state_shapes, self.batch_shapes)
 
     def compile(self) -> None:
-        """Compiles the training step, once it is clear that memory suffices.
+        """Compiles the training step and checks that it fits in memory.
 
         Raises:
-          UsageError: the step needs more memory than there is; names a batch that fits.
+          UsageError: it does not; the message names a batch size that does.
         """
         self.train_step = compiled = self.trace().lower().compile()
-        analysis, available = compiled.memory_analysis(), available_bytes(self.mesh)
+        analysis = compiled.memory_analysis()
+        available = meshes.available_bytes(self.mesh)
         if analysis is None or available is None:
             return
         fixed = analysis.argument_size_in_bytes
@@ -103,6 +89,7 @@ class Program:
                 f"{needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are free; "
                 f"{hint}"
             )
+        # Kept free memory can hold the scratch arrays twice: see keep_freed_memory.
         if needed + analysis.temp_size_in_bytes > available:
             runtime.return_freed_memory()
 
@@ -115,32 +102,32 @@ class Program:
         return initialise()
 
     def restore(self, checkpoints: Checkpoints) -> TrainState | None:
-        """Returns the newest state that is whole on disk, or None where there is none.
+        """Returns the state of the newest undamaged checkpoint; None if there is none.
 
         Raises:
-          RunError: all are damaged.
-          UsageError: they are of another network.
+          RunError: all checkpoints are damaged.
+          UsageError: they are from another network.
         """
         saved = checkpoints.restore(unrolled(self.state_shapes))
         return None if saved is None else rolled(saved, self.state_shapes)
 
     def restore_best(self, checkpoints: Checkpoints) -> tuple[Variables, int]:
-        """Returns the variables with the least validation error, and their step.
+        """Returns the variables with the lowest validation error, and their step.
 
-        They are block by block and whole on every device, so that any process can
-        write them down; ``place`` spreads them again.
+        Blocks are not in loops, and every device has all arrays: any process can write
+        them to a file. ``place`` prepares them for the network.
 
         Raises:
           RunError: the checkpoint is damaged.
         """
-        shapes = abstract(unrolled(self.variable_shapes), None, self.mesh)
+        shapes = meshes.abstract(unrolled(self.variable_shapes), None, self.mesh)
         params, batch_stats, best_step = checkpoints.restore_variables(
             shapes["params"], shapes["batch_stats"]
         )
         return {"params": params, "batch_stats": batch_stats}, best_step
 
     def place(self, variables: Variables) -> Variables:
-        """Returns variables as the network takes them: in loops, on their devices."""
+        """Returns variables as the network needs them: in loops, on their devices."""
         shapes = self.variable_shapes
         shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
         return jax.device_put(rolled(variables, shapes), shardings)

@@ -1,16 +1,15 @@
 """One step of training, written for one device of the mesh.
 
-The whole step is one ``jax.shard_map`` inside one ``jax.jit``. The code below sees its
-own part of the batch and, of a network that is split, its own part of the layers. What
-crosses devices is written out (``pmean``, ``psum``, and ops/split.py).
+The whole step is one ``jax.shard_map`` inside one ``jax.jit``. Each device executes the
+code below on its part of the batch and, if the network is split, on its part of the
+layers. All communication is explicit (``pmean``, ``psum``, and ops/split.py).
 
 The transpose of each collective sends gradients back, so each device differentiates the
-sum of all losses. Each loss is therefore scaled by 1 / number of devices, and the
-gradient of an array is the sum over the mesh axes on which every device holds it whole.
+sum of all losses. Each loss is therefore scaled by 1 / number of devices, and each
+gradient is summed over the mesh axes along which its array is replicated.
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -27,32 +26,19 @@ from cnn_arch.data.device import augment, normalise
 from cnn_arch.models import init_variables
 from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.parallel.mesh import partition_specs
-from cnn_arch.training.losses import cross_entropy
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
-# What a step draws random numbers for.
-AUGMENTATION, DROPOUT = 0, 1
+AUGMENTATION, DROPOUT = 0, 1  # the purposes of a step's random numbers
 
 
 def init_state(
     config: ConfigDict, model: Any, optimizer: optax.GradientTransformation
 ) -> TrainState:
-    """Returns the state before the first step; on any mesh the same, but for rounding.
-
-    Args:
-      config: ``seed`` and ``data`` are read.
-      model: from ``build_model``.
-      optimizer: from ``make_optimizer``.
-    """
-    variables = init_variables(
-        model,
-        jax.random.key(config.seed),
-        config.data.image_size,
-        config.data.channels,
-    )
+    """Returns the state before the first step: on any mesh the same, up to rounding."""
+    key, data = jax.random.key(config.seed), config.data
+    variables = init_variables(model, key, data.image_size, data.channels)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables["params"],
@@ -62,14 +48,14 @@ def init_state(
 
 
 def step_key(seed: int, step: jax.Array | int, purpose: int) -> jax.Array:
-    """Returns the random key of a step: for ``AUGMENTATION`` or for ``DROPOUT``."""
+    """Returns the random key of a step for ``AUGMENTATION`` or for ``DROPOUT``."""
     key = jax.random.fold_in(jax.random.key(seed), step)
     return jax.random.fold_in(key, purpose)
 
 
 @dataclasses.dataclass(frozen=True)
 class DeviceStep:
-    """A training step: ``step`` on all devices, and the part of each of them."""
+    """A training step: ``step`` runs on all devices, the private methods on one."""
 
     config: ConfigDict
     model: Any
@@ -77,21 +63,16 @@ class DeviceStep:
     schedule: optax.Schedule
     mesh: Mesh
 
-    def jitted(self) -> TrainStep:
-        """Returns the jitted ``train_step(state, batch) -> (state, metrics)``.
-
-        The state is donated. A batch holds ``image`` uint8 [B, H, W, C] and ``label``
-        int32 [B], split over the mesh axis "data". Metrics are float32 scalars over the
-        whole batch: ``loss`` in nats, without that of auxiliary heads, ``top1_error``
-        in percent, ``gradient_norm`` before weight decay, and the ``learning_rate`` of
-        this step.
-        """
-        return jax.jit(self.step, donate_argnums=0)
-
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        """Makes one update, on all devices together."""
+        """Makes one update.
+
+        A batch has ``image`` uint8 [B, H, W, C] and ``label`` int32 [B], split over the
+        mesh axis "data". Metrics are float32 scalars over the whole batch: ``loss`` in
+        nats, without auxiliary heads, ``top1_error`` in percent, ``gradient_norm``
+        before weight decay, and the ``learning_rate`` of this step.
+        """
         specs = partition_specs(state, self.model, self.mesh)
-        # check_vma off: gradients are added up by _on_device, not by shard_map.
+        # check_vma off: _on_device sums the gradients, shard_map must not do so again.
         return jax.shard_map(
             partial(self._on_device, specs.params),
             mesh=self.mesh,
@@ -118,7 +99,7 @@ class DeviceStep:
             metrics = {
                 "loss": lax.pmean(loss, "data"),
                 "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
-                "gradient_norm": norm_of_shares(grads, specs),
+                "gradient_norm": _norm(grads, specs),
                 "learning_rate": jnp.asarray(self.schedule(state.step), jnp.float32),
             }
         state = TrainState(
@@ -135,13 +116,12 @@ class DeviceStep:
         key = step_key(config.seed, state.step, AUGMENTATION)
         first_row = lax.axis_index("data") * len(batch["image"])
         image = augment(batch["image"], key, config.data, first_row)
-        key = step_key(config.seed, state.step, DROPOUT)
         logits, updates = self.model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             normalise(image, config.data.mean, config.data.std),
             train=True,
             mutable=["batch_stats", "aux_logits"],
-            rngs={"dropout": key},
+            rngs={"dropout": step_key(config.seed, state.step, DROPOUT)},
         )
 
         def loss_of(logits: jax.Array) -> jax.Array:
@@ -156,7 +136,7 @@ class DeviceStep:
 
     @property
     def _axes(self) -> list[str]:
-        """The mesh axes of several devices; XLA would copy what one device adds up."""
+        """The axes with several devices; a sum over one would cost a copy in XLA."""
         return [axis for axis in AXES if self.mesh.shape[axis] > 1]
 
     def _add_up(self, grad: jax.Array, spec: P) -> jax.Array:
@@ -164,14 +144,30 @@ class DeviceStep:
         return lax.psum(grad, axes) if axes else grad
 
 
-def norm_of_shares(tree: Any, specs: Any) -> jax.Array:
-    """Returns the norm of arrays of which each device holds its share or all."""
-    leaves = zip(jax.tree.leaves(tree), jax.tree.leaves(specs), strict=True)
-    shares: list[jax.Array] = []
-    whole: list[jax.Array] = []
-    for leaf, spec in leaves:
-        (shares if "model" in spec else whole).append(leaf)
-    square = optax.tree.norm(whole, squared=True)
-    if shares:
-        square += lax.psum(optax.tree.norm(shares, squared=True), "model")
+def cross_entropy(
+    logits: jax.Array, label: jax.Array, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Returns the loss of each example in nats, float32 [B].
+
+    Args:
+      logits: float32 [B, K].
+      label: int32 [B], from 0 to K - 1.
+      label_smoothing: the share of the target that is spread evenly over all K classes
+        (Szegedy et al. 2016, "Rethinking the Inception Architecture", Section 7).
+    """
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+    if label_smoothing:
+        uniform = -jax.nn.log_softmax(logits).mean(axis=-1)
+        loss = (1 - label_smoothing) * loss + label_smoothing * uniform
+    return loss
+
+
+def _norm(tree: Any, specs: Any) -> jax.Array:
+    """Returns the norm of arrays that are split over the "model" axis or replicated."""
+    split, replicated = [], []
+    for leaf, spec in zip(jax.tree.leaves(tree), jax.tree.leaves(specs), strict=True):
+        (split if "model" in spec else replicated).append(leaf)
+    square = optax.tree.norm(replicated, squared=True)
+    if split:
+        square += lax.psum(optax.tree.norm(split, squared=True), "model")
     return jnp.sqrt(square)

@@ -1,5 +1,6 @@
-"""Stopping between two steps, when Ctrl-C or the scheduler asks for it."""
+"""Stopping between two steps, after Ctrl-C or a scheduler's signal."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -8,8 +9,8 @@ from contextlib import contextmanager
 
 from cnn_arch.run_directory import Run, resume_command
 
-# What a scheduler sends before it ends a job: SIGTERM at preemption, either of the
-# others as a warning of the time limit, as ``sbatch --signal=USR1@120`` asks for.
+# A scheduler's signals before it ends a job: SIGTERM at preemption; one of the others
+# before the time limit, as with ``sbatch --signal=USR1@120``.
 SCHEDULER_SIGNALS = tuple(
     getattr(signal, name)
     for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
@@ -18,41 +19,31 @@ SCHEDULER_SIGNALS = tuple(
 
 
 class StoppedError(Exception):
-    """A run was asked to stop, and has saved its state.
-
-    Attributes:
-      epoch: passes over the training split so far.
-      by_scheduler: whether it was not Ctrl-C.
-      exit_status: 130 after Ctrl-C; 0 where the scheduler asked, because it starts
-        again only a job that ended well.
-    """
+    """A run has stopped after a signal, and its state is saved."""
 
     def __init__(self, number: int, epoch: float):
-        """Takes the signal's number and where the run is."""
         super().__init__(signal.Signals(number).name)
-        self.epoch = epoch
+        self.epoch = epoch  # passes over the training split so far
         self.by_scheduler = number in SCHEDULER_SIGNALS
+        # Slurm starts a job again only if it ended with status 0.
         self.exit_status = 0 if self.by_scheduler else 128 + number
 
 
+@dataclasses.dataclass
 class StopRequest:
-    """Whether a signal has arrived: its number, or 0."""
+    """Whether a signal has asked to stop."""
 
-    number: int = 0
+    number: int = 0  # of the newest signal; 0: none
 
 
-_early = StopRequest()  # of a signal before there is a step to stop after
+_early = StopRequest()  # of a signal before the first step
 
 
 def prepare(workdir: str | None, warn: Callable[[str], None]) -> None:
-    """Lets Slurm's signals wait for the first step, and warns where one is due.
+    """Delays Slurm's signals until the first step, and warns of a wrong start.
 
-    Slurm starts a preempted job again only if it is still there when its time of grace
-    ends, or if it asks for that: it must not die of a signal while it compiles.
-
-    Args:
-      workdir: that the user has given.
-      warn: called with one line.
+    Slurm requeues a preempted job only if the job still runs at the end of its grace
+    time, or asks for it: a signal must not end the job while it compiles.
     """
     if "SLURM_JOB_ID" not in os.environ:
         return
@@ -67,9 +58,8 @@ def prepare(workdir: str | None, warn: Callable[[str], None]) -> None:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Turns signals into a request; a second SIGINT ends at once."""
-    request = StopRequest()
-    request.number = _early.number
+    """Turns signals into a request to stop; a second SIGINT ends the run at once."""
+    request = StopRequest(_early.number)
 
     def note(number, _):
         request.number = number
@@ -86,33 +76,29 @@ def stop_request() -> Iterator[StopRequest]:
 
 
 def leave(stopped: StoppedError, run: Run, *, requeues: bool) -> int:
-    """Says where a run stopped and how it continues; returns the exit status.
+    """Prints where a run stopped and how it continues; returns the exit status.
 
-    Args:
-      stopped: what stopped it.
-      run: the run.
-      requeues: this process asks Slurm to start the job again, if Slurm stopped it.
+    If Slurm stopped the run, the process with ``requeues`` requeues the job.
     """
+    then = f"Continue: {resume_command(run.workdir)}"
     if requeues and stopped.by_scheduler and requeue():
         then = "Slurm will start it again"
-    else:
-        then = f"Continue: {resume_command(run.workdir)}"
-    where = f"stopped at epoch {stopped.epoch:.4g}, saved."
-    run.screen.row(f"{where} {then}", last=True)
+    run.screen.row(f"stopped at epoch {stopped.epoch:.4g}, saved. {then}", last=True)
     return stopped.exit_status
 
 
 def requeue() -> bool:
     """Asks Slurm to start this job again; returns whether it will.
 
-    Slurm counts a preempted job that ends within its time of grace as completed, and
-    the same holds before the time limit. A job that was cancelled stays so.
+    Slurm counts a job that ends within its grace time, or before the time limit, as
+    completed. It does not start a cancelled job again.
     """
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return False
-    if "SLURM_ARRAY_JOB_ID" in os.environ:  # of one element, the number is all others'
-        job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format_map(os.environ)
+    # The job id of one element is the id of the whole array.
+    if array := os.environ.get("SLURM_ARRAY_JOB_ID"):
+        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     try:
         shown = _scontrol("--oneliner", "show", "job", job).split()
         if "JobState=RUNNING" not in shown or "Requeue=1" not in shown:

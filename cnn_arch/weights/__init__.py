@@ -1,1 +1,1 @@
-"""Networks in other programs' files: read, checked, and written."""
+"""Files of weights, also of other programs: read, checked and written."""

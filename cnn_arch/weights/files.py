@@ -1,24 +1,19 @@
-"""Files of weights: read whole or not at all, never executed."""
+"""Files of weights: read completely or not at all, and never executed."""
 
 import dataclasses
 import json
 import math
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cnn_arch.errors import UsageError
 from cnn_arch.files import replacing
-from cnn_arch.weights.torchvision import (
-    TORCHVISION,
-    from_torchvision,
-    to_torchvision,
-)
+from cnn_arch.weights.torchvision import TORCHVISION, from_torchvision, to_torchvision
 
 SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
 COLLECTIONS = ("params", "batch_stats")
@@ -26,35 +21,26 @@ COLLECTIONS = ("params", "batch_stats")
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """What a file holds.
+    """The content of a file: arrays, and how to normalise images for them."""
 
-    Attributes:
-      variables: ``{"params": ..., "batch_stats": ...}``, arrays of NumPy.
-      mean: that the network expects to be subtracted from images of 0..255; None where
-        the file does not say.
-      std: that it expects to be divided by.
-    """
-
-    variables: dict[str, Any]
-    mean: tuple[float, ...] | None = None
+    variables: dict[str, Any]  # {"params": ..., "batch_stats": ...}, NumPy arrays
+    mean: tuple[float, ...] | None = None  # of pixels 0..255; None: not in the file
     std: tuple[float, ...] | None = None
 
 
 def read_weights(path: str, name: str) -> Weights:
-    """Reads the weights of a network.
+    """Reads the weights of the network ``name``.
 
-    Args:
-      path: ``.npz`` as ``write_npz`` makes it; torchvision's ``state_dict`` as
-        ``.safetensors``, or as ``.pth`` where PyTorch is installed.
-      name: of the network.
+    The file is an ``.npz`` of ``write_npz``, or torchvision's ``state_dict``: as
+    ``.safetensors``, or as ``.pth`` if PyTorch is installed.
 
     Raises:
-      UsageError: no such file, not of these kinds, damaged, or of another network.
+      UsageError: the file is missing, damaged, of another type or another network's.
     """
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         raise UsageError(f"--weights={path}: must end in {', '.join(SUFFIXES)}")
-    if not os.path.isfile(path):
+    if not Path(path).is_file():
         raise UsageError(f"--weights={path}: no such file")
     try:
         if suffix == ".npz":
@@ -65,13 +51,14 @@ def read_weights(path: str, name: str) -> Weights:
             arrays, notes = read_pth(path), {}
         variables, default = from_torchvision(name, arrays), TORCHVISION[name]
         mean = _numbers(notes, "mean") or default.mean
-        return Weights(variables, mean, _numbers(notes, "std") or default.std)
+        std = _numbers(notes, "std") or default.std
+        return Weights(variables, mean, std)
     except UsageError as error:
         raise UsageError(f"--weights={path}: {error}") from None
 
 
 def _numbers(notes: Mapping[str, str], key: str) -> tuple[float, ...] | None:
-    """Reads a list of numbers out of a file's metadata, if it is there."""
+    """Reads a list of numbers from a file's metadata; None if there is no such key."""
     if key not in notes:
         return None
     try:
@@ -84,47 +71,37 @@ def _numbers(notes: Mapping[str, str], key: str) -> tuple[float, ...] | None:
 
 
 def write_npz(path: Path, variables: Mapping[str, Any]) -> None:
-    """Writes ``{"params": ..., "batch_stats": ...}`` so that numpy alone reads them.
+    """Writes ``{"params": ..., "batch_stats": ...}`` for ``numpy.load``.
 
-    The keys are the layers' paths: ``params/conv1/kernel``.
+    Each key is the path of an array: ``params/conv1/kernel``.
     """
-    tree = {key: variables[key] for key in COLLECTIONS}
-    arrays = {
-        "/".join(key.key for key in keys): np.asarray(leaf)
-        for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
+    flat: Any = flatten_dict({key: variables[key] for key in COLLECTIONS})
+    arrays = {"/".join(keys): flat[keys] for keys in sorted(flat)}
     with replacing(path) as draft:
         np.savez(draft, allow_pickle=False, **arrays)
 
 
 def read_npz(path: str) -> dict[str, Any]:
-    """Reads what ``write_npz`` wrote.
+    """Reads a file of ``write_npz``.
 
     Raises:
-      UsageError: the file is damaged, or not such a one.
+      UsageError: the file is damaged, or ``write_npz`` did not make it.
     """
     try:
-        with zipfile.ZipFile(path) as archive:  # stored: no larger than the file
-            stored = all(
-                info.compress_type == zipfile.ZIP_STORED for info in archive.infolist()
-            )
-        if not stored:
+        with zipfile.ZipFile(path) as archive:  # a small file could expand to terabytes
+            methods = {info.compress_type for info in archive.infolist()}
+        if methods - {zipfile.ZIP_STORED}:
             raise ValueError("it is compressed")
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except Exception as error:  # zip's and NumPy's own, by where it is broken
+            arrays = {tuple(key.split("/")): file[key] for key in file.files}
+    except Exception as error:  # of zipfile or NumPy, depending on the damage
         reason = str(error) or type(error).__name__
-        raise UsageError(f"not a whole .npz file ({reason})") from None
-    variables: dict[str, Any] = {collection: {} for collection in COLLECTIONS}
-    for key, array in arrays.items():
-        *parents, last = key.split("/")
-        if not parents or parents[0] not in COLLECTIONS:
-            raise UsageError(f"holds {key}, which is neither params/ nor batch_stats/")
-        tree = variables
-        for part in parents:
-            tree = tree.setdefault(part, {})
-        tree[last] = array
-    return variables
+        raise UsageError(f"not a complete .npz file ({reason})") from None
+    for keys in arrays:
+        if len(keys) == 1 or keys[0] not in COLLECTIONS:
+            key = "/".join(keys)
+            raise UsageError(f"{key} is neither in params/ nor in batch_stats/")
+    return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
 
 
 def write_safetensors(
@@ -134,7 +111,7 @@ def write_safetensors(
     mean: Sequence[float],
     std: Sequence[float],
 ) -> None:
-    """Writes torchvision's ``state_dict``, with the normalisation as metadata.
+    """Writes torchvision's ``state_dict``; metadata stores the normalisation.
 
     Raises:
       UsageError: torchvision has no such network.
@@ -146,10 +123,10 @@ def write_safetensors(
 
 
 def read_safetensors(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads arrays by their names, and the file's metadata.
+    """Reads the arrays by name, and the file's metadata.
 
     Raises:
-      UsageError: the file is damaged, or holds a type that NumPy lacks.
+      UsageError: the file is damaged, or contains a type that NumPy does not have.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -162,10 +139,10 @@ def read_safetensors(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def read_pth(path: str) -> dict[str, np.ndarray]:
-    """Reads a PyTorch file of tensors alone; anything else in it is refused.
+    """Reads a PyTorch file that contains tensors only.
 
     Raises:
-      UsageError: PyTorch is not installed, or the file is not such a one.
+      UsageError: PyTorch is not installed, or the file is damaged or has other content.
     """
     try:
         import torch  # pyright: ignore[reportMissingImports]
@@ -176,34 +153,28 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
         ) from None
     try:
         state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of many kinds: zip's, pickle's, PyTorch's own
+    except Exception:  # of zipfile, pickle or PyTorch, depending on the damage
         raise UsageError(
-            "not a whole PyTorch file of tensors alone; torch.save(model.state_dict(), "
-            "FILE) makes one"
+            "not a complete PyTorch file of tensors only; torch.save(model.state_dict()"
+            ", FILE) makes one"
         ) from None
     if not isinstance(state_dict, Mapping) or not all(
         isinstance(value, torch.Tensor) for value in state_dict.values()
     ):
-        raise UsageError("not a state_dict: a dict of tensors by their names")
+        raise UsageError("not a state_dict: a dict from names to tensors")
     return {key: value.numpy() for key, value in state_dict.items()}
 
 
 def check_fit(variables: Any, shapes: Any) -> None:
-    """Checks that arrays are those of a model.
-
-    Args:
-      variables: ``{"params": ..., "batch_stats": ...}`` from a file.
-      shapes: the same of the model.
+    """Checks that the arrays of a file have the names and shapes of a model.
 
     Raises:
-      UsageError: they are not; the message names arrays and both shapes.
+      UsageError: they do not; the message names the arrays and both shapes.
     """
 
     def by_path(tree: Any) -> dict[str, tuple[int, ...]]:
-        return {
-            "/".join(key.key for key in keys[1:]): np.shape(leaf)
-            for keys, leaf in jax.tree_util.tree_leaves_with_path(tree)
-        }
+        flat: Any = flatten_dict(dict(tree))
+        return {"/".join(keys[1:]): np.shape(leaf) for keys, leaf in flat.items()}
 
     given, wanted = by_path(variables), by_path(shapes)
     faults = [f"{path} is missing" for path in wanted.keys() - given.keys()]

@@ -1,7 +1,7 @@
-"""Weights by torchvision's names, for the networks that both have.
+"""Conversion of weights from and to torchvision, for networks that both have.
 
-A ``state_dict`` here is a dict of NumPy arrays in PyTorch's layout: convolutions [O, I,
-H, W], dense layers [O, I]. Variables are those of ``models.init_variables``.
+A ``state_dict`` is a dict of NumPy arrays in PyTorch's layout: convolutions [O, I, H,
+W], dense layers [O, I]. Variables have the form of ``models.init_variables``.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, init_variables
@@ -20,28 +21,28 @@ from cnn_arch.models.vgg import STAGES
 StateDict = dict[str, np.ndarray]
 Path = tuple[str, ...]  # of a layer or an array: ("inception_3a", "1x1", "conv")
 
-AUX = ("aux", "AuxLogits.")  # how the names of auxiliary heads begin
-COUNTER = "num_batches_tracked"  # PyTorch's, in each BatchNorm; not used here
-ARRAYS = {
+AUX = ("aux", "AuxLogits.")  # the names of auxiliary heads start with these
+COUNTER = "num_batches_tracked"  # in each BatchNorm of PyTorch; not used here
+ARRAYS = {  # our name of an array -> PyTorch's
     "kernel": "weight",
     "bias": "bias",
     "scale": "weight",
     "mean": "running_mean",
     "var": "running_var",
 }
-HALF = (127.5, 127.5, 127.5)  # TensorFlow's, whose weights these are: to [-1, 1]
+HALF = (127.5, 127.5, 127.5)  # these weights come from TensorFlow: pixels in [-1, 1]
 
 
 @dataclasses.dataclass(frozen=True)
 class Counterpart:
-    """What torchvision calls a network and its layers."""
+    """A network of torchvision, and the names of its layers."""
 
     name: str  # of the function in torchvision.models
-    rename: Callable[[Path], str]  # from the path of a layer here to its name there
-    first: str  # name of the first convolution there
-    head: str  # name of the dense layer there that computes the logits
-    image_size: int = 224  # px, of the images that the weights were trained on
-    # Dense layers right behind a map, and the side of that map: torchvision flattens
+    rename: Callable[[Path], str]  # from our path of a layer to torchvision's name
+    first: str  # torchvision's name of the first convolution
+    head: str  # torchvision's name of the dense layer that computes the logits
+    image_size: int = 224  # px, in the training of the weights
+    # Dense layers that follow a map -> side of the map. torchvision flattens the map
     # channel by channel, this project pixel by pixel.
     behind_map: Mapping[str, int] = dataclasses.field(default_factory=dict)
     mean: tuple[float, ...] = (123.675, 116.28, 103.53)  # of pixels 0..255
@@ -49,31 +50,18 @@ class Counterpart:
 
 
 def _by_table(table: Mapping[str, str], path: Path) -> str:
-    """Renames each part of a path; what the table lacks stays."""
+    """Renames each part of a path that is in the table."""
     return ".".join(table.get(part, part) for part in path)
-
-
-def _alexnet() -> Counterpart:
-    places = enumerate((0, 3, 6, 8, 10), start=1)
-    table = {f"conv{layer}": f"features.{place}" for layer, place in places}
-    table |= {f"fc{6 + i}": f"classifier.{p}" for i, p in enumerate((1, 4, 6))}
-    return Counterpart(
-        "alexnet",
-        partial(_by_table, table),
-        first="features.0",
-        head="classifier.6",
-        behind_map={"fc6": 6},
-    )
 
 
 def _vgg(name: str, configuration: str) -> Counterpart:
     """Numbers the layers as torchvision's ``nn.Sequential`` does."""
     table = {f"fc{6 + i}": f"classifier.{p}" for i, p in enumerate((0, 3, 6))}
-    place, has_bn = 0, name.endswith("_bn")
+    place = 0
     for stage, widths in enumerate(STAGES[configuration], start=1):
         for index in range(1, len(widths) + 1):
             conv = f"conv{stage}_{index}"
-            if has_bn:  # convolution, BatchNorm, ReLU
+            if name.endswith("_bn"):  # convolution, BatchNorm, ReLU
                 table[f"{conv}/conv"] = f"features.{place}"
                 table[f"{conv}/bn"] = f"features.{place + 1}"
                 place += 3
@@ -90,7 +78,7 @@ def _vgg(name: str, configuration: str) -> Counterpart:
     )
 
 
-def _googlenet() -> Counterpart:
+def _googlenet(path: Path) -> str:
     table = {
         "conv2_reduce": "conv2",
         "conv2": "conv3",
@@ -101,19 +89,52 @@ def _googlenet() -> Counterpart:
         "5x5": "branch3.1",
         "pool_proj": "branch4.1",
     }
-    return Counterpart(
+    return _by_table(table, path).replace("inception_", "inception")
+
+
+def _resnet(name: str) -> Counterpart:
+    table = {"shortcut": "downsample.0", "shortcut_bn": "downsample.1"}
+
+    def block(found: re.Match[str]) -> str:
+        return f"layer{int(found[1]) - 1}.{int(found[2]) - 1}"
+
+    def rename(path: Path) -> str:
+        return re.sub(r"^conv(\d)_(\d+)", block, _by_table(table, path))
+
+    return Counterpart(name, rename, first="conv1", head="fc")
+
+
+ALEXNET_LAYERS = {
+    "conv1": "features.0",
+    "conv2": "features.3",
+    "conv3": "features.6",
+    "conv4": "features.8",
+    "conv5": "features.10",
+    "fc6": "classifier.1",
+    "fc7": "classifier.4",
+    "fc8": "classifier.6",
+}
+VGG_NAMES = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
+TORCHVISION: dict[str, Counterpart] = {
+    "alexnet_owt": Counterpart(
+        "alexnet",
+        partial(_by_table, ALEXNET_LAYERS),
+        first="features.0",
+        head="classifier.6",
+        behind_map={"fc6": 6},
+    ),
+    **{name: _vgg(name, letter) for name, letter in VGG_NAMES.items()},
+    **{f"{name}_bn": _vgg(f"{name}_bn", letter) for name, letter in VGG_NAMES.items()},
+    "googlenet_bn": Counterpart(
         "googlenet",
-        lambda path: _by_table(table, path).replace("inception_", "inception"),
+        _googlenet,
         first="conv1.conv",
         head="fc",
         behind_map={"fc1": 4},
         mean=HALF,
         std=HALF,
-    )
-
-
-def _inception_v3() -> Counterpart:
-    return Counterpart(
+    ),
+    "inception_v3": Counterpart(
         "inception_v3",
         partial(_by_table, {"aux": "AuxLogits"}),
         first="Conv2d_1a_3x3.conv",
@@ -121,49 +142,24 @@ def _inception_v3() -> Counterpart:
         image_size=299,
         mean=HALF,
         std=HALF,
-    )
-
-
-def _resnet(name: str) -> Counterpart:
-    table = {"shortcut": "downsample.0", "shortcut_bn": "downsample.1"}
-
-    def rename(path: Path) -> str:
-        def block(found: re.Match[str]) -> str:
-            return f"layer{int(found[1]) - 1}.{int(found[2]) - 1}"
-
-        return re.sub(r"^conv(\d)_(\d+)", block, _by_table(table, path))
-
-    return Counterpart(name, rename, first="conv1", head="fc")
-
-
-VGG_NAMES = {"vgg11": "A", "vgg13": "B", "vgg16": "D", "vgg19": "E"}
-TORCHVISION: dict[str, Counterpart] = {
-    "alexnet_owt": _alexnet(),
-    **{name: _vgg(name, letter) for name, letter in VGG_NAMES.items()},
-    **{f"{name}_bn": _vgg(f"{name}_bn", letter) for name, letter in VGG_NAMES.items()},
-    "googlenet_bn": _googlenet(),
-    "inception_v3": _inception_v3(),
+    ),
     **{f"resnet{depth}": _resnet(f"resnet{depth}") for depth in (18, 34)},
     **{f"resnet{depth}_v1_5": _resnet(f"resnet{depth}") for depth in (50, 101, 152)},
 }
 
 
 def from_torchvision(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the variables that hold torchvision's weights.
+    """Converts torchvision's weights to our variables.
 
-    The number of classes and of the image's channels, and whether there are auxiliary
-    heads, are read off the ``state_dict``.
-
-    Args:
-      name: of a network of ours, a key of ``TORCHVISION``.
-      state_dict: arrays by torchvision's keys.
+    The ``state_dict`` determines the number of classes, the number of image channels
+    and whether there are auxiliary heads. ``name`` is a key of ``TORCHVISION``.
 
     Returns:
-      ``{"params": ..., "batch_stats": ...}``, float32 arrays of NumPy.
+      ``{"params": ..., "batch_stats": ...}``, float32 NumPy arrays.
 
     Raises:
-      UsageError: torchvision has no such network, or keys are missing, left over or
-        misshapen; the message names them all.
+      UsageError: torchvision does not have the network; or keys are missing, left over
+        or of the wrong shape, and the message names them all.
     """
     counterpart = _find(name)
     given = {
@@ -173,7 +169,7 @@ def from_torchvision(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]
     }
     shapes = _abstract_variables(name, given)
     wanted = {
-        _key(counterpart, path): _torch_shape(leaf.shape)
+        _key(counterpart, path): tuple(leaf.shape[axis] for axis in _OIHW[leaf.ndim])
         for path, leaf in _arrays(shapes)
     }
     _check(name, given, wanted)
@@ -191,14 +187,10 @@ def from_torchvision(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]
 
 
 def to_torchvision(name: str, variables: Mapping[str, Any]) -> StateDict:
-    """Returns the ``state_dict`` that the network in ``torchvision.models`` loads.
-
-    Args:
-      name: of a network of ours, a key of ``TORCHVISION``.
-      variables: ``{"params": ..., "batch_stats": ...}``.
+    """Converts our variables to the ``state_dict`` of ``torchvision.models``.
 
     Raises:
-      UsageError: torchvision has no such network.
+      UsageError: torchvision does not have the network.
     """
     counterpart = _find(name)
     state_dict: StateDict = {}
@@ -217,28 +209,28 @@ def to_torchvision(name: str, variables: Mapping[str, Any]) -> StateDict:
     return state_dict
 
 
-# Axes of vectors, of dense and of convolution kernels: to ours, and to PyTorch's.
+# Axes of vectors, dense kernels and convolution kernels: to our layout and PyTorch's.
 _HWIO = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 _OIHW = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 
 
 def _find(name: str) -> Counterpart:
+    if name in TORCHVISION:
+        return TORCHVISION[name]
     ours = {counterpart.name: key for key, counterpart in TORCHVISION.items()}
-    if name not in TORCHVISION and name in ours:
+    if name in ours:
         raise UsageError(
-            f"{name}: another network than torchvision's of that name, which is "
-            f"{ours[name]} here; take configs/{ours[name]}.py"
+            f"{name}: torchvision's network of this name is another one, which is "
+            f"{ours[name]} here; use configs/{ours[name]}.py"
         )
-    if name not in TORCHVISION:
-        raise UsageError(
-            f"{name}: torchvision has no such network; it has the counterparts of "
-            f"{', '.join(TORCHVISION)}"
-        )
-    return TORCHVISION[name]
+    raise UsageError(
+        f"{name}: torchvision has no such network; it has the counterparts of "
+        f"{', '.join(TORCHVISION)}"
+    )
 
 
 def _abstract_variables(name: str, given: Mapping[str, tuple[int, ...]]) -> Any:
-    """Returns the shapes of a network of the classes and channels that are given."""
+    """Returns the shapes of a network with the given classes, channels and heads."""
     counterpart = TORCHVISION[name]
     head = given.get(f"{counterpart.head}.weight", ())
     first = given.get(f"{counterpart.first}.weight", ())
@@ -254,17 +246,13 @@ def _abstract_variables(name: str, given: Mapping[str, tuple[int, ...]]) -> Any:
 
 
 def _arrays(variables: Any) -> Iterator[tuple[Path, Any]]:
-    """Lists the arrays with their paths, without the name of the collection."""
-    for keys, leaf in jax.tree_util.tree_leaves_with_path(dict(variables)):
-        yield tuple(key.key for key in keys)[1:], leaf
+    """Yields each array with its path, without the name of the collection."""
+    for path, leaf in sorted(flatten_dict(dict(variables)).items()):
+        yield path[1:], leaf
 
 
 def _key(counterpart: Counterpart, path: Path) -> str:
     return f"{counterpart.rename(path[:-1])}.{ARRAYS[path[-1]]}"
-
-
-def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in _OIHW[len(shape)])
 
 
 def _side_of_map(counterpart: Counterpart, path: Path) -> int:
@@ -276,23 +264,19 @@ def _check(
     given: Mapping[str, tuple[int, ...]],
     wanted: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Checks that the keys are those of the network, and of its shapes."""
-    faults = [
-        (word, sorted(keys))
-        for word, keys in (
-            ("missing", wanted.keys() - given.keys()),
-            ("left over", given.keys() - wanted.keys()),
-        )
-    ]
-    misshapen = [
-        f"{key} {given[key]} for {shape}"
-        for key, shape in wanted.items()
-        if given.get(key, shape) != shape
-    ]
-    faults.append(("misshapen", misshapen))
-    told = [f"{word}: {', '.join(keys)}" for word, keys in faults if keys]
-    if told:
+    """Checks the keys and the shapes of a ``state_dict``."""
+    faults = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "left over": sorted(given.keys() - wanted.keys()),
+        "misshapen": [
+            f"{key} {given[key]} for {shape}"
+            for key, shape in wanted.items()
+            if given.get(key, shape) != shape
+        ],
+    }
+    found = [f"{word}: {', '.join(keys)}" for word, keys in faults.items() if keys]
+    if found:
         raise UsageError(
             f"{name}: not the weights of torchvision's {TORCHVISION[name].name}; "
-            + "; ".join(told)
+            + "; ".join(found)
         )

@@ -1,1 +1,1 @@
-"""Sweeps, one a file: which settings are tried."""
+"""Sweeps, a file for each: the settings to try."""

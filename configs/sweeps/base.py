@@ -1,9 +1,8 @@
-"""What a sweep is made of: lists of settings, and ranges to draw from.
+"""The parts of a sweep: lists of settings, and ranges to draw from.
 
-A sweep file has ``get_sweep``, which returns a dictionary of settings for each trial,
-``[{"optim.learning_rate": 0.1}, ...]``. For
-``--search=tpe`` it has ``get_space``, which returns a list of choices or a range for
-each setting.
+The function ``get_sweep`` of a sweep file returns a dictionary of settings for each
+trial: ``[{"optim.learning_rate": 0.1}, ...]``. For ``--search=tpe``, ``get_space``
+returns a list of choices or a range for each setting.
 """
 
 import itertools
@@ -12,31 +11,29 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-DIGITS = 3  # of a number drawn: enough to steer by, and easy to read
+DIGITS = 3  # of a drawn number: precise enough, and easy to read
 
 
 def uniform(low: float, high: float) -> dict[str, Any]:
-    """Returns the range of numbers from low to high, all equally likely."""
+    """Returns the range from low to high; all numbers are equally likely."""
     return {"low": low, "high": high, "log": False}
 
 
 def log_uniform(low: float, high: float) -> dict[str, Any]:
-    """Returns the range in which every factor is equally likely; low is above 0."""
+    """Returns the range from low, above 0, to high; the logarithm is uniform."""
     return {"low": low, "high": high, "log": True}
 
 
 def grid(space: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     """Returns every combination of the choices; the last setting changes fastest."""
-    return [
-        dict(zip(space, values, strict=True))
-        for values in itertools.product(*space.values())
-    ]
+    combinations = itertools.product(*space.values())
+    return [dict(zip(space, values, strict=True)) for values in combinations]
 
 
 def random(
     space: Mapping[str, Any], num_trials: int, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Returns so many draws from lists of choices and ranges, the same for a seed."""
+    """Draws trials from lists of choices and ranges; a seed gives the same trials."""
     generator = Random(seed)
     return [
         {key: _draw(values, generator) for key, values in space.items()}

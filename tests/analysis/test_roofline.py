@@ -1,4 +1,4 @@
-"""Least times of a dense layer and of a pool, by hand."""
+"""Minimum times of layers, computed by hand."""
 
 import pytest
 from flax import linen as nn
@@ -7,8 +7,8 @@ from cnn_arch.analysis.roofline import DEVICES, Device, floors
 from cnn_arch.costs.blocks import fold
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.modules import Stack
-from cnn_arch.models import create_model
 from cnn_arch.models.layers import MaxPool
+from tests.costs.conftest import rows_of
 
 DEVICE = Device("toy", {"float32": 1000.0, "bfloat16": 2000.0}, 100.0, "this test")
 
@@ -28,10 +28,9 @@ def test_by_hand():
 
 
 def test_a_sum_reads_only_its_other_summand():
-    rows = fold(layer_costs(create_model("resnet20", 10), 32, 3))
-    times = dict(
-        zip((row.name for row in rows), floors(rows, DEVICE, "float32"), strict=True)
-    )
+    rows = fold(rows_of("resnet20"))
+    names = [row.name for row in rows]
+    times = dict(zip(names, floors(rows, DEVICE, "float32"), strict=True))
     one = times["conv2_1/add"].memory_seconds
     assert one == pytest.approx(4 * 32 * 32 * 16 / 100)
     assert times["conv3_1/subsample"].seconds == 0
@@ -44,9 +43,9 @@ def test_precision_changes_both_ceilings():
     assert half.memory_seconds == full.memory_seconds - 2 * 30 / 100  # the weights
 
 
-def test_peaks_are_what_cores_and_clocks_give():
-    # Multiply-adds a cycle, times MHz: V100 has 640 tensor cores of 64 of them in
-    # float16, A100 432 of 256, H100 528 of 512.
+def test_peaks_follow_from_cores_and_clocks():
+    # FLOPs a cycle, times MHz. The V100 has 640 tensor cores of 64 multiply-adds each
+    # in float16; the A100 has 432 of 256, the H100 528 of 512.
     for name, flops, megahertz, precision in (
         ("gtx580", 2 * 512, 1544, "float32"),
         ("v100", 2 * 5120, 1530, "float32"),
@@ -57,17 +56,14 @@ def test_peaks_are_what_cores_and_clocks_give():
         peak = DEVICES[name].peak_flops[precision]
         assert peak == pytest.approx(flops * megahertz * 1e6, rel=3e-3), name
     for name in ("a100", "h100"):  # TF32 at half the rate
-        assert DEVICES[name].peak_flops["float32"] * 2 == pytest.approx(
-            DEVICES[name].peak_flops["bfloat16"]
-        )
+        peaks = DEVICES[name].peak_flops
+        assert peaks["float32"] * 2 == pytest.approx(peaks["bfloat16"])
 
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_vgg16_waits_for_arithmetic_and_its_dense_layers_for_memory(name):
-    rows = fold(layer_costs(create_model("vgg16"), 224, 3, batch=1))
-    bounds = {
-        row.name: floor.bound
-        for row, floor in zip(rows, floors(rows, DEVICES[name], "float32"), strict=True)
-    }
+    rows = fold(rows_of("vgg16"))
+    found = floors(rows, DEVICES[name], "float32")
+    bounds = {row.name: floor.bound for row, floor in zip(rows, found, strict=True)}
     assert bounds["fc6"] == bounds["pool1"] == "memory"
     assert bounds["conv3_2"] == "compute"

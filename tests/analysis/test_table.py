@@ -1,4 +1,4 @@
-"""The table's forms."""
+"""The table of layers in all its forms."""
 
 import csv
 import io
@@ -7,12 +7,13 @@ from cnn_arch.analysis.table import columns, print_table, to_csv, to_markdown
 from cnn_arch.costs.blocks import fold
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.models import create_model
+from tests.costs.conftest import rows_of
 
-ROWS = layer_costs(create_model("resnet20", 10), 32, 3)
+ROWS = rows_of("resnet20")
 LENET = layer_costs(create_model("lenet", 10), 28, 1)
 
 
-def test_where_a_row_comes_from():
+def test_inputs_that_are_not_the_row_before():
     printed = columns(fold(ROWS))
     sources = dict(zip(printed["layer"], printed["from"], strict=True))
     assert sources["conv1"] == sources["conv2_1/conv2"] == ""
@@ -21,7 +22,9 @@ def test_where_a_row_comes_from():
 
 
 def test_csv_and_markdown():
-    records = list(csv.DictReader(io.StringIO(to_csv(LENET, {"extra": range(99)}))))
+    records = list(
+        csv.DictReader(io.StringIO(to_csv(LENET, {"extra": range(len(LENET))})))
+    )
     assert len(records) == len(LENET)
     assert records[1]["name"] == "conv1" and records[1]["output_shape"] == "28x28x6"
     assert records[1]["params"] == "156" and records[1]["extra"] == "1"
@@ -29,7 +32,7 @@ def test_csv_and_markdown():
     assert lines == ["| layer | MACs |", "| --- | ---: |", "| a | 1 |", "| b | 2 |"]
 
 
-def test_a_narrow_screen_gets_fewer_columns(capsys, monkeypatch):
+def test_a_narrow_screen_hides_columns(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     assert print_table(columns(ROWS)) == []
     wide = capsys.readouterr().out.splitlines()

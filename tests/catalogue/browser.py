@@ -1,6 +1,5 @@
-"""A headless Chromium, told what to do through its DevTools protocol on two pipes."""
+"""A headless Chromium, controlled with its DevTools protocol over two pipes."""
 
-import base64
 import fcntl
 import itertools
 import json
@@ -18,14 +17,14 @@ CHROMIUM = next(
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run")
 FLAGS += ("--disable-dev-shm-usage", "--remote-debugging-pipe", "--hide-scrollbars")
 
-SECONDS = 60  # without a word from it, after which a test fails
+SECONDS = 60  # to wait for a message before a test fails
 
 
 class Browser:
-    """One page in a browser of its own; a context manager."""
+    """A new browser with one page; a context manager."""
 
     def __init__(self, width: int, height: int, *, touch: bool = False):
-        """Takes the size of the window in px, and whether it is a phone's."""
+        """Sets the size of the window in px; with ``touch`` it is a phone's."""
         self._size = {"width": width, "height": height, "deviceScaleFactor": 1}
         self._touch = touch
         self._numbers = itertools.count(1)
@@ -37,7 +36,7 @@ class Browser:
         assert CHROMIUM
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         ours, theirs = os.pipe(), os.pipe()
-        # Chromium reads from 3 and writes to 4; ours must not be one of these.
+        # Chromium reads from 3 and writes to 4; our numbers must be others.
         reader, writer = (
             fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (ours[0], theirs[1])
         )
@@ -66,7 +65,7 @@ class Browser:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Closes the browser and forgets its profile."""
+        """Closes the browser and deletes its profile."""
         self._session = ""
         self.call("Browser.close")
         os.waitpid(self._process, 0)
@@ -75,7 +74,7 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """Sends a command and returns its result; events that come are kept."""
+        """Sends a command and returns its result; stores events that arrive."""
         number = next(self._numbers)
         message = {"id": number, "method": method, "params": params}
         if self._session:
@@ -90,9 +89,9 @@ class Browser:
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._in], [], [], SECONDS)
-            assert ready, f"Chromium has said nothing for {SECONDS} s"
+            assert ready, f"no message from Chromium for {SECONDS} s"
             chunk = os.read(self._in, 1 << 20)
-            assert chunk, "Chromium has gone"
+            assert chunk, "Chromium has ended"
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\0")
         message = json.loads(line)
@@ -108,7 +107,7 @@ class Browser:
             self._read()
 
     def evaluate(self, script: str) -> Any:
-        """Returns what a script, or the promise that it makes, comes to."""
+        """Returns the value of a script, or of its promise."""
         result = self.call(
             "Runtime.evaluate",
             expression=script,
@@ -119,26 +118,32 @@ class Browser:
         return result["result"].get("value")
 
     def wait_for(self, script: str, seconds: float = 20.0) -> Any:
-        """Returns what a script comes to as soon as that is true."""
+        """Returns the value of a script as soon as it is true."""
         return self.evaluate(
             f"""new Promise((resolve, reject) => {{
               const end = Date.now() + {1000 * seconds};
               const look = () => {{
                 const value = {script};
                 if (value) resolve(value instanceof Node || value);
-                else if (Date.now() > end) reject(new Error("waited in vain"));
+                else if (Date.now() > end) reject(new Error("timed out"));
                 else setTimeout(look, 30);
               }};
               look();
             }})"""
         )
 
-    def mouse(self, kind: str, x: float, y: float, **params: Any) -> None:
-        """Sends a mouse event: mouseMoved, mousePressed, mouseReleased."""
-        self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **params)
+    def move(self, x: float, y: float) -> None:
+        """Moves the mouse."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def click(self, x: float, y: float) -> None:
+        """Clicks the left button of the mouse."""
+        for kind in ("mousePressed", "mouseReleased"):
+            options = {"type": kind, "button": "left", "clickCount": 1}
+            self.call("Input.dispatchMouseEvent", x=x, y=y, **options)
 
     def complaints(self) -> list[str]:
-        """Returns what the console shows as an error or a warning."""
+        """Returns the console's errors and warnings."""
         said = []
         for event in self.events:
             params = event["params"]
@@ -153,14 +158,9 @@ class Browser:
         return said
 
     def requests(self) -> list[str]:
-        """Returns the address of everything that was asked for."""
+        """Returns the addresses of all requests."""
         return [
             event["params"]["request"]["url"]
             for event in self.events
             if event["method"] == "Network.requestWillBeSent"
         ]
-
-    def screenshot(self, path: Path) -> None:
-        """Writes what is in the window, as PNG."""
-        data = self.call("Page.captureScreenshot")["data"]
-        path.write_bytes(base64.b64decode(data))

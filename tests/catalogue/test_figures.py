@@ -24,7 +24,7 @@ DEEPEST = pytest.param("resnet1202", marks=pytest.mark.slow)
 
 
 def shown_texts(figure: Figure) -> list[Text]:
-    """Returns all texts but the labels of ticks outside of what is shown."""
+    """Returns all texts except the labels of ticks outside the axes."""
     figure.draw_without_rendering()
     unseen = set()
     for axes in figure.axes:
@@ -41,7 +41,7 @@ def shown_texts(figure: Figure) -> list[Text]:
 
 
 def check_texts(figure: Figure, smallest: float = 9.0) -> list[str]:
-    """Asserts that no text lies over another or leaves the figure; returns them."""
+    """Asserts that texts do not overlap or leave the figure; returns the texts."""
     texts = shown_texts(figure)
     boxes = [text.get_window_extent() for text in texts]
     for (a, box), (b, other) in itertools.combinations(
@@ -63,20 +63,12 @@ def test_bars_are_readable(network):
     check_texts(cost_figures.layer_bars({network: rows_of(network)}))
 
 
-def test_bars_of_alexnet_are_those_of_the_lecture():
-    figure = cost_figures.layer_bars(
-        {"alexnet_one_tower": rows_of("alexnet_one_tower")}
-    )
-    memory, params, macs = (
-        dict(
-            zip(
-                (tick.get_text() for tick in figure.axes[2].get_xticklabels()),
-                (bar.get_height() for bar in axes.containers[0]),
-                strict=True,
-            )
-        )
-        for axes in figure.axes
-    )
+def test_bars_of_alexnet_have_the_numbers_of_the_lecture():
+    network = "alexnet_one_tower"
+    figure = cost_figures.layer_bars({network: rows_of(network)})
+    layers = [tick.get_text() for tick in figure.axes[2].get_xticklabels()]
+    heights = [[bar.get_height() for bar in axes.containers[0]] for axes in figure.axes]
+    memory, params, macs = (dict(zip(layers, row, strict=True)) for row in heights)
     # CS231n, lecture 9: 55x55x96, 6x6x256x4096 weights; MACs counted by hand.
     assert memory["conv1"] == 55 * 55 * 96 * 4 / 1024
     assert params["fc6"] == pytest.approx((6 * 6 * 256 + 1) * 4096 / 1e6)
@@ -86,7 +78,7 @@ def test_bars_of_alexnet_are_those_of_the_lecture():
 
 
 @pytest.mark.parametrize("network", ["resnet50", "resnet152", "inception_v4", DEEPEST])
-def test_bars_of_deep_networks_lose_nothing(network):
+def test_bars_of_deep_networks_add_up_to_the_totals(network):
     names, costs = cost_figures.cost_bars(rows_of(network))
     total = totals(rows_of(network))
     assert len(names) == costs.shape[1] <= 60
@@ -120,7 +112,7 @@ def test_receptive_fields_are_readable(own):
     figure = cost_figures.receptive_fields({name: rows_of(name) for name in networks})
     texts = check_texts(figure)
     assert "vgg16  212" in texts
-    # As many lines as networks, told apart by more than colour.
+    # A line for each network; no two have the same colour and dashes.
     lines = [
         line
         for line in figure.axes[0].lines
@@ -157,11 +149,11 @@ def test_diagrams_are_readable(network):
 
 
 @pytest.mark.parametrize("network", NETWORKS)
-def test_arrows_lead_past_boxes(network):
+def test_arrows_do_not_cross_boxes(network):
     diagram = lay_out(network, rows_of(network))
     for arrow in diagram.arrows:
         points = np.array(arrow.points)
-        # Dense along the line, without its ends, which touch a box.
+        # Many points of the line, without its ends, which touch a box.
         steps = np.linspace(points[:-1], points[1:], 50, axis=1).reshape(-1, 2)[2:-2]
         for box in diagram.boxes:
             over = (
@@ -173,18 +165,18 @@ def test_arrows_lead_past_boxes(network):
             assert not over.any(), (arrow, box)
 
 
-def test_a_shortcut_passes_its_block():
+def test_a_shortcut_leads_around_its_block():
     diagram = lay_out("resnet34", rows_of("resnet34"))
     texts = {box.lines: box for box in diagram.boxes}
     join = texts["add, 64-512", "ReLU"]
     top = join.x + join.width / 2, join.y
     arriving = [arrow for arrow in diagram.arrows if arrow.points[-1] == top]
     assert sorted(len(arrow.points) for arrow in arriving) == [2, 4]
-    # conv2_1 to conv2_3, conv3_2 to conv3_4, ...: all but those that project.
+    # conv2_1 to conv2_3, conv3_2 to conv3_4, ...: all blocks without a projection.
     assert "conv2_1 and 12 more like it:" in {label.text for label in diagram.labels}
 
 
-def test_auxiliary_heads_hang_on_their_blocks():
+def test_auxiliary_heads_are_next_to_their_blocks():
     diagram = lay_out("googlenet", rows_of("googlenet"))
     boxes = {box.lines[0]: box for box in diagram.boxes}
     for head, block in {"aux1": "inception_4a", "aux2": "inception_4d"}.items():
@@ -199,7 +191,7 @@ def test_auxiliary_heads_hang_on_their_blocks():
         assert boxes[head].y == boxes[block].y
 
 
-def test_all_figures_of_inception_modules():
+def test_inception_modules_have_the_numbers_of_the_lecture():
     modules = {
         "naive": module_costs("naive inception"),
         "bottlenecks": module_costs("inception"),
@@ -210,11 +202,11 @@ def test_all_figures_of_inception_modules():
     assert "concatenate, 672" in texts and "concatenate, 480" in texts
 
 
-def test_bubbles_are_readable_and_in_place():
+def test_bubbles_have_the_right_place_and_area():
     names = ["alexnet", "googlenet", "vgg16", "vgg16_c", "resnet50", "inception_v4"]
     costs = {name: totals(rows_of(name)) for name in [*names, "nin", "resnet20"]}
     found = error_chart.find_bubbles(costs)
-    assert [bubble.network for bubble in found] == names  # others have no error
+    assert [bubble.network for bubble in found] == names  # not nin and resnet20
     figure = error_chart.error_against_operations(found)
     texts = check_texts(figure)
     assert set(names) <= set(texts)
@@ -236,12 +228,12 @@ def test_all_bubbles_are_readable():
     }
     found = error_chart.find_bubbles(costs)
     texts = check_texts(error_chart.error_against_operations(found))
-    assert set(counted) - set(texts) == {"alexnet_one_tower", "nin"}  # no error known
+    assert set(counted) - set(texts) == {"alexnet_one_tower", "nin"}  # no known error
     (sources,) = [text for text in texts if text.startswith("Errors of")]
     assert all(bubble.error.source in " ".join(sources.split()) for bubble in found)
 
 
-def test_figures_are_saved_as_png_and_svg_the_same_each_time(tmp_path):
+def test_png_and_svg_files_are_the_same_each_time(tmp_path):
     files = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         figure = diagram_figures.draw_diagram(lay_out("alexnet", rows_of("alexnet")))

@@ -1,4 +1,4 @@
-"""Published errors: each is of a network of the catalogue, and names its source."""
+"""Published errors: each belongs to a network of the catalogue and has a source."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from cnn_arch.models import MODELS
 from tests.paper_tables import TOTALS
 
 
-def test_each_error_is_possible_and_sourced():
+def test_each_error_is_plausible_and_has_a_source():
     for error in ERRORS:
         assert error.network in MODELS
         assert error.dataset in ("ImageNet", "CIFAR-10", "MNIST")
@@ -24,11 +24,11 @@ def test_each_error_is_possible_and_sourced():
         ("resnet18", 30.242, 10.922),  # torchvision: 69.758 and 89.078 % right
         ("alexnet", 42.9, 19.8),  # Caffe's readme: 57.1 and 80.2 % right
         ("resnet50", 24.7, 7.8),  # He's readme
-        ("vgg16_c", 27.3, 8.8),  # Table 3 of the paper; no one else has trained it
+        ("vgg16_c", 27.3, 8.8),  # Table 3 of the paper, the only source
         ("resnet110", 6.43, None),
     ],
 )
-def test_what_compares_best_comes_first(network, top1, top5):
+def test_the_error_that_compares_best_comes_first(network, top1, top5):
     first = published_errors(network)[0]
     assert (first.top1, first.top5) == (top1, top5)
 

@@ -1,4 +1,4 @@
-"""The one Slurm cluster of this folder's tests; it is slurm.py that knows of Slurm."""
+"""The Slurm cluster that all tests of this folder share."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.cluster.slurm import PROGRAMS, Slurm, find
 
 @pytest.fixture(scope="session")
 def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
-    """Starts the one cluster of all tests."""
+    """Starts and stops the cluster."""
     missing = [program for program in PROGRAMS if not find(program)]
     if missing:
         pytest.skip(f"no {', '.join(missing)}: apt-get install slurm-wlm munge")
@@ -26,6 +26,6 @@ def slurm_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
 
 @pytest.fixture
 def slurm(slurm_cluster: Slurm) -> Iterator[Slurm]:
-    """Lends the cluster to a test, and ends the jobs that it leaves."""
+    """Lends the cluster to a test, and ends the test's jobs afterwards."""
     yield slurm_cluster
     slurm_cluster.end_jobs()

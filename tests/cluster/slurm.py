@@ -1,12 +1,13 @@
-"""A real Slurm for tests: its daemons, started and stopped here.
+"""A real Slurm for tests.
 
-Two nodes and the controller share this machine, without systemd or cgroups. The nodes
-are named by addresses of the loopback interface: JAX connects to the name of the first,
-which therefore needs no entry in /etc/hosts.
+Two nodes and the controller share this machine, without systemd or cgroups. The nodes'
+names are addresses of the loopback interface: JAX connects to the first node by its
+name, which needs no entry in /etc/hosts.
 """
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,7 @@ from tests.commands import LIMIT_SECONDS
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "scontrol", "squeue")
 NODES = ("127.0.0.1", "127.0.0.2")
-NUM_GPUS = 4  # of each node; null devices that Slurm counts and hands out
+NUM_GPUS = 4  # of each node; null devices that Slurm counts and assigns
 
 CONFIGURATION = """\
 ClusterName=tests
@@ -38,7 +39,7 @@ SlurmctldPidFile={folder}/controller.pid
 SlurmdPidFile={folder}/node-%n.pid
 SlurmctldLogFile={folder}/controller.log
 SlurmdLogFile={folder}/node-%n.log
-# What needs systemd, cgroups, a mail server or a data base is off.
+# Everything that needs systemd, cgroups, a mail server or a database is off.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
@@ -46,7 +47,7 @@ AccountingStorageType=accounting_storage/none
 MailProg=/bin/true
 MpiDefault=none
 SwitchType=switch/none
-# Tests wait for what takes a real cluster minutes.
+# Short intervals, because the tests wait.
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1,\
 batch_sched_delay=0,requeue_delay=1
@@ -72,19 +73,13 @@ PartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE
 class Slurm:
     """A cluster of two nodes with two processors each, and partitions main and urgent.
 
-    A job in main is preempted by one in urgent: SIGTERM, 30 seconds of grace, requeued.
-
-    Attributes:
-      env: the environment in which srun, sbatch and the others find this cluster.
-      nodes: the names of the nodes.
+    A job in urgent preempts one in main: SIGTERM, 30 seconds of grace, requeue.
     """
 
-    nodes = NODES
-
     def __init__(self, folder: Path):
-        """Prepares a cluster whose files lie in an empty folder; see ``start``."""
+        # With it, srun, sbatch and the others find this cluster.
         self.env = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
-        self._folder = folder
+        self._folder = folder  # empty
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -98,24 +93,20 @@ class Slurm:
         (folder / "gres.conf").write_text(gpus)
         host = socket.gethostname().partition(".")[0]
         controller_port, *ports = _free_ports(1 + len(NODES))
-        lines = [
+        nodes = "\n".join(
             f"NodeName={node} NodeHostname={host} NodeAddr={node} Port={port} "
             f"CPUs=2 RealMemory=4000 Gres=gpu:{NUM_GPUS}"
             for node, port in zip(NODES, ports, strict=True)
-        ]
+        )
         text = CONFIGURATION.format(
-            host=host,
-            controller_port=controller_port,
-            folder=folder,
-            nodes="\n".join(lines),
+            host=host, controller_port=controller_port, folder=folder, nodes=nodes
         )
         (folder / "slurm.conf").write_text(text)
         key = folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o600)
-        options = {"socket": "socket", "pid-file": "pid", "seed-file": "seed"}
-        words = [f"--{name}={folder}/munge.{end}" for name, end in options.items()]
-        words += [f"--key-file={key}", f"--log-file={folder}/munge.log"]
+        files = "socket", "pid-file", "seed-file", "key-file", "log-file"
+        words = [f"--{name}={folder}/munge.{name.partition('-')[0]}" for name in files]
         self._start("munged", "munged", "--foreground", "--force", *words)
         wait_until((folder / "munge.socket").exists, "munged's socket")
         self._start("slurmctld", "slurmctld", "-D", "-c")
@@ -137,21 +128,15 @@ class Slurm:
                 daemon.wait()
         _kill(self.processes())
 
-    def run(
-        self, *words: object, timeout: float = LIMIT_SECONDS, **options: Any
-    ) -> str:
+    def run(self, *words: object, **options: Any) -> str:
         """Runs a command of Slurm; returns its output, stripped.
 
         Raises:
-          subprocess.CalledProcessError: it failed; what it wrote is in the notes.
+          subprocess.CalledProcessError: the command failed; its notes have the output.
         """
+        options = {"env": self.env, "timeout": LIMIT_SECONDS, **options}
         result = subprocess.run(
-            [str(word) for word in words],
-            env=options.pop("env", self.env),
-            text=True,
-            capture_output=True,
-            timeout=timeout,
-            **options,
+            [str(word) for word in words], text=True, capture_output=True, **options
         )
         if result.returncode:
             error = subprocess.CalledProcessError(result.returncode, result.args)
@@ -164,14 +149,12 @@ class Slurm:
         return self.field(job, "JobState")
 
     def field(self, job: str, name: str) -> str:
-        """Returns what ``scontrol show job`` says of a job, such as Restarts."""
+        """Returns a field of ``scontrol show job``, such as Restarts."""
         shown = self.run("scontrol", "--oneliner", "show", "job", job)
-        prefix = f"{name}="
-        values = [word for word in shown.split() if word.startswith(prefix)]
-        return values[0].removeprefix(prefix)
+        return re.findall(rf"\b{name}=(\S*)", shown)[0]
 
     def is_idle(self) -> bool:
-        """Says whether no node is at work, down or unknown."""
+        """Returns whether all nodes are idle."""
         try:
             states = self.run("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split()
         except subprocess.CalledProcessError:  # the controller is not yet up
@@ -184,20 +167,18 @@ class Slurm:
         wait_until(self.is_idle, "idle nodes after all jobs were cancelled")
 
     def kill_node(self, node: str) -> None:
-        """Kills a node's daemon and all that runs there, as a loss of power would."""
+        """Kills a node's daemon and all its processes, like a loss of power."""
         daemon = self._daemons.pop(node)
         daemon.kill()
         daemon.wait()
         _kill(self.processes(node))
 
     def start_node(self, node: str) -> None:
-        """Starts the daemon of a node that was killed, and waits until it is back."""
+        """Starts the daemon of a killed node again, and waits until the node is up."""
         self._start(node, "slurmd", "-D", "-N", node)
-        wait_until(lambda: self._is_up(node), f"{node} to be back")
-
-    def _is_up(self, node: str) -> bool:
-        state = self.run("sinfo", "-h", "-N", "-n", node, "-p", "main", "-o", "%T")
-        return state in ("idle", "allocated", "mixed", "completing")
+        words = "sinfo", "-h", "-N", "-n", node, "-p", "main", "-o", "%T"
+        up = "idle", "allocated", "mixed", "completing"
+        wait_until(lambda: self.run(*words) in up, f"{node} to be up")
 
     def _start(self, name: str, program: str, *words: str) -> None:
         with (self._folder / f"{name}.out").open("ab") as out:
@@ -211,9 +192,10 @@ class Slurm:
             )
 
     def processes(self, node: str | None = None) -> list[psutil.Process]:
-        """Returns what runs on a node, or on all: first the keepers of the tasks.
+        """Returns the processes on a node, or on all nodes: slurmstepds, then tasks.
 
-        A keeper (slurmstepd) that outlived its task would report the task's end.
+        A slurmstepd keeps a task. It must be killed first, or it would report the end
+        of its task.
         """
         keepers, tasks = set(), []
         for process in psutil.process_iter():
@@ -230,11 +212,7 @@ class Slurm:
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Waits until a condition holds, far longer than it takes on a busy machine.
-
-    Raises:
-      AssertionError: it did not.
-    """
+    """Waits until a condition is true; fails after ``LIMIT_SECONDS``."""
     deadline = time.monotonic() + LIMIT_SECONDS
     while not condition():
         assert time.monotonic() < deadline, f"waited {LIMIT_SECONDS} s for {what}"
@@ -248,7 +226,7 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def find(program: str) -> str | None:
-    """Finds a program; Debian's daemons lie where a user's PATH does not lead."""
+    """Finds a program; Debian's daemons are in folders outside a user's PATH."""
     return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
 

@@ -1,35 +1,28 @@
 """sweep.py on a real Slurm: an array, a crash, a requeue, a killed launcher."""
 
-import csv
 import json
-import os
 import re
-import signal
 import subprocess
 
 import pytest
 
 from tests.cluster.slurm import wait_until
-from tests.commands import LIMIT_SECONDS, ROOT, command
+from tests.commands import ROOT, command
+from tests.runs import rows
 
 pytestmark = pytest.mark.slurm
 
 NUM_EPOCHS = 20
+STEPS_PER_EPOCH = 54  # 3,500 images // 64
+
+
+def environment(slurm):
+    return slurm.env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
 
 
 def sweep(slurm, *words):
-    """Runs the command on the cluster; returns what it shows."""
-    env = slurm.env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    result = subprocess.run(
-        command("sweep.py", *words),
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_SECONDS,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
+    """Runs the command on the cluster; returns its output."""
+    return slurm.run(*command("sweep.py", *words), cwd=ROOT, env=environment(slurm))
 
 
 def recipe(tmp_path, trials, epochs):
@@ -46,7 +39,7 @@ def recipe(tmp_path, trials, epochs):
 
 
 def status(slurm, workdir):
-    """Returns the state of each trial by --status, which also brings the record up."""
+    """Returns the trials' states, the output of --status and the updated manifest."""
     shown = sweep(slurm, f"--workdir={workdir}", "--status")
     states = re.findall(r"^trial-\d\d +(\w+)", shown, re.MULTILINE)
     trials = json.loads((workdir / "manifest.json").read_text())["trials"]
@@ -54,9 +47,9 @@ def status(slurm, workdir):
     return states, shown, trials
 
 
-def read_csv(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
+def assert_all_steps(workdir, num_epochs):
+    steps = [int(row["step"]) for row in rows(workdir / "trial-00" / "steps.csv")]
+    assert steps == list(range(1, num_epochs * STEPS_PER_EPOCH + 1))
 
 
 def test_an_array_of_trials_one_crashes(slurm, tmp_path):
@@ -72,19 +65,16 @@ def test_an_array_of_trials_one_crashes(slurm, tmp_path):
     assert slurm.field(jobs[2], "ArrayTaskThrottle") == "2"
     assert slurm.field(jobs[0], "TimeLimit") == "00:10:00"
 
-    def is_over():
-        return not slurm.run("squeue", "--noheader")
-
-    wait_until(is_over, "the array")
+    wait_until(lambda: not slurm.run("squeue", "--noheader"), "the array")
     states, shown, _ = status(slurm, workdir)
     assert states == ["done", "failed", "done"]
-    assert "must be finite" in shown  # the end of the crash's traceback
-    for row in read_csv(workdir / "results.csv"):
+    assert "must be finite" in shown  # the last line of the crashed trial
+    for row in rows(workdir / "results.csv"):
         if row["state"] == "done":
             results = workdir / row["trial"] / "eval" / "results.json"
             tested = json.loads(results.read_text())["test"]
             assert float(row["test_top1_error"]) == tested["top1_error"]
-    # Nothing is tried again by itself; --resume submits the one that failed alone.
+    # Nothing is tried again by itself; --resume submits only the failed trial.
     sweep(slurm, f"--workdir={workdir}", "--resume")
     states, _, trials = status(slurm, workdir)
     assert states[0] == states[2] == "done"
@@ -92,28 +82,30 @@ def test_an_array_of_trials_one_crashes(slurm, tmp_path):
 
 
 def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
-    """A requeue in mid-trial and a launcher killed at sbatch: neither loses a step."""
+    """No step is lost by a requeue in a trial, or by a launcher killed at sbatch."""
     workdir = tmp_path / "sweep"
     words = recipe(tmp_path, [{"seed": 3}], NUM_EPOCHS)
-    env = slurm.env | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
-    # Killed as soon as the job is there; it may not have been written down.
+    # Killed as soon as the job exists: the manifest may not have it.
     with subprocess.Popen(
-        command("sweep.py", *words), cwd=ROOT, env=env, stdout=subprocess.DEVNULL
+        command("sweep.py", *words),
+        cwd=ROOT,
+        env=environment(slurm),
+        stdout=subprocess.DEVNULL,
     ) as launcher:
         wait_until(lambda: slurm.run("squeue", "--noheader"), "the job")
-        os.kill(launcher.pid, signal.SIGKILL)
+        launcher.kill()
     sweep(slurm, *words)  # finds the job, and submits nothing
     (job,) = slurm.run("squeue", "--noheader", "--format=%A").split()
     states, _, trials = status(slurm, workdir)
     assert states in (["queued"], ["running"])
     assert trials[0]["job"] == job
-    limit = slurm.field(job, "TimeLimit")  # the partition's, which has none
-    assert limit in ("UNLIMITED", "365-00:00:00")  # while it waits; when it runs
+    # The partition has no limit: shown while the job waits, and when it runs.
+    assert slurm.field(job, "TimeLimit") in ("UNLIMITED", "365-00:00:00")
 
     metrics = workdir / "trial-00" / "metrics.csv"
 
     def has_epochs():
-        return metrics.exists() and len(read_csv(metrics)) >= 2
+        return metrics.exists() and len(rows(metrics)) >= 2
 
     wait_until(has_epochs, "two epochs")
     slurm.run("scontrol", "requeue", job)
@@ -122,15 +114,13 @@ def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
     assert states in (["queued"], ["running"])
     wait_until(lambda: status(slurm, workdir)[0] == ["done"], "the end")
     assert "resume   epoch" in (workdir / "trial-00" / "log.txt").read_text()
-    assert [float(row["epoch"]) for row in read_csv(metrics)] == list(
-        range(1, NUM_EPOCHS + 1)
-    )
-    steps = [int(row["step"]) for row in read_csv(workdir / "trial-00" / "steps.csv")]
-    assert steps == list(range(1, NUM_EPOCHS * 54 + 1))  # 3,500 // 64 = 54 in an epoch
+    epochs = [float(row["epoch"]) for row in rows(metrics)]
+    assert epochs == list(range(1, NUM_EPOCHS + 1))
+    assert_all_steps(workdir, NUM_EPOCHS)
 
 
 def test_a_trial_on_two_nodes(slurm, tmp_path):
-    """Two processes, each with a GPU of its own, are one run."""
+    """Two processes, each with one GPU, are one run."""
     workdir = tmp_path / "sweep"
     words = recipe(tmp_path, [{"seed": 4}], 2)
     resources = "--nodes=2", "--gpus_per_node=1", "--cpus_per_task=1"
@@ -138,5 +128,4 @@ def test_a_trial_on_two_nodes(slurm, tmp_path):
     wait_until(lambda: status(slurm, workdir)[0] == ["done"], "the end")
     page = (workdir / "trial-00" / "README.md").read_text()
     assert "as 2 devices, 2 processes" in page
-    steps = [int(row["step"]) for row in read_csv(workdir / "trial-00" / "steps.csv")]
-    assert steps == list(range(1, 2 * 54 + 1))
+    assert_all_steps(workdir, 2)

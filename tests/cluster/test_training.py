@@ -26,7 +26,7 @@ def uninterrupted(tmp_path_factory):
 
 
 class Job:
-    """A run that train.sbatch makes, with a device on each of two nodes."""
+    """A run of train.sbatch with a device on each of two nodes."""
 
     def __init__(self, slurm, workdir):
         self.slurm, self.workdir = slurm, workdir
@@ -75,22 +75,18 @@ def test_the_processes_of_a_step(slurm):
     options = "--nodes=2", "--ntasks-per-node=1", "--gpus-per-node=4"
     assert find(*options) == ["0 2 (0, 1, 2, 3)", "1 2 (0, 1, 2, 3)"]
     options = "--nodes=2", "--ntasks-per-node=2", "--gpus-per-node=4"
-    assert find(*options) == [
-        "0 4 (0, 1)",
-        "1 4 (2, 3)",
-        "2 4 (0, 1)",
-        "3 4 (2, 3)",
-    ]
+    expected = ["0 4 (0, 1)", "1 4 (2, 3)", "2 4 (0, 1)", "3 4 (2, 3)"]
+    assert find(*options) == expected
     options = "--nodes=1", "--ntasks=2", "--gpus-per-task=2"
     assert find(*options) == ["0 2 (0, 1)", "1 2 (0, 1)"]
     assert find("--ntasks=1", "--gpus=4") == ["0 1 None"]
 
 
-def test_an_element_of_an_array_requeues_itself_alone(slurm, tmp_path):
+def test_an_element_of_an_array_requeues_only_itself(slurm, tmp_path):
     code = "from cnn_arch.training import stopping; stopping.requeue()"
     script = f"""#!/bin/sh
     [ -z "$SLURM_RESTART_COUNT" ] || exit 0
-    sleep $((1 - SLURM_ARRAY_TASK_ID))  # the second asks, whose number is the array's
+    sleep $((1 - SLURM_ARRAY_TASK_ID))  # the second asks; its job id is the array's
     [ $SLURM_ARRAY_TASK_ID = 0 ] || {sys.executable} -c '{code}'
     sleep 3
     """
@@ -98,20 +94,18 @@ def test_an_element_of_an_array_requeues_itself_alone(slurm, tmp_path):
     words = "--array=0-1", "--output=/dev/null", tmp_path / "array.sh"
     array = slurm.run("sbatch", "--parsable", "--requeue", *words, cwd=ROOT)
     elements = f"{array}_0", f"{array}_1"
-    wait_until(
-        lambda: all(slurm.state(each) == "COMPLETED" for each in elements),
-        "the array",
-    )
+    for each in elements:
+        wait_until(lambda each=each: slurm.state(each) == "COMPLETED", each)
     assert [slurm.field(each, "Restarts") for each in elements] == ["0", "1"]
 
 
-def test_requeued_and_preempted_ends_as_if_it_had_not_been(
+def test_a_requeued_and_preempted_run_has_the_same_result(
     slurm, uninterrupted, tmp_path
 ):
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 50)
     slurm.run("scontrol", "requeue", job.number)
-    wait_until(lambda: "resume   epoch" in job.text(), "the run to go on")
+    wait_until(lambda: "resume   epoch" in job.text(), "the run to continue")
     launch.wait_for_steps(job.workdir, STEPS_PER_EPOCH + 50)
     words = "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"
     urgent = slurm.run("sbatch", "--parsable", *words, "--wrap=sleep 1")
@@ -125,11 +119,11 @@ def test_requeued_and_preempted_ends_as_if_it_had_not_been(
 
 
 def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, tmp_path):
-    """USR1, as ``--signal`` sends it, starts the job again; scancel does not."""
+    """USR1, as with ``--signal``, starts the job again; scancel does not."""
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 5)
     slurm.run("scancel", "--signal=USR1", job.number)
-    wait_until(lambda: "resume   epoch" in job.text(), "the run to go on")
+    wait_until(lambda: "resume   epoch" in job.text(), "the run to continue")
     assert "saved. Slurm will start it again" in job.text()
     slurm.run("scancel", job.number)
     job.wait_until_ended("CANCELLED")
@@ -146,9 +140,7 @@ def test_a_rank_that_crashes_ends_the_job(slurm, tmp_path):
     assert "error: process 0: another process of the run has ended" in job.text()
 
 
-def test_a_lost_node_ends_the_job_which_goes_on_from_there(
-    slurm, uninterrupted, tmp_path
-):
+def test_a_job_continues_after_a_lost_node(slurm, uninterrupted, tmp_path):
     job = Job(slurm, tmp_path / "run")
     launch.wait_for_steps(job.workdir, 50)
     slurm.kill_node(NODES[1])
@@ -157,7 +149,7 @@ def test_a_lost_node_ends_the_job_which_goes_on_from_there(
         assert "error: process 0: another process of the run has ended" in job.text()
     finally:
         slurm.start_node(NODES[1])
-    if job.state() in ENDED:  # before Slurm knew of the node: else it starts it again
+    if job.state() in ENDED:  # else Slurm noticed the loss, and starts it again
         job.submit()
     job.wait_until_ended("COMPLETED")
     assert_same_run(uninterrupted, job.workdir)

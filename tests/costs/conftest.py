@@ -1,4 +1,4 @@
-"""Cost tables that several tests look at, made once."""
+"""Cost tables that several tests share, counted once."""
 
 from functools import cache
 
@@ -9,6 +9,6 @@ from tests.paper_tables import TOTALS
 
 @cache
 def rows_of(network: str) -> tuple[LayerCost, ...]:
-    """Returns a network's rows at the size of its paper."""
+    """Returns a network's rows at the image size of its paper."""
     _, _, image_size, channels, classes = TOTALS[network]
     return tuple(layer_costs(create_model(network, classes), image_size, channels))

@@ -1,4 +1,4 @@
-"""Layers and blocks beside the papers' figures and tables."""
+"""Layers and blocks, compared with the papers' figures and tables."""
 
 import pytest
 
@@ -12,18 +12,18 @@ from tests.paper_tables import TOTALS
 
 
 @pytest.mark.parametrize("network", ["lenet5", "resnet20", "googlenet"])
-def test_folding_keeps_every_sum(network):
+def test_folding_changes_no_sum(network):
     rows = rows_of(network)
     before, after = totals(rows), totals(fold(rows))
     del before["batch_norm_operations"], after["batch_norm_operations"]
     assert before == after
 
 
-def test_what_is_folded():
+def test_folded_rows():
     rows = {row.name: row for row in fold(rows_of("resnet20"))}
     kinds = {"input", "conv", "add", "subsample", "global_avg_pool", "dense"}
     assert {row.kind for row in rows.values()} == kinds
-    assert rows["conv1"].params == 3 * 9 * 16 + 2 * 16  # BatchNorm's with it
+    assert rows["conv1"].params == 3 * 9 * 16 + 2 * 16  # with BatchNorm
     assert rows["conv2_1/conv1"].inputs == ("conv1",)
     assert rows["conv2_1/add"].inputs == ("conv2_1/conv2", "conv1")
     lenet = layer_costs(create_model("lenet", 10), 28, 1)
@@ -31,11 +31,11 @@ def test_what_is_folded():
     assert [row.name for row in fold(lenet)] == names.split()
 
 
-def test_the_coefficients_of_a_pool_join_it():
-    rows = {row.name: row for row in fold(rows_of("lenet5"))}
-    assert "scale" not in {row.kind for row in rows.values()}
+def test_the_coefficients_of_a_pool_are_counted_with_it():
+    rows = fold(rows_of("lenet5"))
+    assert "scale" not in {row.kind for row in rows}
     # LeCun et al. 1998, Section II.B: S2 has 12 trainable parameters, S4 has 32.
-    assert [row.params for row in rows.values() if row.kind == "avg_pool"] == [12, 32]
+    assert [row.params for row in rows if row.kind == "avg_pool"] == [12, 32]
 
 
 def test_alexnet_has_the_layers_of_its_paper():
@@ -52,17 +52,16 @@ def test_alexnet_has_the_layers_of_its_paper():
     assert layers["norm1"].inputs == ("conv1",)
 
 
-def test_what_follows_a_convolution_joins_it():
+def test_operations_after_a_convolution_are_counted_with_it():
     layers = {layer.name: layer for layer in find_layers(rows_of("resnet20"))}
-    # 3x3x16x16 weights, and scale and shift of 16 maps.
+    # 3x3x16x16 weights; scale and shift of 16 maps.
     assert layers["conv2_1/conv1"].params == 9 * 16 * 16 + 32
     assert layers["conv2_1/conv1"].notes == ("BN", "ReLU")
-    assert layers["conv2_1/add"].inputs == ("conv2_1/conv2", "conv1")
     assert layers["conv3_1/add"].inputs == ("conv3_1/conv2", "conv3_1/subsample")
 
 
 @pytest.mark.parametrize("network", ["lenet5", "googlenet_bn", "inception_v4"])
-def test_folding_loses_nothing(network):
+def test_layers_have_all_parameters_and_macs(network):
     layers = [layer for layer in find_layers(rows_of(network)) if not layer.auxiliary]
     params, macs, *_ = TOTALS[network]
     assert sum(layer.params for layer in layers) == params
@@ -85,7 +84,7 @@ def test_kernels_that_are_not_square():
 def test_resnet152_repeats_the_blocks_of_table_1():
     blocks = find_blocks(find_layers(rows_of("resnet152")))
     times = {block.names[0]: len(block.names) for block in blocks}
-    # He et al. 2015, Table 1: 3, 8, 36, 3; the first of a stage differs.
+    # He et al. 2015, Table 1: 3, 8, 36, 3; the first block of a stage differs.
     assert times["conv2_2"] == 2 and times["conv3_2"] == 7
     assert times["conv4_2"] == 35 and times["conv5_2"] == 2
     assert times["conv4_1"] == times["conv1"] == 1

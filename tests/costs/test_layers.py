@@ -1,4 +1,6 @@
-"""Layers by hand, totals by the papers, and XLA's own count."""
+"""Layers counted by hand, totals of the papers, and XLA's own count."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +16,14 @@ from cnn_arch.costs.xla import flops_of, reported_xla_flops
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
 from cnn_arch.models.layers import AvgPool, GlobalAvgPool, MaxPool, concatenate
+from tests.costs.conftest import rows_of
 from tests.paper_tables import AUX_PARAMS, TOTALS
+
+CONV = partial(nn.Conv, kernel_size=(3, 3), padding="VALID")
 
 
 def one(layer, image_size=8, channels=4):
-    """Returns the row of a layer that stands alone."""
+    """Returns the row of a layer by itself."""
     return layer_costs(Stack([layer]), image_size, channels)[1]
 
 
@@ -26,24 +31,17 @@ def one(layer, image_size=8, channels=4):
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [
-        (  # plain: (8 - 3) + 1 = 6
-            nn.Conv(5, (3, 3), padding="VALID"),
-            ((6, 6, 5), 5 * 36 + 5, 6 * 6 * 5 * 36, 0, 3, 1, 0),
-        ),
-        (  # strided: floor((8 - 3) / 2) + 1 = 3
-            nn.Conv(5, (3, 3), strides=2, padding="VALID"),
-            ((3, 3, 5), 185, 3 * 3 * 5 * 36, 0, 3, 2, 0),
-        ),
-        (  # padded: along an axis 8 x 3 taps, two of them on padding: 24^2 - 22^2 pairs
-            nn.Conv(5, (3, 3), padding=1),
+        # (8 - 3) + 1 = 6; floor((8 - 3) / 2) + 1 = 3
+        (CONV(5), ((6, 6, 5), 5 * 36 + 5, 6 * 6 * 5 * 36, 0, 3, 1, 0)),
+        (CONV(5, strides=2), ((3, 3, 5), 185, 3 * 3 * 5 * 36, 0, 3, 2, 0)),
+        (  # along an axis 8 x 3 taps, two of them on padding: 24^2 - 22^2 pairs
+            CONV(5, padding=1),
             ((8, 8, 5), 185, 8 * 8 * 5 * 36, (24**2 - 22**2) * 20, 3, 1, -1),
         ),
-        (  # dilated by 2: reaches 5 px
-            nn.Conv(5, (3, 3), kernel_dilation=2, padding="VALID"),
-            ((4, 4, 5), 185, 4 * 4 * 5 * 36, 0, 5, 1, 0),
-        ),
-        (  # two groups: each filter sees 2 maps
-            nn.Conv(6, (3, 3), feature_group_count=2, padding="VALID"),
+        # A field of 5 px; each filter takes 2 maps.
+        (CONV(5, kernel_dilation=2), ((4, 4, 5), 185, 4 * 4 * 5 * 36, 0, 5, 1, 0)),
+        (
+            CONV(6, feature_group_count=2),
             ((6, 6, 6), 6 * 18 + 6, 6 * 6 * 6 * 18, 0, 3, 1, 0),
         ),
         (nn.Dense(10), ((8, 8, 10), 50, 64 * 40, 0, 1, 1, 0)),
@@ -76,7 +74,7 @@ def test_one_layer(layer, expected):
     ],
 )
 def test_taps_on_padding(window, stride, padding, dilation):
-    # A convolution of ones with ones counts, at each position, the taps that it meets.
+    # A convolution of ones with ones counts the taps inside the image.
     met = lax.conv_general_dilated(
         jnp.ones((1, 13, 13, 1)),
         jnp.ones((window, window, 1, 1)),
@@ -100,7 +98,7 @@ def test_other_operations():
 
 
 class Split(nn.Module):
-    """Two branches of different reach, a pool beside them, and a shortcut."""
+    """Two branches with different fields, and a shortcut."""
 
     @nn.compact
     def __call__(self, x, *, train):
@@ -111,7 +109,7 @@ class Split(nn.Module):
         return nn.relu(x + nn.Conv(4, (3, 3), padding=1, name="last")(x))
 
 
-def test_a_join_sees_what_its_largest_path_sees():
+def test_a_join_has_the_field_of_its_largest_path():
     rows = {row.name: row for row in layer_costs(Split(), 16, 3)}
     assert rows["near"].receptive_field == 1
     assert rows["far2"].receptive_field == 7
@@ -124,19 +122,17 @@ def test_a_join_sees_what_its_largest_path_sees():
 
 
 class Repeated(nn.Module):
-    """Three equal layers as one loop, between two others."""
+    """Three equal layers as one loop."""
 
     @nn.compact
     def __call__(self, x, *, train):
-        x = nn.Conv(4, (3, 3), padding=1, name="first")(x)
         layer = nn.scan(
             lambda conv, x, _: (nn.relu(conv(x)), None),
             variable_axes={"params": 0},
             split_rngs={"params": True},
             length=3,
         )
-        x, _ = layer(nn.Conv(4, (3, 3), padding=1, name="loop"), x, None)
-        return nn.Conv(2, (1, 1), name="last")(x)
+        return layer(nn.Conv(3, (3, 3), padding=1, name="loop"), x, None)[0]
 
 
 def test_a_loop_is_refused():
@@ -151,7 +147,7 @@ def test_totals_are_the_papers_and_xla_agrees(name):
     total = totals(costs.rows)
     assert (total["params"], total["macs"]) == (params, macs)
     assert total["auxiliary_params"] == AUX_PARAMS.get(name, 0)
-    # To the last unit, though XLA adds in float32: and so near to the exact sum.
+    # Exactly equal, although XLA adds in float32; and so close to the exact sum.
     assert costs.xla_flops_expected == reported_xla_flops(costs.traced)
     assert total["xla_flops_exact"] == pytest.approx(costs.xla_flops_expected, rel=2e-5)
     analysis = costs.traced.lower().cost_analysis()
@@ -159,7 +155,7 @@ def test_totals_are_the_papers_and_xla_agrees(name):
 
 
 @pytest.mark.parametrize("name", ["lenet", "alexnet", "resnet20", "nin_cifar"])
-def test_xla_agrees_in_bfloat16_and_on_batches(name):
+def test_xla_agrees_in_bfloat16_and_for_batches(name):
     _, macs, image_size, channels, num_classes = TOTALS[name]
     model = create_model(name, num_classes, dtype=jnp.bfloat16)
     costs = count_costs(model, image_size, channels, batch=3)
@@ -168,14 +164,14 @@ def test_xla_agrees_in_bfloat16_and_on_batches(name):
 
 
 @pytest.mark.parametrize("analysis", [None, {}, {"flops": -1.0}, []])
-def test_no_answer_of_xla_is_none(analysis):
+def test_missing_flops_of_xla_are_none(analysis):
     assert flops_of(analysis) is None
 
 
 def test_vgg16_in_the_lectures_conventions():
-    total = totals(layer_costs(create_model("vgg16"), 224, 3))
-    # CS231n's table, added up by hand: 13,547,520 of convolutions, 15,237,608 with
-    # input, pools and dense layers; 138,344,128 weights.
+    total = totals(rows_of("vgg16"))
+    # The sums of CS231n's table, by hand: numbers of convolutions alone; numbers with
+    # input, pools and dense layers; weights.
     assert total["conv_output_elements"] == 13_547_520
     assert total["activation_elements"] == 15_237_608
     assert total["params_without_biases"] == 138_344_128
@@ -183,24 +179,21 @@ def test_vgg16_in_the_lectures_conventions():
 
 
 def test_alexnet_row_by_row():
-    # Krizhevsky et al. 2012, Figure 2; parameters of conv2 see 48 maps of 96.
-    rows = {row.name: row for row in layer_costs(create_model("alexnet"), 227, 3)}
+    # Krizhevsky et al. 2012, Figure 2; filters of conv2 take 48 of the 96 maps.
+    rows = {row.name: row for row in rows_of("alexnet")}
+    params = {"conv1": 34_944, "conv2": 307_456, "conv3": 885_120, "fc6": 37_752_832}
+    assert {name: rows[name].params for name in params} == params
     assert rows["input"].output_elements == 154_587
-    assert rows["conv1"].params == 34_944
-    assert rows["conv2"].params == 307_456
-    assert rows["conv3"].params == 885_120
-    assert rows["fc6"].params == 37_752_832
     assert rows["conv1"].macs == 105_415_200
     assert rows["conv1"].output_bytes == 4 * 290_400
-    assert [rows[f"fc{i}"].inputs for i in (6, 7, 8)] == [
-        ("pool5",),
-        ("fc6/relu",),
-        ("fc7/relu",),
-    ]
+    inputs = {"fc6": "pool5", "fc7": "fc6/relu", "fc8": "fc7/relu"}
+    assert {name: rows[name].inputs for name in inputs} == {
+        name: (source,) for name, source in inputs.items()
+    }
 
 
 class ByPlatform(nn.Module):
-    """A layer with a form of its own for CPUs, and with a gradient of its own."""
+    """A layer with another form for CPUs, and with a custom gradient."""
 
     @nn.compact
     def __call__(self, x, *, train):
@@ -208,9 +201,8 @@ class ByPlatform(nn.Module):
 
         def plain(x):
             numbers = ("NHWC", "HWIO", "NHWC")
-            strides, padding = (1, 1), "SAME"
             return lax.conv_general_dilated(
-                x, kernel, strides, padding, dimension_numbers=numbers
+                x, kernel, (1, 1), "SAME", dimension_numbers=numbers
             )
 
         @jax.custom_vjp
@@ -223,34 +215,34 @@ class ByPlatform(nn.Module):
         return layer(x)
 
 
-def test_of_forms_by_platform_the_plain_one_counts():
+def test_the_plain_form_of_a_layer_is_counted():
     row = layer_costs(ByPlatform(), 8, 4)[1]
     assert (row.kind, row.receptive_field, row.params) == ("conv", 3, 180)
     assert row.macs == 8 * 8 * 5 * 36 and row.inputs == ("input",)
 
 
-def test_equal_blocks_have_parameters_of_their_own():
-    # He et al. 2015, Section 4.2: 6n + 2 layers, n blocks of 16, of 32, of 64 maps.
-    rows = layer_costs(create_model("resnet1202"), 32, 3)
+def test_equal_blocks_are_counted_one_by_one():
+    # He et al. 2015, Section 4.2: 6n + 2 layers; n blocks each of 16, 32 and 64 maps.
+    rows = rows_of("resnet1202")
     kernels = [row for row in rows if row.kind in ("conv", "dense")]
     assert len(kernels) == 1202 and all(row.params for row in kernels)
     widths = [row.output_shape[-1] for row in kernels[1:-1]]
     assert widths == [16] * 400 + [32] * 400 + [64] * 400
     assert kernels[-2].name == "conv4_200/conv2"
-    # 3, then 2 px a convolution, times the stride: 1, 2 or 4 from the second on.
+    # 3, then 2 px for each convolution, times the stride: 1, 2 or 4 after the first.
     field = 3 + 2 * 400 + 2 * (1 + 399 * 2) + 2 * (2 + 399 * 4)
     assert kernels[-2].receptive_field == field
 
 
 def test_branches_and_shortcuts():
-    rows = {row.name: row for row in layer_costs(create_model("googlenet"), 224, 3)}
+    rows = {row.name: row for row in rows_of("googlenet")}
     assert rows["inception_3a/concatenate"].inputs == tuple(
         f"inception_3a/{name}/relu" for name in ("1x1", "3x3", "5x5", "pool_proj")
     )
     assert rows["inception_3a/pool"].inputs == ("pool2",)
     assert rows["aux1/pool"].inputs == ("inception_4a/concatenate",)
     assert {row.auxiliary for row in rows.values() if row.name[:3] == "aux"} == {True}
-    rows = {row.name: row for row in layer_costs(create_model("resnet20", 10), 32, 3)}
+    rows = {row.name: row for row in rows_of("resnet20")}
     assert rows["conv2_1/add"].inputs == ("conv2_1/bn2", "relu")
     assert rows["conv3_1/add"].inputs == ("conv3_1/bn2", "conv3_1/subsample")
     assert rows["conv3_1/subsample"].output_shape == (16, 16, 32)

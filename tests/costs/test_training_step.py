@@ -1,4 +1,6 @@
-"""Training's costs of networks small enough to be counted by hand."""
+"""Costs of training steps, counted by hand for small networks."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -6,18 +8,14 @@ import optax
 from flax import linen as nn
 
 from cnn_arch.costs.layers import layer_costs
-from cnn_arch.costs.training_step import (
-    kept_bytes,
-    sees_image_only,
-    training_costs,
-)
+from cnn_arch.costs.training_step import first_layers, kept_bytes, training_costs
 from cnn_arch.costs.xla import flops_of
 from cnn_arch.models import create_model
 from cnn_arch.models.layers import Conv, MaxPool
 
 
 class Small(nn.Module):
-    """[B, 4, 4, 2] to logits [B, 3], with 1x1 convolutions alone."""
+    """[B, 4, 4, 2] to logits [B, 3]: two 1x1 convolutions and a dense layer."""
 
     @nn.compact
     def __call__(self, x, *, train):
@@ -36,14 +34,14 @@ def test_by_hand():
     weights = 2 * 8 + 8 * 5 + 80 * 3
     first, second, last = 2 * 16 * 2 * 8, 2 * 16 * 8 * 5, 2 * 80 * 3  # MACs, batch 2
     assert costs.forward_flops == 2 * (first + second + last)
-    # The first layer's input is the image, which wants no gradient.
+    # The first layer's input is the image, which needs no gradient.
     assert costs.backward_flops == 2 * (first + 2 * second + 2 * last)
     assert costs.parameter_bytes == costs.gradient_bytes == 4 * weights
     assert costs.optimizer_bytes == 4 * weights  # momentum
     # v <- 0.9 v + g; w <- w - 0.1 v: two products, two sums.
     assert costs.update_flops == 4 * weights
     assert costs.image_bytes == 2 * 16 * 2 * 4
-    # Kept are the inputs of the second and the last layer; the image is there anyhow.
+    # The inputs of the second and the last layer; the image is in memory anyway.
     assert costs.activation_bytes == 2 * (16 * 8 + 16 * 5) * 4
     assert costs.bytes_of_one_more == (16 * 2 + 16 * 8 + 16 * 5) * 4
 
@@ -63,11 +61,11 @@ def test_backward_flops_are_xlas():
     lowered = jax.jit(backward).lower(params, outputs(params))
     flops = flops_of(lowered.cost_analysis())
     costs = costs_of(model, optax.sgd(0.1))
-    dense = 2 * 2 * 80 * 3  # forward, which the last layer's gradient does not need
+    dense = 2 * 2 * 80 * 3  # no gradient needs the last layer's forward pass
     assert flops == costs.forward_flops + costs.backward_flops - dense
 
 
-def test_what_an_activation_keeps():
+def test_bytes_that_an_activation_keeps():
     class Net(nn.Module):
         @nn.compact
         def __call__(self, x, *, train):
@@ -75,11 +73,9 @@ def test_what_an_activation_keeps():
             return Conv(1, 1, use_bias=False)(x).sum(axis=(1, 2))
 
     image = jax.ShapeDtypeStruct((3, 4, 4, 2), jnp.float32)
-    variables = jax.eval_shape(
-        lambda key: Net().init(key, jnp.zeros((3, 4, 4, 2)), train=False),
-        jax.random.key(0),
-    )
-    # tanh's derivative from its result, which is the next layer's input as well.
+    init = partial(Net().init, train=False)
+    variables = jax.eval_shape(init, jax.random.key(0), image)
+    # tanh's derivative is computed from its result, which the next layer also keeps.
     size = 3 * 4 * 4 * 8 * 4
     assert kept_bytes(Net(), variables, image) in (size, 2 * size)
 
@@ -103,7 +99,7 @@ def test_alexnet_and_the_gtx_580():
     assert costs.largest_batch(3 * 2**30, with_gradients=True) < 128
 
 
-def test_which_layers_see_the_image():
+def test_which_layers_have_the_image_as_input():
     class Net(nn.Module):
         @nn.compact
         def __call__(self, x, *, train):
@@ -112,5 +108,4 @@ def test_which_layers_see_the_image():
             return Conv(2, 1, name="b")(pooled) + Conv(2, 1, name="c")(y)
 
     rows = layer_costs(Net(), 4, 2)
-    layers = [row for row in rows if row.params]
-    assert [row.name for row in layers if sees_image_only(row, rows)] == ["a", "b"]
+    assert first_layers(rows) == {"input", "pool", "a", "b"}

@@ -1,16 +1,36 @@
-"""Small image folders and the config of their data."""
+"""Small image folders, the config of their data, and what tests read of a data set."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from cnn_arch.data.sources import load_dataset
+from cnn_arch.errors import UsageError
 from configs import base
+
+SPLITS = {"train/rose": 10, "train/tulip": 20, "test/rose": 3, "test/tulip": 2}
 
 
 def encode(image, suffix=".png"):
     return cv2.imencode(suffix, image[..., ::-1])[1].tobytes()
+
+
+def load(data) -> Any:  # not Dataset: its sources have no common type
+    return load_dataset(data)
+
+
+def sizes(splits) -> dict[str, int]:
+    return {split: len(source) for split, source in splits.items()}
+
+
+def usage_error(data) -> str:
+    with pytest.raises(UsageError) as caught:
+        load_dataset(data)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @pytest.fixture
@@ -19,12 +39,9 @@ def data_config():
 
     def make(**fields):
         data = base.get_config().data
-        data.update(
-            {"image_size": 16, "eval_resize": 20, "scale_min": 18, "scale_max": 24}
-        )
-        data.update(fields)
-        data.lock()
-        return data
+        data.update(image_size=16, eval_resize=20, scale_min=18, scale_max=24)
+        data.update(fields | {"dir": str(fields.get("dir", ""))})
+        return data.lock()
 
     return make
 
@@ -43,5 +60,17 @@ def make_folder(tmp_path):
                 image = generator.integers(0, 256, (*shape, 3), np.uint8)
                 (folder / f"{i:03}{suffix}").write_bytes(encode(image, suffix))
         return tmp_path / "photos"
+
+    return make
+
+
+@pytest.fixture
+def photos(make_folder, data_config):
+    """Returns a function that gives the config and the splits of a folder."""
+    root = make_folder({"train/a": 20, "train/b": 20, "test/a": 6, "test/b": 5})
+
+    def make(**fields):
+        data = data_config(dir=root, **fields)
+        return data, load(data).splits
 
     return make

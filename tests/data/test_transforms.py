@@ -1,6 +1,7 @@
 import io
 import subprocess
 import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -15,6 +16,10 @@ def random_image(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
+def smooth_image():
+    return cv2.GaussianBlur(random_image(30, 20, 3), (5, 5), 0)
+
+
 def png(image):
     file = io.BytesIO()
     Image.fromarray(image).save(file, "png")
@@ -24,7 +29,7 @@ def png(image):
 @pytest.mark.parametrize("file_format", ["png", "bmp", "webp", "jpeg"])
 def test_decode_equals_pillow(file_format):
     file = io.BytesIO()
-    image = cv2.GaussianBlur(random_image(30, 20, 3), (5, 5), 0)
+    image = smooth_image()
     options = {"lossless": True} if file_format == "webp" else {}
     Image.fromarray(image).save(file, file_format, **options)
     decoded = transforms.decode(file.getvalue(), 3)
@@ -34,14 +39,13 @@ def test_decode_equals_pillow(file_format):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2}])
+@pytest.mark.parametrize("subsampling", [0, 2])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_decode_jpeg(mode, options, progressive):
-    """Those of other programs, too; of four inks OpenCV alone reads all kinds."""
+def test_decode_jpeg(mode, subsampling, progressive):
+    """Decodes all kinds of JPEG; only OpenCV reads all kinds with four inks (CMYK)."""
     file = io.BytesIO()
-    image = cv2.GaussianBlur(random_image(30, 20, 3), (5, 5), 0)
-    picture = Image.fromarray(image).convert(mode)
-    picture.save(file, "jpeg", progressive=progressive, **options)
+    picture = Image.fromarray(smooth_image()).convert(mode)
+    picture.save(file, "jpeg", progressive=progressive, subsampling=subsampling)
     encoded = np.frombuffer(file.getvalue(), np.uint8)
     for channels, flag in ((3, cv2.IMREAD_COLOR_RGB), (1, cv2.IMREAD_GRAYSCALE)):
         decoded = transforms.decode(file.getvalue(), channels)
@@ -74,7 +78,7 @@ def test_decode_ignores_exif_rotation():
 
 
 def huge_bmp():
-    """A file of 254 bytes that claims 11,000 x 11,000 px."""
+    """Returns a file of 254 bytes whose header gives 11,000 x 11,000 px."""
     encoded = bytearray(cv2.imencode(".bmp", random_image(8, 8, 3))[1].tobytes())
     encoded[18:26] = (11_000).to_bytes(4, "little") * 2
     return bytes(encoded)
@@ -133,7 +137,7 @@ def test_resize_shorter_side(height, width, expected):
     np.testing.assert_array_equal(resized, np.asarray(picture))
 
 
-def test_resize_shorter_side_of_gray():
+def test_resize_shorter_side_of_a_gray_image():
     image = random_image(40, 30, 1)
     in_color = transforms.resize_shorter_side(np.repeat(image, 3, axis=2), 20)
     gray = transforms.resize_shorter_side(image, 20)
@@ -142,7 +146,7 @@ def test_resize_shorter_side_of_gray():
 
 def test_centre_crop():
     image = np.arange(7 * 6, dtype=np.uint8).reshape(7, 6, 1)
-    # Above: round(1.5) = 2 of 7 - 4 = 3 rows, to even as in torchvision; left: 1 of 2.
+    # Top: round(1.5) = 2 of 7 - 4 = 3 rows, to even as in torchvision; left: 1 of 2.
     cropped = transforms.centre_crop(image, 4)
     np.testing.assert_array_equal(cropped, image[2:6, 1:5])
 
@@ -183,14 +187,11 @@ def test_random_resized_crop_box_falls_back_to_the_centre(height, width, expecte
 
 
 def test_random_resized_crop_box_has_its_distribution():
-    uniforms = np.random.default_rng(0).random((4000, 22))
-    boxes = np.array(
-        [
-            transforms.random_resized_crop_box(400, 400, row, min_area=0.08)
-            for row in uniforms
-        ]
-    )
-    top, left, height, width = boxes.T
+    boxes = [
+        transforms.random_resized_crop_box(400, 400, row, min_area=0.08)
+        for row in np.random.default_rng(0).random((4000, 22))
+    ]
+    top, left, height, width = np.array(boxes).T
     assert (top >= 0).all()
     assert (left >= 0).all()
     assert (top + height).max() == 400
@@ -204,7 +205,7 @@ def test_random_resized_crop_box_has_its_distribution():
     assert abs(np.log(aspect).mean()) < 0.01
 
 
-def test_random_resized_crop_shows_the_box():
+def test_random_resized_crop_cuts_out_the_box():
     image = random_image(60, 50, 3)
     uniforms = np.full(22, 0.3)
     top, left, height, width = transforms.random_resized_crop_box(
@@ -215,7 +216,7 @@ def test_random_resized_crop_shows_the_box():
     np.testing.assert_array_equal(cropped, expected)
 
 
-def test_random_resized_crop_averages_what_it_shrinks_much():
+def test_random_resized_crop_averages_when_it_shrinks_much():
     image = np.zeros((64, 64, 3), np.uint8)
     image[::8] = 160  # bilinear at factor 8 reads the rows 3 and 4 of 8, not this one
     uniforms = np.full(22, 0.5)  # aspect 1
@@ -225,20 +226,16 @@ def test_random_resized_crop_averages_what_it_shrinks_much():
 
 def test_scale_jitter_crop():
     image = random_image(30, 20, 3)
-    low = transforms.scale_jitter_crop(
-        image, np.zeros(3), size=16, scale_min=20, scale_max=40
-    )
-    np.testing.assert_array_equal(low, image[:16, :16])
-    high = transforms.scale_jitter_crop(
-        image, np.full(3, 0.9999), size=16, scale_min=20, scale_max=40
-    )
+    crop = partial(transforms.scale_jitter_crop, size=16, scales=(20, 40))
+    np.testing.assert_array_equal(crop(image, np.zeros(3)), image[:16, :16])
+    high = crop(image, np.full(3, 0.9999))
     np.testing.assert_array_equal(high, cv2.resize(image, (40, 60))[-16:, -16:])
 
 
 def test_affine():
     images = random_image(3, 12, 12, 1)
     uniforms = np.full((3, 6), 0.5)
-    uniforms[1, :2] = 1, 0  # reads 2 px to the right and 2 px above
+    uniforms[1, :2] = 1, 0  # reads 2 px further right and 2 px higher
     uniforms[2, 4] = 1  # shear 0.3: the top row reads 5.5 * 0.3 = 1.65 px to the left
     distorted = transforms.affine(images, uniforms)
     np.testing.assert_array_equal(distorted[0], images[0])
@@ -256,7 +253,7 @@ def test_affine_scales_and_squeezes(column, height_factor):
     image = np.zeros((1, 41, 41, 1), np.uint8)
     image[0, 10:31, 10:31] = 255  # a square of 21 px
     uniforms = np.full((1, 6), 0.5)
-    uniforms[0, column] = 0  # reads from 1/1.15 of the distance: larger
+    uniforms[0, column] = 0  # reads at 1/1.15 of the distance: the square grows
     distorted = transforms.affine(image, uniforms)[0, :, :, 0] / 255
     width, height = distorted[20].sum(), distorted[:, 20].sum()
     assert width == pytest.approx(21 * 1.15, abs=0.2)
@@ -267,11 +264,11 @@ def test_affine_rotates():
     image = np.zeros((1, 41, 41, 1), np.uint8)
     image[0, 5:36, 20] = 255  # a vertical line through the centre
     uniforms = np.full((1, 6), 0.5)
-    uniforms[0, 5] = 1  # 0.25 radians: 15 px above the centre it is 3.8 px aside
+    uniforms[0, 5] = 1  # 0.25 radians: 14 px above the centre the line moves 3.6 px
     distorted = transforms.affine(image, uniforms)[0, :, :, 0]
     columns = distorted[6].argmax(), distorted[34].argmax()
-    aside = round(14 * np.tan(0.25))
-    assert columns == (20 + aside, 20 - aside) or columns == (20 - aside, 20 + aside)
+    shift = round(14 * np.tan(0.25))
+    assert columns in ((20 + shift, 20 - shift), (20 - shift, 20 + shift))
 
 
 def test_flip():

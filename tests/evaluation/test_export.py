@@ -1,4 +1,4 @@
-"""Exported networks, loaded again by what they are exported for."""
+"""Exported networks, loaded again by the programs that use the formats."""
 
 from functools import cache
 
@@ -14,14 +14,14 @@ from cnn_arch.models import create_model
 from cnn_arch.screen import Screen
 from tests.models.conftest import drawn_variables
 
-# With pools of every kind, several branches, LRN, BatchNorm, shortcuts.
+# Together they have all kinds of pools, branches, LRN, BatchNorm and shortcuts.
 NETWORKS = {"lenet5": (32, 1), "alexnet": (67, 3), "nin_cifar": (32, 3)}
 NETWORKS |= {"googlenet": (32, 3), "resnet20": (32, 3)}
 
 
 @cache
 def make(name):
-    """Returns a network, images, and its own logits of them."""
+    """Returns a network, images, and a function that computes its logits."""
     image_size, channels = NETWORKS[name]
     config, _ = settings.parse([f"--config=configs/{name}.py"])
     config = settings.derive(config, {"data.image_size": image_size})
@@ -40,43 +40,43 @@ def make(name):
     return network, images, logits
 
 
+def check_logits(call, name, tolerance):
+    _, images, logits = make(name)
+    for count in (1, 5):  # the file takes any number of images
+        expected = logits(images[:count])
+        atol = tolerance * np.abs(expected).max()
+        np.testing.assert_allclose(call(images[:count]), expected, atol=atol)
+
+
 @pytest.mark.parametrize("name", ["lenet5", "alexnet", "resnet20"])
 def test_stablehlo_takes_any_number_of_images(name, tmp_path):
-    network, images, logits = make(name)
     path = tmp_path / "model.stablehlo"
-    answer = export(str(path), network, Screen(quiet=True))
+    answer = export(str(path), make(name)[0], Screen(quiet=True))
     assert answer["file"] == str(path)
     exported = jax.export.deserialize(bytearray(path.read_bytes()))
     assert exported.platforms == ("cpu", "cuda", "tpu")
-    for count in (1, 5):
-        expected = logits(images[:count])
-        scale = np.abs(expected).max()
-        np.testing.assert_allclose(
-            exported.call(images[:count]), expected, atol=1e-5 * scale
-        )
+    check_logits(exported.call, name, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_onnx_runtime_agrees(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    network, images, logits = make(name)
     path = tmp_path / "model.onnx"
-    answer = export(str(path), network, Screen(quiet=True))
+    answer = export(str(path), make(name)[0], Screen(quiet=True))
     assert "agrees within" in answer["what"]
     session = onnxruntime.InferenceSession(path)
-    for count in (1, 5):
-        expected = logits(images[:count])
-        scale = np.abs(expected).max()
-        given = session.run(["logits"], {"image": images[:count]})[0]
-        np.testing.assert_allclose(given, expected, atol=1e-4 * scale)
+    call = lambda images: session.run(["logits"], {"image": images})[0]  # noqa: E731
+    check_logits(call, name, tolerance=1e-4)
 
 
-def test_mistakes_leave_nothing(tmp_path):
-    network, _, _ = make("lenet5")
-    for name, rule in (
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
         ("x.pb", "must end in .stablehlo, .onnx"),
         ("x.safetensors", "lenet5: torchvision has no such network"),
-    ):
-        with pytest.raises(UsageError, match=f"^--export={tmp_path / name}: {rule}"):
-            export(str(tmp_path / name), network, Screen(quiet=True))
+    ],
+)
+def test_a_refused_export_writes_no_file(name, rule, tmp_path):
+    with pytest.raises(UsageError, match=f"^--export={tmp_path / name}: {rule}"):
+        export(str(tmp_path / name), make("lenet5")[0], Screen(quiet=True))
     assert not list(tmp_path.iterdir())

@@ -1,10 +1,9 @@
-"""The outputs of named layers, over a split."""
+"""The outputs of named layers for every example of a split."""
 
 import jax
 import numpy as np
 import pytest
 
-from cnn_arch import settings
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation import features
@@ -12,6 +11,7 @@ from cnn_arch.evaluation.network import Network
 from cnn_arch.models import create_model, layer_output
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.screen import Screen
+from tests.evaluation.test_one_crop import SOURCE, lenet_config, lenet_images
 from tests.models.conftest import abstract_variables, drawn_variables
 
 
@@ -40,46 +40,38 @@ def test_any_named_layer(name, layer, shape):
 
 
 @pytest.fixture
-def lenet():
-    config, _ = settings.parse(["--config=configs/lenet5.py", "--config.batch_size=16"])
+def network():
     model = create_model("lenet5")
-    generator = np.random.default_rng(0)
-    source = ArraySource(
-        generator.integers(0, 256, (37, 28, 28, 1)).astype(np.uint8),
-        generator.integers(0, 10, 37).astype(np.int32),
-        [f"noise {i}" for i in range(37)],
-    )
     variables = drawn_variables(model, 32, 1)
-    return Network(model, variables, tuple("0123456789"), {}, config), source
+    return Network(model, variables, tuple("0123456789"), {}, lenet_config(16))
+
+
+def extract(layer, network, num_devices=1):
+    mesh = make_mesh(num_devices, 1)
+    return features.extract(layer, network, SOURCE, mesh, Screen(quiet=True))
 
 
 @pytest.mark.parametrize("num_devices", [1, 8])
-def test_features_of_a_split(lenet, tmp_path, num_devices):
-    network, source = lenet
-    mesh, screen = make_mesh(num_devices, 1), Screen(quiet=True)
+def test_features_of_a_split(network, tmp_path, num_devices):
     path = features.output_path(str(tmp_path / "f6.npz"), "F6")
-    arrays = features.extract("F6", network, source, mesh, screen)
-    answer = features.write(path, arrays, network.class_names, screen)
+    arrays = extract("F6", network, num_devices)
+    answer = features.write(path, arrays, network.class_names, Screen(quiet=True))
     assert answer == {"file": str(path), "features": [37, 84]}
     with np.load(path, allow_pickle=False) as written:
-        np.testing.assert_array_equal(written["label"], source.labels)
+        np.testing.assert_array_equal(written["label"], SOURCE.labels)
         np.testing.assert_array_equal(written["index"], np.arange(37))
         assert tuple(written["class_names"]) == network.class_names
-        # F6 is what the last layer multiplies to the logits.
-        data = network.config.data
-        images = np.pad(source.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-        images = (images - np.float32(data.mean)) / np.float32(data.std)
+        # The last layer computes the logits from F6.
+        images = lenet_images(network.config.data)
         logits = network.model.apply(network.variables, images, train=False)
         last = network.variables["params"]["output"]
         expected = written["features"] @ last["kernel"] + last["bias"]
         np.testing.assert_allclose(expected, logits, atol=1e-4)
 
 
-def test_mistakes(lenet):
-    network, source = lenet
-    where = source, make_mesh(1, 1), Screen(quiet=True)
+def test_mistakes(network):
     with pytest.raises(UsageError, match="--features=fc6: no such layer; there are C1"):
-        features.extract("fc6", network, *where)
+        extract("fc6", network)
     with pytest.raises(UsageError, match=r"--output=x.txt: must end in .npz"):
         features.output_path("x.txt", "F6")
     with pytest.raises(UsageError, match=r"--output=x.npz: goes with --features=LAYER"):
@@ -88,8 +80,7 @@ def test_mistakes(lenet):
     assert str(path) == "inception_4a-3x3.npz"
 
 
-def test_too_little_memory_is_said_beforehand(lenet, monkeypatch):
-    network, source = lenet
+def test_too_little_memory_is_reported_before_the_work(network, monkeypatch):
     monkeypatch.setattr(ArraySource, "__len__", lambda self: 10**12)
     with pytest.raises(UsageError, match="GiB are free; choose a later layer"):
-        features.extract("C1", network, source, make_mesh(1, 1), Screen(quiet=True))
+        extract("C1", network)

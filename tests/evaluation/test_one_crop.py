@@ -1,4 +1,4 @@
-"""Evaluation: every example once, whatever the batch and the mesh."""
+"""Evaluation: every example once, for any batch size and mesh."""
 
 import jax
 import numpy as np
@@ -12,45 +12,50 @@ from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
 from cnn_arch.parallel.mesh import make_mesh
 
-NUM_EXAMPLES = 37
+NUM_EXAMPLES = 37  # no multiple of a batch size
+NOISE = np.random.default_rng(0)
+SOURCE = ArraySource(
+    NOISE.integers(0, 256, (NUM_EXAMPLES, 28, 28, 1)).astype(np.uint8),
+    NOISE.integers(0, 10, NUM_EXAMPLES).astype(np.int32),
+    [f"noise {i}" for i in range(NUM_EXAMPLES)],
+)
 
 
-def evaluate_on(num_devices, batch_size, change=lambda params: params):
-    config, _ = settings.parse(
-        ["--config=configs/lenet5.py", f"--config.batch_size={batch_size}"]
-    )
-    generator = np.random.default_rng(0)
-    source = ArraySource(
-        generator.integers(0, 256, (NUM_EXAMPLES, 28, 28, 1)).astype(np.uint8),
-        generator.integers(0, 10, NUM_EXAMPLES).astype(np.int32),
-        [f"noise {i}" for i in range(NUM_EXAMPLES)],
-    )
-    mesh = make_mesh(num_devices, 1)
+def lenet_config(batch_size):
+    words = ["--config=configs/lenet5.py", f"--config.batch_size={batch_size}"]
+    return settings.parse(words)[0]
+
+
+def lenet_images(data):
+    """Returns the images of the source as LeNet-5 gets them: [37, 32, 32, 1]."""
+    images = np.pad(SOURCE.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    return (images - np.float32(data.mean)) / np.float32(data.std)
+
+
+def evaluate_on(num_devices, batch_size, change=lambda weight: weight):
+    config = lenet_config(batch_size)
     model = build_model(config, 10)
     variables = init_variables(model, jax.random.key(0), 32, 1)
-    params = change(variables["params"])
-    evaluator = Evaluator(config, model, mesh)
-    results = evaluator.judge({"params": params, "batch_stats": {}}, source)
-    images = np.pad(source.images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    images = (images - np.float32(config.data.mean)) / np.float32(config.data.std)
-    logits = model.apply({"params": params}, images, train=False)
-    return results, np.asarray(logits), source.labels
+    variables = jax.tree.map(change, variables)
+    evaluator = Evaluator(config, model, make_mesh(num_devices, 1))
+    results = evaluator.judge(variables, SOURCE)
+    logits = model.apply(variables, lenet_images(config.data), train=False)
+    return results, np.asarray(logits)
 
 
 @pytest.mark.parametrize(("num_devices", "batch_size"), [(1, 8), (4, 8), (8, 64)])
 def test_against_numpy(num_devices, batch_size):
-    results, logits, labels = evaluate_on(num_devices, batch_size)
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+    results, logits = evaluate_on(num_devices, batch_size)
+    labels = SOURCE.labels
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     ranks = np.argsort(-logits, axis=1, kind="stable")
     loss = -np.log(probabilities[np.arange(NUM_EXAMPLES), labels])
+    in_top5 = (ranks[:, :5] == labels[:, None]).any(axis=1)
 
     np.testing.assert_array_equal(results.index, np.arange(NUM_EXAMPLES))
     np.testing.assert_array_equal(results.label, labels)
     np.testing.assert_array_equal(results.prediction, ranks[:, 0])
-    np.testing.assert_array_equal(
-        results.in_top5, (ranks[:, :5] == labels[:, None]).any(axis=1)
-    )
+    np.testing.assert_array_equal(results.in_top5, in_top5)
     np.testing.assert_allclose(results.loss, loss, rtol=1e-4)
     np.testing.assert_allclose(results.probability, probabilities.max(1), rtol=1e-4)
     summary = results.summary()
@@ -61,15 +66,13 @@ def test_against_numpy(num_devices, batch_size):
 
 
 def test_equal_logits_are_not_all_right():
-    zero = lambda params: jax.tree.map(np.zeros_like, params)  # noqa: E731
-    results, _, labels = evaluate_on(1, 8, change=zero)
-    np.testing.assert_array_equal(results.in_top5, labels < 5)
+    results, _ = evaluate_on(1, 8, change=np.zeros_like)
+    np.testing.assert_array_equal(results.in_top5, SOURCE.labels < 5)
 
 
 def test_a_network_that_has_diverged_is_not_judged():
-    nan = lambda params: jax.tree.map(lambda x: x * np.nan, params)  # noqa: E731
     with pytest.raises(RunError, match="not finite for noise 0"):
-        evaluate_on(1, 8, change=nan)
+        evaluate_on(1, 8, change=lambda weight: weight * np.nan)
 
 
 def test_summary_is_a_mean_of_examples_not_of_batches():

@@ -1,4 +1,4 @@
-"""What the tests ask of any network."""
+"""Variables, shapes and parameter counts of any network."""
 
 import math
 from functools import partial
@@ -10,7 +10,7 @@ import pytest
 
 from cnn_arch.models import INIT_OPTIONS, init_variables
 
-# One network of each kind of code; the others differ from one of these in numbers.
+# One network for each kind of code; the others differ from one of these in numbers.
 KINDS = """
     lenet5 lenet alexnet alexnet_owt zfnet vgg11_lrn vgg11_bn nin nin_cifar
     googlenet googlenet_bn inception_v3 inception_v4 resnet18 resnet50 resnet20 plain20
@@ -18,21 +18,21 @@ KINDS = """
 
 
 def mark_slow(names, quick):
-    """Marks as slow, for parametrize, the names that are not among the quick ones."""
+    """Marks the names that are not quick as slow, for parametrize."""
     slow = pytest.mark.slow
     return [n if n in quick else pytest.param(n, marks=slow) for n in names]
 
 
 def fresh_variables(model, image_size, channels=3, seed=0):
-    """Draws a network's variables, compiled as train.py does."""
+    """Draws a network's variables by the program that train.py compiles."""
     init = partial(init_variables, model, image_size=image_size, channels=channels)
     return jax.jit(init, compiler_options=INIT_OPTIONS)(jax.random.key(seed))
 
 
 def drawn_variables(model, image_size, channels=3, seed=0):
-    """Draws variables on the host, where initialisation itself is not the subject.
+    """Draws variables on the host, for tests of anything but the initialisation.
 
-    Compiling a network's own takes longer than the rest of most tests.
+    Compiling a network's own initialisation takes longer than most tests.
     """
     generator = np.random.default_rng(seed)
 

@@ -1,4 +1,4 @@
-"""The inception modules beside CS231n's example, and pooling to a fixed size."""
+"""The inception modules against CS231n's example, and pooling to a fixed size."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from tests.models.conftest import output_shapes
 
 
 class OneModule(nn.Module):
-    """A module on its own, called as networks are."""
+    """A network of one module."""
 
     module: nn.Module
 
@@ -23,8 +23,8 @@ class OneModule(nn.Module):
         return self.module.copy(name="inception")(x)
 
 
-# CS231n 2017, lecture 9: 28x28x256; 1x1 128, 3x3 192, 5x5 96. The sum that it prints
-# for the bottlenecks, 358 M, has one 3x3 convolution of 86,704,128 twice.
+# CS231n 2017, lecture 9: 28x28x256; 1x1 128, 3x3 192, 5x5 96. The lecture prints 358 M
+# for the bottlenecks: it counts one 3x3 convolution of 86,704,128 twice.
 @pytest.mark.parametrize(
     ("module", "macs", "depth"),
     [

@@ -1,4 +1,4 @@
-"""Fresh variables beside what each paper says of them."""
+"""Fresh variables against each paper's initialisation."""
 
 import jax
 import numpy as np
@@ -64,18 +64,14 @@ def test_nin():
 
 def all_weights(params):
     """Returns the values of every kernel."""
-    return np.concatenate(
-        [
-            np.ravel(leaf)
-            for path, leaf in jax.tree_util.tree_leaves_with_path(params)
-            if path[-1].key == "kernel"
-        ]
-    )
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    kernels = [leaf for path, leaf in leaves if path[-1].key == "kernel"]
+    return np.concatenate(list(map(np.ravel, kernels)))
 
 
 @pytest.mark.slow
 def test_googlenet_bn_is_torchvisions():
-    """Truncated at +-2, which is 200 deviations."""
+    """Truncated at +-2, 200 deviations."""
     weights = all_weights(drawn("googlenet_bn", 15))
     assert deviation(weights) == pytest.approx(0.01, rel=0.01)
     assert np.abs(weights).max() > 0.04
@@ -84,7 +80,7 @@ def test_googlenet_bn_is_torchvisions():
 @pytest.mark.slow  # half a minute
 @pytest.mark.parametrize("name", ["inception_v3", "inception_v4"])
 def test_inception_is_tf_slims(name):
-    """Truncated at two deviations, after which the deviation is 0.88 of what it was."""
+    """Truncated at two deviations, which leaves 0.88 of the deviation."""
     fields = {"aux_heads": False} if name == "inception_v3" else {}
     weights = all_weights(drawn(name, 75, **fields))
     assert deviation(weights) == pytest.approx(0.088, rel=0.01)

@@ -1,4 +1,4 @@
-"""The shared layers beside NumPy and PyTorch's documented rules."""
+"""The shared layers against NumPy and PyTorch's documented rules."""
 
 from typing import Any
 
@@ -19,18 +19,15 @@ def draw(*shape):
 def convolve(x, kernel, stride, padding, groups):
     """Sums products window by window, as the definition says."""
     x = np.pad(x, ((0, 0), padding, padding, (0, 0))).astype(np.float64)
-    size, inputs, outputs = kernel.shape[0], kernel.shape[2], kernel.shape[3]
+    size, _, inputs, outputs = kernel.shape
     length = (x.shape[1] - size) // stride + 1
     y = np.zeros((len(x), length, length, outputs))
-    for output in range(outputs):
+    for row, column, output in np.ndindex(y.shape[1:]):
+        top, left = row * stride, column * stride
         first = output // (outputs // groups) * inputs
-        for row in range(length):
-            for column in range(length):
-                top, left = row * stride, column * stride
-                window = x[:, top : top + size, left : left + size]
-                window = window[..., first : first + inputs]
-                products = window * kernel[..., output]
-                y[:, row, column, output] = products.sum(axis=(1, 2, 3))
+        window = x[:, top : top + size, left : left + size, first : first + inputs]
+        products = window * kernel[..., output]
+        y[:, row, column, output] = products.sum(axis=(1, 2, 3))
     return y
 
 
@@ -50,14 +47,13 @@ def test_conv(size, stride, padding, groups):
     np.testing.assert_allclose(conv.apply(variables, x), expected, atol=1e-5)
 
 
-def test_conv_says_where_the_padding_is_ambiguous():
-    cases: list[Any] = [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2}]
-    for options in cases:
-        with pytest.raises(AssertionError, match="padding is ambiguous"):
-            layers.Conv(1, **options).init(jax.random.key(0), draw(1, 4, 4, 1))
+@pytest.mark.parametrize(("size", "stride"), [(2, 1), (3, 2)])
+def test_conv_refuses_ambiguous_padding(size, stride):
+    with pytest.raises(AssertionError, match="padding is ambiguous"):
+        layers.Conv(1, size, stride).init(jax.random.key(0), draw(1, 4, 4, 1))
 
 
-def test_an_activation_is_of_the_output():
+def test_the_activation_applies_to_the_output():
     x = draw(2, 5)
     dense: Any = layers.Dense(3, jax.nn.relu)
     variables: Any = dense.init(jax.random.key(0), x)
@@ -65,7 +61,7 @@ def test_an_activation_is_of_the_output():
     np.testing.assert_allclose(dense.apply(variables, x), expected, atol=1e-6)
 
 
-def pool(x, window, stride, padding, ceil_mode, reduce, fill):
+def pool(x, reduce, fill, window, stride, padding, ceil_mode):
     """Pools as PyTorch's documentation defines it."""
     size = x.shape[1]
     steps = (size + 2 * padding - window) / stride
@@ -73,38 +69,34 @@ def pool(x, window, stride, padding, ceil_mode, reduce, fill):
     padded = np.full((len(x), size + 99, size + 99, x.shape[3]), fill, np.float64)
     padded[:, padding : padding + size, padding : padding + size] = x
     y = np.zeros((len(x), length, length, x.shape[3]))
-    for row in range(length):
-        for column in range(length):
-            top, left = row * stride, column * stride
-            window_ = padded[:, top : top + window, left : left + window]
-            y[:, row, column] = reduce(window_, axis=(1, 2))
+    for row, column in np.ndindex(length, length):
+        top, left = row * stride, column * stride
+        view = padded[:, top : top + window, left : left + window]
+        y[:, row, column] = reduce(view, axis=(1, 2))
     return y
 
 
-POOLS = [
-    (3, 2, 0, False, 7),
-    (2, 2, 0, True, 7),
-    (3, 2, 0, True, 8),
-    (3, 1, 1, False, 5),
-]
-POOLS += [(3, 2, 1, False, 8), (3, 2, 0, True, 2), (5, 3, 0, False, 14)]
+# Image size; window, stride, padding, ceil_mode.
+POOLS = [(7, (3, 2, 0, False)), (7, (2, 2, 0, True)), (8, (3, 2, 0, True))]
+POOLS += [(5, (3, 1, 1, False)), (8, (3, 2, 1, False)), (2, (3, 2, 0, True))]
+POOLS += [(14, (5, 3, 0, False))]
 
 
-@pytest.mark.parametrize(("window", "stride", "padding", "ceil_mode", "size"), POOLS)
-def test_max_pool(window, stride, padding, ceil_mode, size):
+@pytest.mark.parametrize(("size", "options"), POOLS)
+def test_max_pool(size, options):
     x = draw(2, size, size, 3)
-    module: Any = layers.MaxPool(window, stride, padding, ceil_mode)
-    expected = pool(x, window, stride, padding, ceil_mode, np.max, -np.inf)
+    module: Any = layers.MaxPool(*options)
+    expected = pool(x, np.max, -np.inf, *options)
     np.testing.assert_array_equal(module.apply({}, x), expected)
 
 
-@pytest.mark.parametrize(("window", "stride", "padding", "ceil_mode", "size"), POOLS)
+@pytest.mark.parametrize(("size", "options"), POOLS)
 @pytest.mark.parametrize("count_padding", [True, False])
-def test_avg_pool(window, stride, padding, ceil_mode, size, count_padding):
+def test_avg_pool(size, options, count_padding):
     x = draw(2, size, size, 3)
-    module: Any = layers.AvgPool(window, stride, padding, ceil_mode, count_padding)
+    module: Any = layers.AvgPool(*options, count_padding=count_padding)
     reduce, fill = (np.mean, 0.0) if count_padding else (np.nanmean, np.nan)
-    expected = pool(x, window, stride, padding, ceil_mode, reduce, fill)
+    expected = pool(x, reduce, fill, *options)
     np.testing.assert_allclose(module.apply({}, x), expected, atol=1e-6)
 
 
@@ -140,9 +132,9 @@ def test_conv_bn_normalises_then_rectifies():
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * variance, rtol=1e-4)
 
 
-def drop(x, mesh_shape, rows, own_features, rate=0.25):
+def drop(x, mesh_shape, rows, own_features):
     """Applies dropout to rows and features that are spread over a mesh."""
-    layer = layers.Dropout(rate, False, rows=rows, own_features=own_features)
+    layer = layers.Dropout(0.25, False, rows=rows, own_features=own_features)
     mesh = make_mesh(*mesh_shape)
     spec = P(rows, *[None] * (x.ndim - 2), "model" if own_features else None)
 
@@ -163,13 +155,11 @@ def test_dropout_keeps_its_share_and_the_mean():
     # 65,536 draws: three standard deviations are 0.005.
     np.testing.assert_allclose((y == 0).mean(), 0.25, atol=0.005)
     kept = (y > 0).reshape(64, -1).astype(np.float64)
-    # No row, and no unit, is like another.
+    # Any two rows drop other units.
     assert np.abs(np.corrcoef(kept) - np.eye(64)).max() < 0.2
-    for unchanged in (
-        layers.Dropout(0.25, deterministic=True),
-        layers.Dropout(0.0, deterministic=False),
-    ):
-        np.testing.assert_array_equal(unchanged.apply({}, x), x)
+    for rate, deterministic in ((0.25, True), (0.0, False)):
+        unchanged = layers.Dropout(rate, deterministic).apply({}, x)
+        np.testing.assert_array_equal(unchanged, x)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""LeNet-5 beside its paper's layers and table."""
+"""LeNet-5 against its paper's layers and table."""
 
 from functools import partial
 
@@ -17,8 +17,8 @@ def test_layer_by_layer():
         assert num_params(params[layer]) == count, layer
 
 
-def test_c3_sees_its_inputs_of_table_1_and_no_others():
-    # Table I of the paper, row = map of S2, "X" = seen by that map of C3.
+def test_c3_reads_its_inputs_of_table_1_and_no_others():
+    # Table I of the paper: rows are maps of S2, columns maps of C3.
     table = """
         X...XXX..XXXX.XX
         XX...XXX..XXXX.X
@@ -34,6 +34,5 @@ def test_c3_sees_its_inputs_of_table_1_and_no_others():
     apply = partial(TableConv().apply, {"params": variables["params"]["C3"]})
     before = apply(maps)
     for row in range(6):
-        changed = np.asarray(apply(maps.at[..., row].add(1.0)) != before)
-        seen = "".join("X" if map_ else "." for map_ in changed.any(axis=(0, 1, 2)))
-        assert seen == table[row]
+        changed = np.any(apply(maps.at[..., row].add(1.0)) != before, axis=(0, 1, 2))
+        assert "".join(np.where(changed, "X", ".")) == table[row]

@@ -1,4 +1,4 @@
-"""What is peculiar to residual networks."""
+"""Blocks and shortcuts of residual networks."""
 
 from functools import partial
 
@@ -17,9 +17,8 @@ from tests.models.conftest import drawn_variables, output_shapes
 def test_a_residual_block_with_zero_weights_is_the_identity(block):
     model = ResNet((2,), block, num_classes=10)
     variables = drawn_variables(model, 32)
-    variables["params"]["conv2_2"] = jax.tree.map(
-        jnp.zeros_like, variables["params"]["conv2_2"]
-    )
+    params = variables["params"]
+    params["conv2_2"] = jax.tree.map(jnp.zeros_like, params["conv2_2"])
     image = jax.random.normal(jax.random.key(1), (1, 32, 32, 3))
     apply = partial(
         model.apply, train=False, capture_intermediates=True, mutable=["intermediates"]

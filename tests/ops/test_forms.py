@@ -1,4 +1,4 @@
-"""The forms for CPUs beside the plain ones, for every shape that the catalogue has."""
+"""The forms for CPUs against the plain ones, for every shape in the catalogue."""
 
 from functools import partial
 from typing import Any
@@ -16,31 +16,23 @@ from cnn_arch.ops import conv, pool_norm_relu
 from tests.models.conftest import abstract_variables
 from tests.paper_tables import TOTALS
 
-# Least share of its length by which a gradient may be wrong: the plain form's own error
-# is 3e-7 in float32 and 3e-3 in bfloat16, whose last bit is 4e-3.
+# The largest relative error of a gradient. The plain form's own error is 3e-7 in
+# float32 and 3e-3 in bfloat16, whose last bit is 4e-3.
 TOLERANCE = {"float32": 2e-6, "bfloat16": 8e-3}
 
 
 def convolutions():
-    """Returns (height, width, inputs, kernel, stride, padding, groups, features)."""
+    """Returns ((height, width, inputs), kernel, stride, margins, groups, features)."""
     found = set()
 
     def note(next_function, args, kwargs, context):
         module = context.module
         if isinstance(module, layers.Conv) and context.method_name == "__call__":
-            kernel, padding = layers.pair(module.kernel_size), module.padding
-            if padding is None:
-                padding = kernel[0] // 2, kernel[1] // 2
-            found.add(
-                (
-                    args[0].shape[1:],
-                    kernel,
-                    module.stride,
-                    tuple((margin, margin) for margin in layers.pair(padding)),
-                    module.groups,
-                    module.features,
-                )
-            )
+            kernel, margins = layers.pair(module.kernel_size), module.padding
+            if margins is None:
+                margins = kernel[0] // 2, kernel[1] // 2
+            options = module.stride, layers.pair(margins), module.groups
+            found.add((args[0].shape[1:], kernel, *options, module.features))
         return next_function(*args, **kwargs)
 
     for name, (_, _, image_size, channels, _) in TOTALS.items():
@@ -51,18 +43,18 @@ def convolutions():
 
 
 def small(shape):
-    """Shrinks maps and numbers of channels, but keeps what decides on the form."""
-    (*sides, inputs), kernel, stride, padding, groups, _ = shape
+    """Shrinks maps and numbers of channels, but keeps the form that they get."""
+    (*sides, inputs), kernel, stride, margins, groups, _ = shape
     sides = [
         min(side, window + 2 * stride + (side - window + 2 * margin) % stride)
-        for side, window, (margin, _) in zip(sides, kernel, padding, strict=True)
+        for side, window, margin in zip(sides, kernel, margins, strict=True)
     ]
     inputs = groups * min(inputs // groups, 40)
-    return (*sides, inputs), kernel, stride, padding, groups, 8 * groups
+    return (*sides, inputs), kernel, stride, margins, groups, 8 * groups
 
 
 def draw(rng, *shape):
-    # What bfloat16 can hold, so that all forms see the same numbers.
+    # Exact in bfloat16: all forms get the same numbers.
     return jnp.asarray(rng.standard_normal(shape), jnp.bfloat16).astype(jnp.float32)
 
 
@@ -83,87 +75,75 @@ def kernel_gradient(x, kernel, gradient, stride, padding, groups):
         strict=True,
     ):
         for i, j in np.ndindex(kernel.shape[:2]):
-            seen = maps[:, i : i + rows : stride, j : j + columns : stride]
-            part[i, j] = np.tensordot(seen, y, axes=((0, 1, 2), (0, 1, 2)))
+            view = maps[:, i : i + rows : stride, j : j + columns : stride]
+            part[i, j] = np.tensordot(view, y, axes=((0, 1, 2), (0, 1, 2)))
     return expected
 
 
 def check_convolution(shape, precision):
-    (height, width, inputs), kernel, stride, padding, groups, features = shape
+    (*sides, inputs), kernel, stride, margins, groups, features = shape
     rng = np.random.default_rng(0)
-    x = draw(rng, 2, height, width, inputs)
+    x = draw(rng, 2, *sides, inputs)
     kernel = draw(rng, *kernel, inputs // groups, features)
-    options = {"stride": stride, "padding": padding, "groups": groups}
+    options = stride, tuple((margin, margin) for margin in margins), groups
 
     @partial(jax.jit, static_argnums=0)
     def run(convolve, x, kernel, gradient):
-        y, backward = jax.vjp(partial(convolve, **options), x, kernel)
+        y, backward = jax.vjp(lambda *both: convolve(*both, *options), x, kernel)
         return y, *backward(gradient.astype(y.dtype))
 
-    def convolve(x, kernel, stride, padding, groups):
-        return conv.convolve(x, kernel, stride, padding, groups)
-
-    y = jax.eval_shape(partial(convolve, **options), x, kernel)
+    y = jax.eval_shape(lambda *both: conv.convolve(*both, *options), x, kernel)
     gradient = draw(rng, *y.shape)
     *expected, plain = run(conv._plain_conv, x, kernel, gradient)
-    # Below OWN_BELOW input maps the kernel's gradient is the plain form itself.
+    # Below OWN_BELOW input maps, the kernel's gradient is the plain form itself.
     is_plain = inputs // groups < conv.OWN_BELOW
-    exact = kernel_gradient(x, kernel, gradient, **options)
+    exact = kernel_gradient(x, kernel, gradient, *options)
     expected.append(plain if is_plain else exact)
     given = [array.astype(precision) for array in (x, kernel, gradient)]
-    for values, right in zip(run(convolve, *given), expected, strict=True):
+    for values, right in zip(run(conv.convolve, *given), expected, strict=True):
         assert values.dtype == precision
         assert relative_error(values, right) < TOLERANCE[precision]
 
 
-# What ``small`` makes of all convolutions of the catalogue.
-SMALL = (
-    ((3, 3, 40), (1, 1), 1, ((0, 0), (0, 0)), 1, 8),
-    ((3, 5, 40), (1, 3), 1, ((0, 0), (1, 1)), 1, 8),
-    ((3, 9, 40), (1, 7), 1, ((0, 0), (3, 3)), 1, 8),
-    ((5, 3, 40), (3, 1), 1, ((1, 1), (0, 0)), 1, 8),
-    ((5, 5, 3), (3, 3), 1, ((1, 1), (1, 1)), 1, 8),
-    ((5, 5, 16), (3, 3), 1, ((1, 1), (1, 1)), 1, 8),
-    ((5, 5, 16), (5, 5), 1, ((0, 0), (0, 0)), 1, 8),
-    ((5, 5, 24), (3, 3), 1, ((1, 1), (1, 1)), 1, 8),
-    ((5, 5, 32), (3, 3), 1, ((0, 0), (0, 0)), 1, 8),
-    ((5, 5, 32), (3, 3), 1, ((1, 1), (1, 1)), 1, 8),
-    ((5, 5, 40), (3, 3), 1, ((0, 0), (0, 0)), 1, 8),
-    ((5, 5, 40), (3, 3), 1, ((1, 1), (1, 1)), 1, 8),
-    ((5, 5, 40), (5, 5), 1, ((0, 0), (0, 0)), 1, 8),
-    ((5, 5, 80), (3, 3), 1, ((1, 1), (1, 1)), 2, 16),
-    ((6, 6, 40), (1, 1), 2, ((0, 0), (0, 0)), 1, 8),
-    ((7, 7, 1), (5, 5), 1, ((0, 0), (0, 0)), 1, 8),
-    ((7, 7, 1), (5, 5), 1, ((2, 2), (2, 2)), 1, 8),
-    ((7, 7, 3), (3, 3), 2, ((0, 0), (0, 0)), 1, 8),
-    ((7, 7, 3), (5, 5), 1, ((2, 2), (2, 2)), 1, 8),
-    ((7, 7, 6), (5, 5), 1, ((0, 0), (0, 0)), 1, 8),
-    ((7, 7, 16), (5, 5), 1, ((2, 2), (2, 2)), 1, 8),
-    ((7, 7, 24), (5, 5), 1, ((2, 2), (2, 2)), 1, 8),
-    ((7, 7, 32), (5, 5), 1, ((2, 2), (2, 2)), 1, 8),
-    ((7, 7, 40), (3, 3), 2, ((0, 0), (0, 0)), 1, 8),
-    ((7, 7, 40), (5, 5), 1, ((2, 2), (2, 2)), 1, 8),
-    ((7, 7, 80), (5, 5), 1, ((2, 2), (2, 2)), 2, 16),
-    ((8, 8, 16), (3, 3), 2, ((1, 1), (1, 1)), 1, 8),
-    ((8, 8, 32), (3, 3), 2, ((1, 1), (1, 1)), 1, 8),
-    ((8, 8, 40), (3, 3), 2, ((1, 1), (1, 1)), 1, 8),
-    ((9, 3, 40), (7, 1), 1, ((3, 3), (0, 0)), 1, 8),
-    ((9, 9, 40), (5, 5), 2, ((0, 0), (0, 0)), 1, 8),
-    ((12, 12, 3), (7, 7), 2, ((1, 1), (1, 1)), 1, 8),
-    ((12, 12, 3), (7, 7), 2, ((3, 3), (3, 3)), 1, 8),
-    ((19, 19, 3), (11, 11), 4, ((0, 0), (0, 0)), 1, 8),
-    ((20, 20, 3), (11, 11), 4, ((0, 0), (0, 0)), 1, 8),
-    ((20, 20, 3), (11, 11), 4, ((2, 2), (2, 2)), 1, 8),
-)
+# ``small`` of all convolutions of the catalogue: height, width, kernel, stride,
+# margins, groups; numbers of input maps. The features are 8 for each group.
+SMALL = {
+    (3, 3, (1, 1), 1, (0, 0), 1): (40,),
+    (3, 5, (1, 3), 1, (0, 1), 1): (40,),
+    (3, 9, (1, 7), 1, (0, 3), 1): (40,),
+    (5, 3, (3, 1), 1, (1, 0), 1): (40,),
+    (5, 5, (3, 3), 1, (0, 0), 1): (32, 40),
+    (5, 5, (3, 3), 1, (1, 1), 1): (3, 16, 24, 32, 40),
+    (5, 5, (3, 3), 1, (1, 1), 2): (80,),
+    (5, 5, (5, 5), 1, (0, 0), 1): (16, 40),
+    (6, 6, (1, 1), 2, (0, 0), 1): (40,),
+    (7, 7, (3, 3), 2, (0, 0), 1): (3, 40),
+    (7, 7, (5, 5), 1, (0, 0), 1): (1, 6),
+    (7, 7, (5, 5), 1, (2, 2), 1): (1, 3, 16, 24, 32, 40),
+    (7, 7, (5, 5), 1, (2, 2), 2): (80,),
+    (8, 8, (3, 3), 2, (1, 1), 1): (16, 32, 40),
+    (9, 3, (7, 1), 1, (3, 0), 1): (40,),
+    (9, 9, (5, 5), 2, (0, 0), 1): (40,),
+    (12, 12, (7, 7), 2, (1, 1), 1): (3,),
+    (12, 12, (7, 7), 2, (3, 3), 1): (3,),
+    (19, 19, (11, 11), 4, (0, 0), 1): (3,),
+    (20, 20, (11, 11), 4, (0, 0), 1): (3,),
+    (20, 20, (11, 11), 4, (2, 2), 1): (3,),
+}
+SHAPES = [
+    ((height, width, inputs), kernel, stride, margins, groups, 8 * groups)
+    for (height, width, kernel, stride, margins, groups), numbers in SMALL.items()
+    for inputs in numbers
+]
 
 
 @pytest.mark.slow  # traces every network
-def test_the_small_shapes_are_those_of_the_catalogue():
-    assert set(map(small, convolutions())) == set(SMALL)
+def test_the_small_shapes_cover_the_catalogue():
+    assert set(map(small, convolutions())) == set(SHAPES)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-@pytest.mark.parametrize("shape", SMALL, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_gradients_of_convolutions(shape, precision):
     check_convolution(shape, precision)
 
@@ -176,8 +156,8 @@ FORMS = {"columns": {"OWN_ELEMENTS": 0}, "taps": {"OWN_ELEMENTS": 0, "SMALL_MAPS
 def test_gradients_of_convolutions_with_larger_maps(monkeypatch, window, form):
     for name, limit in FORMS[form].items():
         monkeypatch.setattr(conv, name, limit)
-    padding = tuple((size // 2, size // 2) for size in window)
-    check_convolution(((9, 8, 24), window, 1, padding, 1, 8), "bfloat16")
+    margins = tuple(size // 2 for size in window)
+    check_convolution(((9, 8, 24), window, 1, margins, 1, 8), "bfloat16")
 
 
 @pytest.mark.slow  # five minutes
@@ -199,9 +179,9 @@ def test_max_pool_and_its_gradient(window, stride, size):
     expected, by_x = np.zeros_like(gradient), np.zeros_like(x)
     for n, i, j, c in np.ndindex(gradient.shape):
         rows, columns = (slice(k * stride, k * stride + window) for k in (i, j))
-        seen = x[n, rows, columns, c]
-        expected[n, i, j, c] = seen.max()
-        first = np.unravel_index(seen.argmax(), seen.shape)
+        values = x[n, rows, columns, c]
+        expected[n, i, j, c] = values.max()
+        first = np.unravel_index(values.argmax(), values.shape)
         by_x[n, rows, columns, c][first] += gradient[n, i, j, c]
     y, backward = jax.vjp(lambda x: pool_norm_relu.max_pool(x, window, stride), x)
     np.testing.assert_array_equal(y, expected)
@@ -245,33 +225,27 @@ def test_batch_norm_and_its_gradient(precision):
     rng = np.random.default_rng(0)
     x, gradient = 2 * draw(rng, 8, 5, 5, 6), draw(rng, 8, 5, 5, 6)
     scale, bias = draw(rng, 6), draw(rng, 6)
-    plain = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5)
+    flax: Any = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5)
+    ours: Any = layers.BatchNorm(True, None, 1e-5, precision)
     statistics = {"mean": jnp.zeros(6), "var": jnp.ones(6)}
 
-    def flax(x, scale, bias):
-        params = {"scale": scale, "bias": bias}
-        variables = {"params": params, "batch_stats": statistics}
-        y, updates = plain.apply(variables, x, mutable=["batch_stats"])
-        return y, updates["batch_stats"]
+    def run(layer: Any, x: jax.Array) -> Any:
+        def apply(x, scale, bias):
+            params = {"scale": scale, "bias": bias}
+            variables = {"params": params, "batch_stats": statistics}
+            y, updates = layer.apply(variables, x, mutable=["batch_stats"])
+            return y, updates["batch_stats"]
 
-    def ours(x, scale, bias):
-        layer = layers.BatchNorm(True, None, 1e-5, precision)
-        params = {"scale": scale, "bias": bias}
-        variables = {"params": params, "batch_stats": statistics}
-        y, updates = layer.apply(variables, x, mutable=["batch_stats"])
-        return y, updates["batch_stats"]
+        return jax.vjp(apply, x, scale, bias, has_aux=True)
 
-    running: Any
-    running2: Any
-    y, backward, running = jax.vjp(flax, x, scale, bias, has_aux=True)
-    given = x.astype(precision)
-    y2, backward2, running2 = jax.vjp(ours, given, scale, bias, has_aux=True)
+    y, backward, running = run(flax, x)
+    y2, backward2, running2 = run(ours, x.astype(precision))
     assert y2.dtype == precision
     assert relative_error(y2, y) < TOLERANCE[precision]
     for name in statistics:
         np.testing.assert_allclose(running2[name], running[name], rtol=2e-6)
-    given = gradient.astype(precision)
-    for values, right in zip(backward2(given), backward(gradient), strict=True):
+    gradients = backward2(gradient.astype(precision))
+    for values, right in zip(gradients, backward(gradient), strict=True):
         assert relative_error(values, right) < TOLERANCE[precision]
 
 

@@ -1,4 +1,4 @@
-"""A network of loops beside the same network block by block."""
+"""A network with loops against the same network block by block."""
 
 from functools import cache, partial
 from typing import Any
@@ -13,11 +13,7 @@ from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.models import create_model
 from cnn_arch.ops.loops import rolled, unrolled
-from tests.models.conftest import (
-    abstract_variables,
-    drawn_variables,
-    fresh_variables,
-)
+from tests.models.conftest import abstract_variables, drawn_variables, fresh_variables
 
 IMAGE = jax.random.normal(jax.random.key(1), (4, 16, 16, 3))
 OTHERS = "plain20", "resnet32", "resnet18"
@@ -36,9 +32,12 @@ def outputs(model: Any, variables: Any) -> tuple[Any, Any, Any]:
     return value, unrolled(batch_stats), unrolled(grads)
 
 
+shapes_of = partial(jax.tree.map, jnp.shape)
+
+
 @cache
 def block_by_block(name):
-    """Returns a network's variables, and the outputs of a step."""
+    """Returns a network's variables and the outputs of a step."""
     model = create_model(name, 10)
     variables = drawn_variables(model, 16)
     return variables, outputs(model, variables)
@@ -54,41 +53,32 @@ def test_a_loop_computes_what_its_blocks_compute(name, remat):
     by_block, expected = block_by_block(name)
     shapes = abstract_variables(model, 16)
     variables = rolled(by_block, shapes)
-    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, shapes)
-    assert jax.tree.map(jnp.shape, unrolled(variables)) == jax.tree.map(
-        jnp.shape, by_block
-    )
-    for values, right in zip(
-        jax.tree.leaves(outputs(model, variables)),
-        jax.tree.leaves(expected),
-        strict=True,
-    ):
-        np.testing.assert_allclose(values, right, rtol=1e-4, atol=1e-5)
+    assert shapes_of(variables) == shapes_of(shapes)
+    assert shapes_of(unrolled(variables)) == shapes_of(by_block)
+    assert_close = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    jax.tree.map(assert_close, outputs(model, variables), expected)
 
 
-def test_blocks_in_a_loop_start_with_weights_of_their_own():
+def test_each_block_in_a_loop_starts_with_other_weights():
     model = create_model("resnet20", 10, scan=True)
     kernels = fresh_variables(model, 16)["params"]["conv2_loop"]
     kernel = np.asarray(kernels["conv1"]["kernel"])
     assert kernel.shape == (2, 3, 3, 16, 16)
     assert (kernel[0] != kernel[1]).all()
-    # He et al.: a variance of 2 / fan-in, whose fan-in is that of one block.
-    np.testing.assert_allclose(
-        kernel.std(axis=(1, 2, 3, 4)), (2 / 144) ** 0.5, rtol=0.1
-    )
+    # He et al.: a variance of 2 / fan-in, counted for one block: 3 x 3 x 16 = 144.
+    deviations = kernel.std(axis=(1, 2, 3, 4))
+    np.testing.assert_allclose(deviations, (2 / 144) ** 0.5, rtol=0.1)
 
 
-def test_a_checkpoint_does_not_know_of_loops(tmp_path):
+def test_checkpoints_are_the_same_with_and_without_loops(tmp_path):
     plain: Any = create_model("resnet20", 10)
     loops = plain.clone(scan=True)
     sgd = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.1, momentum=0.9))
 
     def make(model):
         variables = jax.tree.map(jnp.asarray, drawn_variables(model, 16))
-        params = variables["params"]
-        return TrainState(
-            jnp.int32(3), params, variables["batch_stats"], sgd.init(params)
-        )
+        moments = sgd.init(variables["params"])
+        return TrainState(step=jnp.int32(3), **variables, opt_state=moments)
 
     state = make(loops)
     checkpoints = Checkpoints(tmp_path, warn=pytest.fail)

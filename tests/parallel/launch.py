@@ -1,4 +1,4 @@
-"""A small run of LeNet-5, to be made by any number of processes."""
+"""A small run of LeNet-5 with any number of processes."""
 
 import socket
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.commands import LIMIT_SECONDS, ROOT, command, environment
 
-RECIPE = (  # learns: two epochs leave an error of about 15 %
+RECIPE = (  # its test error is about 15 % after two epochs
     "--config=configs/lenet5.py",
     "--config.batch_size=20",
     "--config.epochs=2",
@@ -17,18 +17,15 @@ RECIPE = (  # learns: two epochs leave an error of about 15 %
 STEPS_PER_EPOCH = 175
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
-
-
 def start(program: str, *words: object, num_processes=1, num_devices=1, more=0):
-    """Starts the processes of a command; their output comes through pipes.
+    """Starts the processes of a command; their output goes to pipes.
 
-    Each has ``num_devices``, and ``more`` of them than the one before.
+    The first has ``num_devices``, each other ``more`` than the one before.
     """
-    port, processes = free_port(), []
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    processes = []
     for index in range(num_processes):
         given = command(program, *words)
         if num_processes > 1:
@@ -46,10 +43,10 @@ def start(program: str, *words: object, num_processes=1, num_devices=1, more=0):
     return processes
 
 
-def finish(processes, timeout=LIMIT_SECONDS) -> list[tuple[int, str, str]]:
-    """Waits for all processes; returns status, stdout and stderr of each."""
+def finish(processes) -> list[tuple[int, str, str]]:
+    """Waits for all processes; returns the status, stdout and stderr of each."""
     try:
-        ended = [process.communicate(timeout=timeout) for process in processes]
+        ended = [process.communicate(timeout=LIMIT_SECONDS) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -60,18 +57,16 @@ def finish(processes, timeout=LIMIT_SECONDS) -> list[tuple[int, str, str]]:
 
 
 def run(program: str, *words: object, **how) -> list[tuple[int, str, str]]:
-    """Runs a command to its end; asserts that all of its processes end well."""
+    """Runs a command; asserts that all of its processes end with status 0."""
     results = finish(start(program, *words, **how))
     assert all(status == 0 for status, _, _ in results), results
     return results
 
 
-def wait_for_steps(
-    workdir: Path, num_steps: int, seconds: float = LIMIT_SECONDS
-) -> None:
-    """Waits until steps.csv has so many rows, which it is given in large pieces."""
-    deadline = time.monotonic() + seconds
+def wait_for_steps(workdir: Path, num_steps: int) -> None:
+    """Waits until steps.csv has so many rows; a run writes many rows at a time."""
+    deadline = time.monotonic() + LIMIT_SECONDS
     path = workdir / "steps.csv"
     while not path.exists() or path.read_bytes().count(b"\n") <= num_steps:
-        assert time.monotonic() < deadline, f"no {num_steps} steps in {seconds} s"
+        assert time.monotonic() < deadline, f"no {num_steps} steps in time"
         time.sleep(0.02)

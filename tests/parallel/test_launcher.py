@@ -1,4 +1,4 @@
-"""Which process of a run this is."""
+"""The process of a run, found from options or from Slurm's variables."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def find(environment=(), **given):
 
 
 def slurm(**changed):
-    """Returns what srun tells the second of two tasks on the second of two nodes."""
+    """Returns srun's variables for the second task on the second of two nodes."""
     return {
         "SLURM_STEP_NODELIST": "node[7-8]",
         "SLURM_STEP_NUM_TASKS": "4",
@@ -24,10 +24,10 @@ def slurm(**changed):
     } | changed
 
 
-def test_a_process_alone():
-    assert find() == Process(0, 1)
-    assert find({"SLURM_JOB_ID": "1", "SLURM_PROCID": "0"}) == Process(0, 1)  # no srun
-    assert find(slurm(SLURM_STEP_NUM_TASKS="1")) == Process(0, 1)
+def test_a_single_process():
+    without_srun = {"SLURM_JOB_ID": "1", "SLURM_PROCID": "0"}
+    for environment in ({}, without_srun, slurm(SLURM_STEP_NUM_TASKS="1")):
+        assert find(environment) == Process(0, 1)
 
 
 def test_a_process_by_its_options():
@@ -38,7 +38,7 @@ def test_a_process_by_its_options():
 @pytest.mark.parametrize(
     ("tasks_per_node", "visible", "on_node", "gpus"),
     [
-        ("2(x2)", "0,1,2,3", "4", (2, 3)),  # all tasks see the node's four
+        ("2(x2)", "0,1,2,3", "4", (2, 3)),  # two tasks share the node's four GPUs
         ("2(x2)", "2,3", "4", (0, 1)),  # --gpus-per-task=2
         ("2(x2)", "1", "2", (0,)),  # --gpu-bind
         ("3,1", "0,1,2,3", "4", (0, 1, 2, 3)),  # one task, four GPUs
@@ -59,27 +59,24 @@ def test_the_gpus_of_a_task(tasks_per_node, visible, on_node, gpus):
     ("given", "message"),
     [
         (
-            {"process_id": "1"},
+            (None, None, "1"),
             "--process_id=1: the three go together; add --coordinator and "
             "--num_processes",
         ),
         (
-            {"coordinator": "a", "num_processes": "2", "process_id": "1"},
+            ("a", "2", "1"),
             "--coordinator=a: must be HOST:PORT, such as node1:29400",
         ),
+        (("a:1", "0", "0"), "--num_processes=0: must be 1 or more"),
         (
-            {"coordinator": "a:1", "num_processes": "0", "process_id": "0"},
-            "--num_processes=0: must be 1 or more",
-        ),
-        (
-            {"coordinator": "a:1", "num_processes": "2", "process_id": "2"},
+            ("a:1", "2", "2"),
             "--process_id=2: must be one of 0 to 1, another for each process",
         ),
     ],
 )
-def test_mistakes(given, message):
+def test_wrong_options(given, message):
     with pytest.raises(UsageError) as error:
-        find(**given)
+        find(**dict(zip(launcher.OPTIONS, given, strict=True)))
     assert str(error.value) == message
 
 

@@ -1,4 +1,4 @@
-"""The mesh: which devices, who holds what, and what cannot be shared."""
+"""The mesh: its devices, the arrays on each of them, and wrong settings."""
 
 from types import SimpleNamespace
 
@@ -28,64 +28,64 @@ def test_the_shape_of_a_mesh(given, shape):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((9, 1), "--config.mesh.data=9: JAX sees 8 devices (cpu)"),
+        ((9, 1), "--config.mesh.data=9: JAX finds 8 devices (cpu)"),
         (
             (4, 4),
-            "--config.mesh.data=4 --config.mesh.model=4: JAX sees 8 devices (cpu)",
+            "--config.mesh.data=4 --config.mesh.model=4: JAX finds 8 devices (cpu)",
         ),
-        ((0, 16), "--config.mesh.model=16: JAX sees 8 devices (cpu)"),
+        ((0, 16), "--config.mesh.model=16: JAX finds 8 devices (cpu)"),
         (
             (0, 3),
-            "--config.mesh.model=3: must divide the 8 devices; give the number of such "
-            "parts too: --config.mesh.data=2",
+            "--config.mesh.model=3: must divide the 8 devices; or use fewer with "
+            "--config.mesh.data=2",
         ),
     ],
 )
-def test_devices_that_are_not_there(given, message):
+def test_a_mesh_that_the_devices_cannot_form(given, message):
     with pytest.raises(UsageError) as caught:
         meshes.make_mesh(*given)
     assert str(caught.value) == message
 
 
+UNSPLIT = (
+    "cannot be split, only the AlexNets and the VGGs can; write --config.mesh.model=1"
+)
+
+
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("name", "num_parts", "reason"),
     [
+        ("resnet20", 2, f"resnet20 {UNSPLIT}"),
+        ("googlenet", 4, f"googlenet {UNSPLIT}"),
         (
-            ("configs/resnet20.py:folder", "--config.mesh.model=2"),
-            "--config.mesh.model=2: resnet20 has nothing to split, only the AlexNets "
-            "and the VGGs have; write --config.mesh.model=1",
+            "alexnet",
+            4,
+            "must divide the groups of alexnet, 2; write --config.mesh.model=2 or "
+            "--config.model.fields.groups=4",
         ),
         (
-            ("configs/googlenet.py:folder", "--config.mesh.model=4"),
-            "--config.mesh.model=4: googlenet has nothing to split, only the AlexNets "
-            "and the VGGs have; write --config.mesh.model=1",
-        ),
-        (
-            ("configs/alexnet.py:folder", "--config.mesh.model=4"),
-            "--config.mesh.model=4: must divide the groups of alexnet, 2; write "
-            "--config.mesh.model=2 or --config.model.fields.groups=4",
-        ),
-        (
-            ("configs/alexnet_one_tower.py:folder", "--config.mesh.model=2"),
-            "--config.mesh.model=2: must divide the groups of alexnet_one_tower, 1; "
-            "write --config.mesh.model=1 or --config.model.fields.groups=2",
+            "alexnet_one_tower",
+            2,
+            "must divide the groups of alexnet_one_tower, 1; write "
+            "--config.mesh.model=1 or --config.model.fields.groups=2",
         ),
     ],
 )
-def test_networks_that_cannot_be_split(words, message):
-    config, _ = settings.parse([f"--config={words[0]}", *words[1:]])
+def test_networks_that_cannot_be_split(name, num_parts, reason):
+    given = f"--config.mesh.model={num_parts}"
+    config, _ = settings.parse([f"--config=configs/{name}.py:folder", given])
     with pytest.raises(UsageError) as caught:
         build_model(config, 10)
-    assert str(caught.value) == message
+    assert str(caught.value) == f"{given}: {reason}"
 
 
-def test_more_groups_go_to_fewer_devices():
+def test_a_device_may_have_several_groups():
     words = ["--config.mesh.model=4", "--config.model.fields.groups=8"]
     config, _ = settings.parse(["--config=configs/alexnet.py:folder", *words])
     assert build_model(config, 10).groups == 8
 
 
-def test_a_split_layer_lies_on_the_model_axis():
+def test_a_split_layer_is_split_over_the_model_axis():
     model = SimpleNamespace(split_layers=("fc8",))
     tree = {
         "conv1": {"kernel": jnp.zeros((3, 3, 3, 8))},
@@ -97,10 +97,9 @@ def test_a_split_layer_lies_on_the_model_axis():
         mesh = meshes.make_mesh(*shape)
         assert meshes.partition_specs(tree, model, mesh) == specs
         assert meshes.partition_specs((tree, 0.0), model, mesh) == (specs, P())
-        nothing = jax.tree.leaves(meshes.partition_specs(tree, object(), mesh))
-        assert nothing == [P()] * 3
+        assert jax.tree.leaves(meshes.partition_specs(tree, None, mesh)) == [P()] * 3
     with pytest.raises(UsageError) as caught:
-        meshes.shardings(tree, model, meshes.make_mesh(2, 4))
+        meshes.partition_specs(tree, model, meshes.make_mesh(2, 4))
     assert str(caught.value) == (
         "--config.mesh.model=4: must divide the 10 features of fc8; write "
         "--config.mesh.model=1"

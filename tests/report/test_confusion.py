@@ -23,7 +23,7 @@ def test_confusion_matrix_of_1000_classes_with_int32_labels():
     assert matrix.sum() == 3
 
 
-def test_confused_pairs_start_with_the_most_frequent_and_leave_out_what_is_right():
+def test_confused_pairs_start_with_the_most_frequent_and_are_all_mistakes():
     matrix = confusion_matrix(LABELS, PREDICTIONS, 3)
     assert confused_pairs(matrix, 10) == [(2, 0, 3), (0, 1, 2), (1, 0, 1)]
     assert confused_pairs(matrix, 2) == [(2, 0, 3), (0, 1, 2)]

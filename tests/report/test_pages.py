@@ -1,14 +1,15 @@
-"""Pages are parsed as a browser would, and compared with the files they show."""
+"""Pages are parsed like in a browser, and compared with the files of the run."""
 
 import base64
-import csv
 import json
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from cnn_arch.files import write_csv
 from cnn_arch.report.pages import write_readme, write_report
 
 FACTS = {
@@ -21,6 +22,8 @@ FACTS = {
 }
 HOSTILE = "</td><script>alert(1)</script>\n# `$x$` \u202e"
 NAMES = ["cat", "dog", HOSTILE]
+LABELS = 0, 0, 0, 0, 1, 2, 2, 2, 2
+PREDICTIONS = 0, 0, 1, 0, 1, 0, 1, 1, 2
 
 
 class Page(HTMLParser):
@@ -77,20 +80,12 @@ def workdir(tmp_path) -> Path:
     result |= {"protocol": "one crop", "checkpoint_step": 1081}
     results = {"validation": result | {"top1_error": 9.0}, "test": result}
     (run / "eval/results.json").write_text(json.dumps(results))
-    with (run / "eval/predictions_test.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            "index,file,label,label_name,prediction,prediction_name,probability,loss".split(
-                ","
-            )
-        )
-        for i, (label, prediction) in enumerate(
-            [(0, 0), (0, 0), (0, 1), (0, 0), (1, 1), (2, 0), (2, 1), (2, 1), (2, 2)]
-        ):
-            names = (NAMES[label], NAMES[prediction])
-            writer.writerow(
-                [i, f"{i}.png", label, names[0], prediction, names[1], 1, 1]
-            )
+    columns = "index,file,label,label_name,prediction,prediction_name,probability,loss"
+    rows: list[Any] = [columns.split(",")]
+    for i, (label, prediction) in enumerate(zip(LABELS, PREDICTIONS, strict=True)):
+        names = NAMES[label], NAMES[prediction]
+        rows.append([i, f"{i}.png", label, names[0], prediction, names[1], 1, 1])
+    write_csv(run / "eval/predictions_test.csv", rows)
     return run
 
 
@@ -99,23 +94,20 @@ def report(run: Path, facts=FACTS) -> Page:
     return Page((run / "report.html").read_text(encoding="utf-8"))
 
 
-def test_report_says_the_test_result_first(workdir):
+def test_report_shows_the_test_result_first(workdir):
     page = report(workdir)
-    assert "98.40 % of 1,234 test images are classified right." in page.text
+    assert "98.40 % of 1,234 test images are classified correctly." in page.text
     test = ["test", "1,234", "1.60", "0.25", "0.5000", "1,081", "one crop"]
     rows = [row for row in page.rows if row[0] in ("test", "validation")]
     assert rows == [test, ["validation", "1,234", "9.00", *test[3:]]]
 
 
-def test_report_holds_the_pictures_themselves(workdir):
+def test_report_contains_the_pictures(workdir):
     sources = [tag[1]["src"] or "" for tag in report(workdir).tags if tag[0] == "img"]
-    pictures = [base64.b64decode(source.split(",")[1]) for source in sources]
-    assert pictures == [
-        (workdir / "plots/curves.png").read_bytes(),
-        (workdir / "plots/train_batch.jpg").read_bytes(),
-    ]
-    kinds = [source.split(";")[0] for source in sources]
-    assert kinds == ["data:image/png", "data:image/jpeg"]
+    files = {"plots/curves.png": "image/png", "plots/train_batch.jpg": "image/jpeg"}
+    for source, (name, kind) in zip(sources, files.items(), strict=True):
+        picture = base64.b64encode((workdir / name).read_bytes()).decode()
+        assert source == f"data:{kind};base64,{picture}"
 
 
 def test_report_runs_nothing_and_fetches_nothing(workdir):
@@ -139,7 +131,7 @@ def test_report_counts_the_mistakes_of_each_class(workdir):
     ]
 
 
-def test_report_marks_the_last_epoch_with_the_least_error(workdir):
+def test_report_marks_the_last_epoch_with_the_lowest_error(workdir):
     rows = [row for row in report(workdir).rows if row[0] in ("1", "2", "3")]
     assert [row[4] for row in rows] == ["50.00", "20.00", "20.00 *"]
     assert rows[2][3] == "-"  # no validation loss in the file
@@ -155,7 +147,7 @@ def test_report_lists_every_setting(workdir):
 def test_report_of_a_run_that_has_only_begun(tmp_path):
     page = report(tmp_path, FACTS | {"overrides": []})
     assert "Not evaluated yet." in page.text
-    assert "nothing: the recipe as it stands" in page.text
+    assert "nothing: the recipe is unchanged" in page.text
     assert page.rows == []
 
 
@@ -170,19 +162,12 @@ def test_readme_lists_exactly_the_files_present(workdir):
     write_readme(workdir, FACTS)
     lines = (workdir / "README.md").read_text(encoding="utf-8").splitlines()
     listed = [line.split("`")[1] for line in lines if line.startswith("- `")]
-    assert sorted(listed) == [
-        "checkpoints/best",
-        "config.json",
-        "eval/predictions_test.csv",
-        "eval/results.json",
-        "metrics.csv",
-        "plots/curves.png",
-        "plots/train_batch.jpg",
-        "report.html",
-    ]
+    paths = workdir.rglob("*.*")
+    present = {path.relative_to(workdir).as_posix() for path in paths} - {"README.md"}
+    assert sorted(listed) == sorted(present | {"checkpoints/best"})
 
 
-def test_readme_says_command_result_and_what_differs(workdir):
+def test_readme_shows_command_result_and_changed_settings(workdir):
     write_readme(workdir, FACTS)
     text = (workdir / "README.md").read_text(encoding="utf-8")
     assert text.startswith("# lenet5-digits-1\n\n98.40 % of 1,234 test images")
@@ -202,10 +187,9 @@ def test_readme_shows_hostile_names_as_text(tmp_path):
     write_readme(run, FACTS | facts)
     lines = (run / "README.md").read_text(encoding="utf-8").splitlines()
     assert lines[0] == r"# a b\_\<img src\=x\>\*"
-    headings = [line for line in lines if line.startswith("#")]
-    assert headings[1:] == [
+    assert [line for line in lines[1:] if line.startswith("#")] == [
         "## What differs from the recipe",
-        "## What lies here",
+        "## Files in this directory",
         "## What to do with it",
     ]
     hostile = [line for line in lines if "<script>" in line]

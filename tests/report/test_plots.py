@@ -1,6 +1,5 @@
-"""Pictures are read back as pixels, or drawn and measured."""
+"""Pictures are read as pixels, or drawn on a figure and measured."""
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,16 @@ PAIR = np.array([0.5, 1.0])
 HOSTILE = [r"$\frac$", "a\nb", "衣服", "<b>", "\udcff", "", "$", "x" * 300]
 
 
+DOTS = canvas.STYLE["savefig.dpi"]  # px in an inch
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
 def pixel(path: Path, x_inches: float, y_inches: float) -> list[int]:
-    dots = canvas.STYLE["savefig.dpi"]
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
-    return pixels[int(y_inches * dots), int(x_inches * dots)].tolist()
-
-
-def size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
-        return picture.size
+    return pixels(path)[int(y_inches * DOTS), int(x_inches * DOTS)].tolist()
 
 
 def tile_centre(i: int, columns: int, size: float, lines: int) -> tuple[float, float]:
@@ -59,16 +58,16 @@ def test_train_batch_shows_each_image_in_its_place(tmp_path, suffix):
         centre = tile_centre(i, 8, canvas.TILE, lines=1)
         np.testing.assert_allclose(pixel(path, *centre), colors[i % 3], atol=6)
     height_inches = canvas.TITLE + 4 * (canvas.TILE + canvas.LINE + canvas.GAP)
-    height = size(path)[1] / canvas.STYLE["savefig.dpi"]
+    height = len(pixels(path)) / DOTS
     assert height == pytest.approx(height_inches + canvas.GAP, abs=0.02)  # 32 images
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 def test_grey_images_keep_their_greys(tmp_path):
-    images = np.array([0, 90, 255], np.uint8)[:, None, None, None]
-    images = np.tile(images, (1, 28, 28, 1))
+    greys = np.array([0, 90, 255], np.uint8)
+    images = np.tile(greys[:, None, None, None], (1, 28, 28, 1))
     plots.train_batch(tmp_path / "a.png", images, ["0", "1", "2"])
-    for i, grey in enumerate((0, 90, 255)):
+    for i, grey in enumerate(greys):
         centre = tile_centre(i, 8, canvas.TILE, lines=1)
         assert pixel(tmp_path / "a.png", *centre) == [grey] * 3
 
@@ -84,7 +83,7 @@ def test_filters_are_grey_at_zero_and_scaled_one_by_one(tmp_path):
         assert pixel(tmp_path / "filters.png", *tile_centre(i, 8, 10 / 8, 0)) == shade
 
 
-def test_curves_draw_the_numbers_and_mark_the_least_error(drawn, tmp_path):
+def test_curves_draw_the_numbers_and_mark_the_lowest_error(drawn, tmp_path):
     rows = [
         {"epoch": "1", "train_loss": "2.5", "validation_top1_error": "40.0"},
         {"epoch": "2", "train_loss": "1.5", "validation_top1_error": "12.5"},
@@ -106,7 +105,7 @@ def test_curves_draw_the_numbers_and_mark_the_least_error(drawn, tmp_path):
 def test_curves_of_one_epoch(tmp_path):
     row = {"epoch": 1, "train_loss": 2.3, "learning_rate": 0.1}
     plots.curves(tmp_path / "curves.png", [row])
-    assert size(tmp_path / "curves.png")[0] == 1440
+    assert pixels(tmp_path / "curves.png").shape[1] == 1440
 
 
 def test_confusion_shows_percent_of_the_true_class(drawn, tmp_path):
@@ -117,13 +116,8 @@ def test_confusion_shows_percent_of_the_true_class(drawn, tmp_path):
     expected = [[75, 25, 0], [0, 0, 0], [0.25, 0.25, 99.5]]
     np.testing.assert_allclose(shown, expected)
     texts = {text.get_position(): text.get_text() for text in axes.texts}
-    assert texts == {
-        (0, 0): "75",
-        (1, 0): "25",
-        (0, 2): "<1",
-        (1, 2): "<1",
-        (2, 2): "100",
-    }
+    cells = {(0, 0): "75", (1, 0): "25", (0, 2): "<1", (1, 2): "<1", (2, 2): "100"}
+    assert texts == cells
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 35, 100, 1000])
@@ -131,23 +125,18 @@ def test_class_names_do_not_overlap(drawn, tmp_path, num_classes):
     names = [f"class number {i}, a name" for i in range(num_classes)]
     plots.confusion(tmp_path / "a.png", np.eye(num_classes, dtype=int), names)
     axes = drawn[0].axes[0]
-    edges = drawn[0].bbox
-    for axis, start in ((axes.xaxis, "x"), (axes.yaxis, "y")):
-        boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
-        assert len(boxes) >= min(num_classes, 80)
-        spans = sorted(
-            (getattr(b, start + "0"), getattr(b, start + "1")) for b in boxes
-        )
-        for (_, end), (begin, _) in itertools.pairwise(spans):
-            assert end <= begin + 0.5  # pixels
-        assert all(edges.x0 <= box.x0 and edges.y0 <= box.y0 for box in boxes)
-        fonts = {label.get_fontsize() for label in axis.get_ticklabels()}
-        assert min(fonts) >= 6.5
+    for side, axis in enumerate((axes.xaxis, axes.yaxis)):
+        labels = axis.get_ticklabels()
+        assert len(labels) >= min(num_classes, 80)
+        boxes = np.array([label.get_window_extent().get_points() for label in labels])
+        starts, ends = np.sort(boxes[:, :, side], axis=0).T
+        assert (ends[:-1] <= starts[1:] + 0.5).all()  # pixels
+        assert (boxes[:, 0] >= drawn[0].bbox.get_points()[0]).all()
+        assert min(label.get_fontsize() for label in labels) >= 6.5
 
 
 def test_most_confused_has_a_row_a_pair(drawn, tmp_path):
-    images = np.arange(12, dtype=np.uint8)[:, None, None, None].repeat(4, 1)
-    images = images.repeat(4, 2)
+    images = np.tile(np.arange(12, dtype=np.uint8)[:, None, None, None], (1, 4, 4, 1))
     true_names = ["4"] * 10 + ["7"] * 2
     predicted_names = ["9"] * 10 + ["2"] * 2
     probabilities = np.linspace(0.2, 0.999, 12)
@@ -162,7 +151,7 @@ def test_most_confused_has_a_row_a_pair(drawn, tmp_path):
     assert (texts[2], texts[-1]) == ("20 %", ">99 %")
 
 
-def test_top_losses_say_what_it_is_and_what_the_network_says(tmp_path, monkeypatch):
+def test_top_losses_show_the_true_and_the_predicted_class(tmp_path, monkeypatch):
     captions = []
 
     def mosaic(title, images, given):
@@ -181,13 +170,8 @@ def test_top_losses_say_what_it_is_and_what_the_network_says(tmp_path, monkeypat
 def test_predictions_bars_are_as_long_as_the_probabilities(drawn, tmp_path):
     images = np.zeros((2, 8, 8, 1), np.uint8)
     probabilities = np.array([[0.75, 0.25], [0.5, 0.4]])
-    plots.predictions(
-        tmp_path / "a.jpg",
-        images,
-        [["a", "b"], ["b", "a"]],
-        probabilities,
-        ["one.png", "two.png"],
-    )
+    names, files = [["a", "b"], ["b", "a"]], ["one.png", "two.png"]
+    plots.predictions(tmp_path / "a.jpg", images, names, probabilities, files)
     axes = drawn[0].axes[0]
     widths = np.array([bar.get_width() for bar in axes.patches])
     np.testing.assert_allclose(widths / widths[0], [1, 1 / 3, 2 / 3, 0.4 / 0.75])
@@ -204,9 +188,8 @@ def test_hostile_names_are_drawn_as_names(tmp_path):
     examples = plots.Examples(images, HOSTILE, HOSTILE[::-1], ones)
     plots.most_confused(path, examples)
     plots.top_losses(path, examples, ones)
-    plots.predictions(
-        path, images, [[name] for name in HOSTILE], ones[:, None], HOSTILE
-    )
+    names = [[name] for name in HOSTILE]
+    plots.predictions(path, images, names, ones[:, None], HOSTILE)
 
 
 def test_no_mistakes_and_no_images_are_no_error(tmp_path):
@@ -214,7 +197,7 @@ def test_no_mistakes_and_no_images_are_no_error(tmp_path):
     examples = plots.Examples(images, [], [], PAIR[:0])
     plots.most_confused(tmp_path / "a.png", examples)
     plots.top_losses(tmp_path / "b.jpg", examples, PAIR[:0])
-    assert size(tmp_path / "a.png")[0] > 0
+    assert pixels(tmp_path / "a.png").size
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path):

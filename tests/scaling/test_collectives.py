@@ -1,5 +1,6 @@
-"""What devices exchange: programs whose messages are known by hand."""
+"""Messages between devices, for programs whose messages are known by hand."""
 
+import dataclasses
 import json
 from collections import Counter
 
@@ -21,7 +22,7 @@ TWO_BY_TWO = {"data": 2, "model": 2}
 
 
 def compiled(function, mesh, *shapes_and_specs):
-    """Returns the program of a function of float32 arrays that lie as specs say."""
+    """Returns the program of a function of float32 arrays with these shardings."""
     shapes = [
         jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
         for shape, spec in shapes_and_specs
@@ -29,8 +30,8 @@ def compiled(function, mesh, *shapes_and_specs):
     return jax.jit(function).lower(*shapes).compile().as_text() or ""
 
 
-def test_every_kind_that_is_written_out():
-    """Bytes are those of the array that a group shares, and not of a device's part."""
+def test_every_kind_of_message_that_a_program_names():
+    """Bytes count the array that a group shares, not the part of one device."""
     mesh = jax.make_mesh((2, 2), ("data", "model"))
 
     def device_code(x, w):
@@ -42,12 +43,9 @@ def test_every_kind_that_is_written_out():
         with jax.named_scope("third"):
             return lax.psum(y, ("data", "model")), lax.pmax(y, "data")
 
+    inputs, outputs = (P("data", "model"), P()), (P(), P(None, "model"))
     step = jax.shard_map(
-        device_code,
-        mesh=mesh,
-        in_specs=(P("data", "model"), P()),
-        out_specs=(P(), P(None, "model")),
-        check_vma=False,
+        device_code, mesh=mesh, in_specs=inputs, out_specs=outputs, check_vma=False
     )
     program = compiled(step, mesh, ((8, 8), P("data", "model")), ((8, 8), P()))
     assert set(collectives.find(program, mesh.shape)) == {
@@ -59,46 +57,27 @@ def test_every_kind_that_is_written_out():
     }
 
 
-def test_what_the_partitioner_inserts():
-    """A product whose summed axis is spread, a shifted batch, a grouped convolution."""
-    mesh = jax.make_mesh(
-        (2, 2), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2
-    )
+def test_messages_that_the_partitioner_adds():
+    """A product whose summed axis is split, a shifted batch, a grouped convolution."""
+    mesh = make_mesh(2, 2)
 
     def program(x, kernel, w):
         numbers = ("NHWC", "HWIO", "NHWC")
         y = lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(1, 1),
-            padding="SAME",
-            dimension_numbers=numbers,
-            feature_group_count=2,
+            x, kernel, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=2
         )
         y = y.reshape(len(y), -1) @ w
-        spread = NamedSharding(mesh, P("data"))
-        return lax.with_sharding_constraint(jnp.roll(y, 1, 0), spread)
+        split = NamedSharding(mesh, P("data"))
+        return lax.with_sharding_constraint(jnp.roll(y, 1, 0), split)
 
-    text = compiled(
-        program,
-        mesh,
-        ((8, 4, 4, 4), P("data")),
-        ((3, 3, 2, 4), P()),
-        ((64, 8), P("model")),
-    )
-    found = collectives.find(text, mesh.shape)
+    arrays = ((8, 4, 4, 4), P("data")), ((3, 3, 2, 4), P()), ((64, 8), P("model"))
+    found = collectives.find(compiled(program, mesh, *arrays), mesh.shape)
     assert {row.inserted_by for row in found} == {"partitioner"}
-    assert Counter(row.kind for row in found) == {
-        "all-gather": 1,
-        "all-reduce": 1,
-        "collective-permute": 1,
-    }
-    by_kind = {row.kind: row for row in found}
-    assert by_kind["all-gather"].axes == ("data",)
-    assert by_kind["all-gather"].bytes == 8 * 4 * 4 * 4 * 4  # the whole batch
-    assert by_kind["all-reduce"].axes == ("model",)
-    assert by_kind["all-reduce"].bytes == 4 * 8 * 4
-    assert by_kind["collective-permute"].axes == ("data",)
+    sizes = {(row.kind, row.axes): row.bytes for row in found}
+    assert len(found) == len(sizes) == 3
+    assert sizes["all-gather", ("data",)] == 8 * 4 * 4 * 4 * 4  # the whole batch
+    assert sizes["all-reduce", ("model",)] == 4 * 8 * 4
+    assert ("collective-permute", ("data",)) in sizes
 
 
 LINE = (
@@ -144,7 +123,7 @@ def test_a_message_with_arrays_of_several_layers():
     ]
 
 
-def test_what_a_loop_exchanges_counts_as_often_as_it_goes_round():
+def test_messages_in_a_loop_count_once_for_each_round():
     mesh = jax.make_mesh((2, 2), ("data", "model"))
 
     def inner(x, _):
@@ -156,13 +135,10 @@ def test_what_a_loop_exchanges_counts_as_often_as_it_goes_round():
             x = lax.psum(jnp.cos(x), "data")
         return lax.scan(inner, x, length=5)[0], None
 
-    step = jax.shard_map(
-        lambda x: lax.scan(outer, lax.psum(x, ("data", "model")), length=3)[0],
-        mesh=mesh,
-        in_specs=P(),
-        out_specs=P(),
-        check_vma=False,
-    )
+    def both(x):
+        return lax.scan(outer, lax.psum(x, ("data", "model")), length=3)[0]
+
+    step = jax.shard_map(both, mesh=mesh, in_specs=P(), out_specs=P(), check_vma=False)
     found = collectives.find(compiled(step, mesh, ((4,), P())), mesh.shape)
     assert Counter((row.layer, row.axes, row.bytes) for row in found) == {
         ("", ("data", "model"), 16): 1,
@@ -171,66 +147,56 @@ def test_what_a_loop_exchanges_counts_as_often_as_it_goes_round():
     }
 
 
+def recipe(name, data, model, *words):
+    mesh = f"--config.mesh.data={data}", f"--config.mesh.model={model}"
+    config, _ = settings.parse([f"--config=configs/{name}.py", *mesh, *words])
+    return config
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    config = recipe("resnet20", 4, 1, "--config.batch_size=8")
+    return collectives.of_config(config, make_mesh(4, 1))
+
+
 def test_blocks_in_a_loop_send_as_much_as_one_by_one(resnet20):
-    words = "--config=configs/resnet20.py", "--config.batch_size=8"
-    config, _ = settings.parse(
-        [*words, "--config.mesh.data=4", "--config.scan_blocks=true"]
-    )
-    found = collectives.of_config(config, make_mesh(4, 1))
+    words = "--config.batch_size=8", "--config.scan_blocks=true"
+    found = collectives.of_config(recipe("resnet20", 4, 1, *words), make_mesh(4, 1))
     norms = [row for row in found if "bn" in row.layer]
     assert len(norms) == 2 * 19
     assert "conv2_loop/bn1" in {row.layer for row in norms}
     assert sum(row.bytes for row in found) == sum(row.bytes for row in resnet20)
 
 
-def test_other_operations_are_none():
+def test_an_operation_on_a_collective_is_no_message():
     line = "  ROOT %all-reduce.7 = f32[4]{0} fusion(%all-gather.1), calls=%fused"
     assert not collectives.find(line, TWO_BY_TWO)
 
 
-@pytest.fixture(scope="module")
-def resnet20():
-    words = "--config=configs/resnet20.py", "--config.batch_size=8"
-    config, _ = settings.parse([*words, "--config.mesh.data=4"])
-    return collectives.of_config(config, make_mesh(4, 1))
-
-
 def test_resnet20_sends_its_gradient_and_its_statistics(resnet20):
-    assert {row.kind for row in resnet20} == {"all-reduce"}
-    assert {row.axes for row in resnet20} == {("data",)}
-    assert {row.inserted_by for row in resnet20} == {"us"}
-    # Mean and mean square of 7 norms of 16 maps, 6 of 32 and 6 of 64; backward the
-    # gradients of scale and shift.
+    sent = {(row.kind, row.axes, row.inserted_by) for row in resnet20}
+    assert sent == {("all-reduce", ("data",), "us")}
+    # Mean and mean square of 7 norms of 16 maps, 6 of 32 and 6 of 64; in the backward
+    # pass the gradients of scale and shift.
     statistics = 2 * 4 * (7 * 16 + 6 * 32 + 6 * 64)
+    norms = [row for row in resnet20 if "bn" in row.layer]
     for direction in "forward", "backward":
-        sizes = [
-            row.bytes
-            for row in resnet20
-            if "bn" in row.layer and row.direction == direction
-        ]
+        sizes = [row.bytes for row in norms if row.direction == direction]
         assert (len(sizes), sum(sizes)) == (19, statistics)
-    # 269,722 parameters, and two numbers to be shown: loss and error.
-    others = sum(row.bytes for row in resnet20 if "bn" not in row.layer)
+    # 269,722 parameters, and the metrics loss and error.
+    others = sum(row.bytes for row in resnet20 if row not in norms)
     assert others == 4 * 269_722 + 4 + 4
 
 
-IMAGE_SIZE, NUM_CLASSES, BATCH = 67, 16, 16  # the smallest images that AlexNet takes
+IMAGE_SIZE, NUM_CLASSES, BATCH = 67, 16, 16  # the smallest images for AlexNet
 
 
-def alexnet(groups, data, model, *words):
-    config, _ = settings.parse(
-        [
-            "--config=configs/alexnet.py",
-            f"--config.model.fields.groups={groups}",
-            f"--config.mesh.data={data}",
-            f"--config.mesh.model={model}",
-            *words,
-        ]
-    )
-    return config
+def alexnet(data, parts, *words):
+    groups = f"--config.model.fields.groups={parts}"
+    return recipe("alexnet", data, parts, groups, *words)
 
 
-# What compiles in seconds.
+# Settings that compile in seconds.
 SMALL = (
     f"--config.data.num_classes={NUM_CLASSES}",
     f"--config.data.image_size={IMAGE_SIZE}",
@@ -239,44 +205,36 @@ SMALL = (
 
 
 def num_parameters(groups):
-    """Counts by hand: maps of 15x15 px after conv1; of 7, 3 and 1 after the pools."""
+    """Counts by hand: after the last pool, 256 maps of 1x1 px remain."""
     kernels = 11 * 11 * 3 * 96 + 5 * 5 * 96 // groups * 256 + 3 * 3 * 256 * 384
-    kernels += 3 * 3 * 384 // groups * 384 + 3 * 3 * 384 // groups * 256
-    kernels += 1 * 1 * 256 * 4096 + 4096 * 4096 + 4096 * NUM_CLASSES
+    kernels += 3 * 3 * 384 // groups * (384 + 256)
+    kernels += 256 * 4096 + 4096 * 4096 + 4096 * NUM_CLASSES
     biases = 96 + 256 + 384 + 384 + 256 + 4096 + 4096 + NUM_CLASSES
     return kernels + biases
 
 
 def expected(data, parts):
-    """Lists what AlexNet's parts exchange, and nothing else."""
-    images = BATCH // data
-    gathered = {
-        "conv3": 3 * 3 * 256,
-        "fc6": 1 * 1 * 256,
-        "fc7": 4096,
-        "fc8": 4096,
-        "logits": NUM_CLASSES,
-    }
-    rows = []
-    for layer, features in gathered.items():
-        size = 4 * images * features
+    """Lists all messages between AlexNet's parts."""
+    gathered = {"conv3": 3 * 3 * 256, "fc6": 256, "fc7": 4096, "fc8": 4096}
+    gradients = 4 * num_parameters(parts) // parts
+    rows = [
+        Collective("all-reduce", ("data",), "gradients", "backward", gradients, "us"),
+        # Loss and error; the gradient's norm, to which each part contributes.
+        Collective("all-reduce", ("data",), "metrics", "forward", 8, "us"),
+        Collective("all-reduce", ("model",), "metrics", "forward", 4, "us"),
+    ]
+    for layer, features in {**gathered, "logits": NUM_CLASSES}.items():
+        size = 4 * BATCH // data * features
         rows += [
             Collective("all-gather", ("model",), layer, "forward", size, "us"),
             Collective("reduce-scatter", ("model",), layer, "backward", size, "us"),
         ]
-    gradients = 4 * num_parameters(parts) // parts
-    rows += [
-        Collective("all-reduce", ("data",), "gradients", "backward", gradients, "us"),
-        # Loss and error; the gradient's norm, of which each part has its share.
-        Collective("all-reduce", ("data",), "metrics", "forward", 8, "us"),
-        Collective("all-reduce", ("model",), "metrics", "forward", 4, "us"),
-    ]
     return Counter(rows)
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-def test_alexnet_exchanges_this_and_nothing_else(parts):
-    config = alexnet(parts, 2, parts, *SMALL)
+def test_alexnet_exchanges_exactly_these_messages(parts):
+    config = alexnet(2, parts, *SMALL)
     found = collectives.of_config(config, make_mesh(2, parts))
     assert Counter(found) == expected(2, parts)
     traced = joined(traced_collectives(config, 2, parts), 1)
@@ -284,7 +242,7 @@ def test_alexnet_exchanges_this_and_nothing_else(parts):
 
 
 def test_alexnet_on_sixteen_devices_of_a_laptop():
-    """As a user sees it, who has set no flags: the command opens the devices."""
+    """As a user runs it, without any flags: the command opens the devices."""
     words = "--config=configs/alexnet.py", "--collectives", "--format=json"
     mesh = "--config.mesh.data=2", "--config.mesh.model=8"
     result = run(*words, *mesh, "--config.model.fields.groups=8", *SMALL, "--batch=16")
@@ -300,8 +258,8 @@ def test_alexnet_on_sixteen_devices_of_a_laptop():
 
 @pytest.mark.parametrize(("data", "parts"), [(2, 2), (2, 4), (1, 8), (4, 1)])
 def test_each_device_does_its_share_of_the_work(data, parts):
-    """At the paper's own size; what they all do is to update what all hold."""
-    config = alexnet(parts, data, parts)
+    """At the paper's size; only the update of shared parameters is repeated."""
+    config = alexnet(data, parts)
     whole = collectives.device_flops(config, make_mesh(1, 1))
     share = collectives.device_flops(config, make_mesh(data, parts))
     assert whole and share
@@ -312,21 +270,14 @@ def test_each_device_does_its_share_of_the_work(data, parts):
     ("name", "data", "model", "size"),
     [("alexnet_owt", 2, 2, 63), ("vgg11_bn", 2, 2, 32), ("resnet20", 4, 1, 32)],
 )
-def test_the_trace_tells_what_the_compiled_step_sends(name, data, model, size):
-    config, _ = settings.parse(
-        [
-            f"--config=configs/{name}.py",
-            f"--config.mesh.data={data}",
-            f"--config.mesh.model={model}",
-            *SMALL,
-            f"--config.data.image_size={size}",
-        ]
-    )
-    sums: list[Counter] = []
-    found = collectives.of_config(config, make_mesh(data, model))
-    for rows in (found, traced_collectives(config, data, model)):
-        sums.append(Counter())
+def test_the_trace_has_the_messages_of_the_compiled_step(name, data, model, size):
+    config = recipe(name, data, model, *SMALL, f"--config.data.image_size={size}")
+
+    def sums(rows):
+        total = Counter()
         for row in rows:
-            key = row.kind, row.axes, row.layer, row.direction, row.inserted_by
-            sums[-1][key] += row.bytes
-    assert sums[0] == sums[1]
+            total[dataclasses.replace(row, bytes=0)] += row.bytes
+        return total
+
+    compiled_rows = collectives.of_config(config, make_mesh(data, model))
+    assert sums(compiled_rows) == sums(traced_collectives(config, data, model))

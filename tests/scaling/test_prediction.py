@@ -1,4 +1,4 @@
-"""How training scales: links and steps whose times can be computed by hand."""
+"""Predictions for links and steps whose times can be computed by hand."""
 
 import dataclasses
 from typing import Any
@@ -12,18 +12,13 @@ from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.modules import Stack
 from cnn_arch.drawing.canvas import write_slide
 from cnn_arch.errors import UsageError
-from cnn_arch.scaling import chart, prediction
+from cnn_arch.scaling import chart, message_time, prediction
 from cnn_arch.scaling.collectives import Collective
-from cnn_arch.scaling.message_time import (
-    Link,
-    parse_devices,
-    parse_link,
-    seconds,
-    sent_bytes,
-)
+from cnn_arch.scaling.message_time import parse_devices, parse_link, seconds
 
 TOY = Device("toy", {"float32": 1000.0, "bfloat16": 2000.0}, 100.0, "this test")
-LINK = Link("toy", 100.0, 0.0, "this test")
+LINK = message_time.Link("toy", 100.0, 0.0, "this test")
+FAST = parse_link("400Gbit", 5.0)
 
 
 def setting(batch):
@@ -51,7 +46,7 @@ def test_links(text, bytes_a_second):
 
 
 @pytest.mark.parametrize("text", ["fast", "400", "0GB/s", "-1GB/s", "GB", "nvlink9"])
-def test_links_that_are_none(text):
+def test_wrong_links(text):
     with pytest.raises(UsageError, match=f"--link={text}: must be a rate"):
         parse_link(text, 5.0)
     with pytest.raises(UsageError, match="--latency=-1: must be at least 0"):
@@ -66,29 +61,29 @@ def test_numbers_of_devices():
 
 
 def test_a_ring_by_hand():
-    """Eight parts of 100 bytes go around in seven steps; a sum goes around twice."""
+    """Eight parts of 100 bytes travel around in seven steps; a sum does so twice."""
     assert seconds("all-gather", 800, 8, LINK) == pytest.approx(7 * 100 / 100)
     assert seconds("reduce-scatter", 800, 8, LINK) == pytest.approx(7)
     assert seconds("all-reduce", 800, 8, LINK) == pytest.approx(14)
-    assert sent_bytes("all-reduce", 800, 8) == 1400
+    assert message_time.sent_bytes("all-reduce", 800, 8) == 1400
     assert seconds("collective-permute", 800, 8, LINK) == pytest.approx(8)
     assert seconds("all-reduce", 800, 1, LINK) == 0
     slow = dataclasses.replace(LINK, latency_seconds=1.0)
     assert seconds("all-gather", 800, 8, slow) == pytest.approx(7 + 7)
     assert seconds("all-reduce", 8000, 8, slow) == pytest.approx(14 + 140)
-    # A number alone is faster sent whole, three times, than in parts fourteen times.
+    # One number is sent faster in 3 whole messages than in 14 parts.
     assert seconds("all-reduce", 4, 8, slow) == pytest.approx(3 * (1 + 0.04))
 
 
 def layers(split, parts, *messages):
-    """Returns 12 numbers to 10 to 5, in two layers that a mesh may share."""
+    """Returns two dense layers at 2x2 positions, 3 to 10 to 5 features."""
     stack = Stack([nn.Dense(10, use_bias=False), nn.Dense(5, use_bias=False)])
     rows = layer_costs(stack, 2, 3)
     return prediction.Network(rows, split, parts, messages, "float32")
 
 
 def test_a_step_by_hand():
-    """Memory is what the layers wait for: 4 bytes each of inputs, weights, outputs."""
+    """The layers wait for memory: 4 bytes for each input, weight and output."""
     axes = ("data",)
     gradients = Collective("all-reduce", axes, "gradients", "backward", 4 * 80, "us")
     norm = Collective("all-reduce", axes, "bn", "forward", 40, "us")
@@ -100,18 +95,17 @@ def test_a_step_by_hand():
     forward, backward = first + second, first + 2 * second
     update = 5 * 4 * 80 / 100
     made = prediction.predict("weak", network, 4, setting(images))
-    assert made
-    assert made.images == 24
+    assert made and made.images == 24
     assert made.compute_seconds == pytest.approx(forward + backward + update)
     ring, small = 2 * 3 / 4 * 320 / 100, 2 * 3 / 4 * 40 / 100
     assert made.message_seconds == pytest.approx(ring + small)
     assert made.seconds == pytest.approx(made.compute_seconds + ring + small)
-    assert ring < backward  # so that it hides
+    assert ring < backward  # so it overlaps completely
     assert made.overlapped_seconds == pytest.approx(made.compute_seconds + small)
     assert made.efficiency == pytest.approx(made.compute_seconds / made.seconds)
     assert made.images_per_second == pytest.approx(24 / made.seconds)
     assert made.sent_bytes == pytest.approx(2 * 3 / 4 * 360)
-    # The same images shared by all: each has fewer, its weights are as many.
+    # All share the same images: each device has fewer images and as many weights.
     strong = prediction.predict("strong", network, 2, setting(images))
     assert strong and strong.images == 6
     weights = 3 * (3 * 10 + 10 * 5) * 4 / 100 - 4 * 30 / 100
@@ -120,14 +114,14 @@ def test_a_step_by_hand():
     assert prediction.predict("strong", network, 4, setting(images)) is None
 
 
-def test_parts_of_a_network_hold_and_update_their_share():
+def test_each_part_of_a_network_stores_and_updates_its_share():
     axes, size = ("model",), 4 * 4 * 10
     gather = Collective("all-gather", axes, "layers_1", "forward", size, "us")
     network = layers(("layers_0", "layers_1"), 2, gather)
     assert [row.name for row in network.rows[1:]] == ["layers_0", "layers_1"]
     made = prediction.predict("weak", network, 1, setting(3))
     assert made
-    # Six images, half of the features. The second layer reads all that are gathered.
+    # Six images, half of the features. The second layer reads all gathered features.
     first = 4 * (3 * 4 * (3 + 10) + 15) / 100
     second = 4 * (3 * 4 * (2 * 10 + 5) + 25) / 100
     update = 5 * 4 * 40 / 100
@@ -139,18 +133,16 @@ def test_parts_of_a_network_hold_and_update_their_share():
 def owt():
     config, _ = settings.parse(["--config=configs/alexnet_owt.py"])
     found = prediction.networks(config, 64)
-    link = parse_link("400Gbit", 5.0)
-    cluster = prediction.Setting(256, DEVICES["h100"], link)
+    cluster = prediction.Setting(256, DEVICES["h100"], FAST)
     return config, found, prediction.predict_all(found, [1, 8, 64], cluster), cluster
 
 
 def test_one_weird_trick(owt):
-    """Dense layers hold the parameters, convolutions compute: so split the former."""
+    """Dense layers have most parameters, convolutions most work: split the former."""
     _, found, made, _ = owt
     assert [network.parts for network in found] == [1, 2, 4, 8]  # 1,000 classes
     parallel, split = (
-        [each for each in made if each.mode == "weak" and each.devices == 64][at]
-        for at in (0, 1)
+        each for each in made if (each.mode, each.devices) == ("weak", 64)
     )
     assert (parallel.model, split.model > 1) == (1, True)
     assert split.seconds < parallel.seconds
@@ -165,14 +157,14 @@ def test_one_weird_trick(owt):
     parts, groups = split.model, split.data
     ring = 2 * (groups - 1) / groups * 4
     assert less["gradients of dense layers"] == pytest.approx(ring * dense / parts)
-    # Forward the inputs of three layers and the logits; backward as much.
+    # Forward, the inputs of three layers and the logits; backward, the same bytes.
     gathered = 4 * 256 * parts * (9216 + 4096 + 4096 + 1000)
     sent_once = gathered * (parts - 1) / parts
     assert less["activations"] == pytest.approx(2 * sent_once)
     assert sum(less.values()) == pytest.approx(split.sent_bytes)
 
 
-def test_the_figure_shows_what_was_predicted(owt, tmp_path):
+def test_the_figure_shows_the_predictions(owt, tmp_path):
     config, found, made, cluster = owt
     figure = chart.draw(config, found, made, cluster)
     weak, strong, sent = figure.axes
@@ -194,9 +186,8 @@ def test_vgg16_sends_half_a_gigabyte_twice():
     """138,357,544 parameters (torchvision's too), around the ring of 256 twice."""
     config, _ = settings.parse(["--config=configs/vgg16.py"])
     whole = prediction.networks(config, 1)
-    link = parse_link("400Gbit", 5.0)
-    cluster = prediction.Setting(1, DEVICES["h100"], link)
-    (weak,) = prediction.predict_all(whole, [256], cluster)[:1]
+    cluster = prediction.Setting(1, DEVICES["h100"], FAST)
+    weak = prediction.predict_all(whole, [256], cluster)[0]
     gradient = 2 * 255 / 256 * 4 * 138_357_544
     assert weak.sent_bytes == pytest.approx(gradient, rel=1e-6)
     # 1,103 MB at 50 GB/s, and 510 messages of 5 us.

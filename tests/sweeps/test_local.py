@@ -1,4 +1,4 @@
-"""How GPUs are shared out among the trials of this machine."""
+"""How the trials on this machine share its GPUs."""
 
 import pytest
 
@@ -33,16 +33,17 @@ def test_gpus_are_shared_out(visible, max_parallel, expected, tmp_path, monkeypa
     assert [local.gpus(slot) for slot in range(len(expected))] == expected
 
 
-def test_no_gpus_where_jax_is_kept_from_them(tmp_path, monkeypatch):
+def test_no_gpus_are_shared_out_if_jax_may_not_use_them(tmp_path, monkeypatch):
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     assert make(tmp_path, None).max_parallel == 1
 
 
-def test_what_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("max_parallel", "message"), [(3, ".*there are 2"), (0, "must be at least 1")]
+)
+def test_max_parallel_that_is_refused(max_parallel, message, tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    with pytest.raises(UsageError, match=r"--max_parallel=3: .*there are 2"):
-        make(tmp_path, 3)
-    with pytest.raises(UsageError, match="--max_parallel=0: must be at least 1"):
-        make(tmp_path, 0)
+    with pytest.raises(UsageError, match=f"--max_parallel={max_parallel}: {message}"):
+        make(tmp_path, max_parallel)

@@ -1,4 +1,4 @@
-"""The record of a sweep: written, read, and kept from others."""
+"""The record of a sweep: written, read, and locked."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def make(workdir, trials=TRIALS, words=WORDS):
     return manifest.open_or_make(workdir, words, trials, {}, len(trials))
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_a_saved_sweep_is_loaded(tmp_path):
     sweep = make(tmp_path / "sweep")
     sweep.trials[1].state, sweep.trials[1].job = "running", "17"
     sweep.workdir.mkdir()
@@ -23,7 +23,7 @@ def test_what_is_written_is_read(tmp_path):
     assert [path.name for path in sweep.workdir.iterdir()] == ["manifest.json"]
 
 
-def test_a_sweep_that_was_moved_is_read_where_it_is(tmp_path):
+def test_a_moved_sweep_is_read_at_its_new_place(tmp_path):
     sweep = make(tmp_path / "one")
     sweep.workdir.mkdir()
     sweep.save()
@@ -33,15 +33,15 @@ def test_a_sweep_that_was_moved_is_read_where_it_is(tmp_path):
 
 def test_another_sweep_is_refused(tmp_path):
     make(tmp_path).save()
-    with pytest.raises(UsageError, match=r"holds another sweep \(--config=configs/le"):
+    with pytest.raises(UsageError, match=r"contains another sweep \(--config=configs/"):
         make(tmp_path, trials=[{"seed": 0}])
-    with pytest.raises(UsageError, match="holds another sweep"):
+    with pytest.raises(UsageError, match="contains another sweep"):
         make(tmp_path, words=[*WORDS, "--config.epochs=3"])
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(UsageError, match="holds files that are not of a sweep"):
+    with pytest.raises(UsageError, match="contains other files"):
         make(tmp_path)
     with pytest.raises(UsageError, match="no sweep there"):
         manifest.load(tmp_path)
@@ -50,11 +50,11 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"trials": [{"name": "../x"}]}'])
 def test_a_damaged_record_is_refused(text, tmp_path):
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(UsageError, match="not the record of a sweep"):
+    with pytest.raises(UsageError, match="not a record of a sweep"):
         manifest.load(tmp_path)
 
 
-def test_a_trial_never_lies_outside_its_sweep(tmp_path):
+def test_a_trial_is_always_inside_its_sweep(tmp_path):
     sweep = make(tmp_path)
     sweep.trials[0].name = "../elsewhere"
     sweep.save()
@@ -67,13 +67,12 @@ def test_one_launcher_at_a_time(tmp_path):
     with sweep.held(), pytest.raises(UsageError, match="another sweep"):
         with sweep.held():
             pass
-    with sweep.held():  # and afterwards the next
+    with sweep.held():  # the lock is free again
         pass
 
 
-def test_what_the_last_launcher_wrote_is_read(tmp_path):
-    sweep = make(tmp_path)
-    other = make(tmp_path)
+def test_a_launcher_reads_what_the_last_one_wrote(tmp_path):
+    sweep, other = make(tmp_path), make(tmp_path)
     with other.held():
         other.trials[0].state = "done"
         other.save()
@@ -81,7 +80,7 @@ def test_what_the_last_launcher_wrote_is_read(tmp_path):
         assert sweep.trials[0].state == "done"
 
 
-def test_trials_that_run_keep_the_sweep_where_it_is(tmp_path):
+def test_a_sweep_cannot_move_while_trials_run(tmp_path):
     sweep = make(tmp_path)
     sweep.move_to("slurm")
     sweep.trials[1].state = "queued"

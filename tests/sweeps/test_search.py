@@ -1,4 +1,4 @@
-"""Optuna's part, on trials whose metrics are written by hand."""
+"""The search, on trials whose metrics the tests write."""
 
 import json
 
@@ -20,7 +20,7 @@ def make(folder, num_trials=20):
 
 
 def write(sweep, trial, errors, state="running", epochs=10.0):
-    """Writes what a trial has so far: a validation error after each epoch."""
+    """Writes a trial's files so far: a validation error after each epoch."""
     workdir = sweep.path(trial)
     workdir.mkdir(exist_ok=True)
     (workdir / "config.json").write_text(json.dumps({"epochs": epochs}))
@@ -30,61 +30,56 @@ def write(sweep, trial, errors, state="running", epochs=10.0):
     trial.state = state
 
 
-def begin(sweep, search):
+def begin(search):
     trial = search.next_trial()
     assert trial
     return trial
 
 
-def three_done(sweep, search):
-    """Runs three trials of 10 epochs; errors after the third: 30, 40, 50."""
-    for start in (60, 70, 80):
-        trial = begin(sweep, search)
-        write(sweep, trial, [start - 10 * epoch for epoch in range(1, 11)], "done")
-        assert not search.follow(trial)
-
-
 def test_the_median_of_three_decides(tmp_path):
     sweep = make(tmp_path)
     search = Search(sweep)
-    three_done(sweep, search)
-    trial = begin(sweep, search)
-    write(sweep, trial, [99, 99])  # a fifth of the epochs is never held against it
+    for start in (60, 70, 80):  # errors after the third epoch: 30, 40, 50
+        trial = begin(search)
+        write(sweep, trial, [start - 10 * epoch for epoch in range(1, 11)], "done")
+        assert not search.follow(trial)
+    trial = begin(search)
+    write(sweep, trial, [99, 99])  # no trial is stopped in the first fifth
     assert not search.follow(trial)
     write(sweep, trial, [99, 99, 39])
     assert not search.follow(trial)
-    other = begin(sweep, search)
+    other = begin(search)
     write(sweep, other, [99, 99, 41])
     assert search.follow(other)
 
 
-def test_none_is_stopped_before_three_are_through(tmp_path):
+def test_no_trial_is_stopped_before_three_are_done(tmp_path):
     sweep = make(tmp_path)
     search = Search(sweep)
     for errors in ([50] * 10, [40] * 10):
-        trial = begin(sweep, search)
+        trial = begin(search)
         write(sweep, trial, errors, "done")
         search.follow(trial)
-    trial = begin(sweep, search)
+    trial = begin(search)
     write(sweep, trial, [99] * 5)
     assert not search.follow(trial)
 
 
-def test_a_search_that_is_killed_continues_as_if_it_had_not_been(tmp_path):
+def test_a_killed_search_continues_with_the_same_draws(tmp_path):
     drawn = []
     for folder, is_killed in (("whole", False), ("killed", True)):
         sweep = make(tmp_path / folder)
         search = Search(sweep)
-        for _ in range(15):  # ten draws at random, and five of TPE's own
+        for _ in range(15):  # TPE draws the first ten at random
             if is_killed:
                 sweep.save()
                 sweep = manifest.load(sweep.workdir)
                 journal = sweep.workdir / "optuna_journal.log"
                 with journal.open("ab") as file:
-                    file.write(b'{"op_code":4,"wor')  # cut short by the kill
+                    file.write(b'{"op_code":4,"wor')  # incomplete because of the kill
                 (sweep.workdir / "optuna_journal.log.lock").symlink_to(journal)
                 search = Search(sweep)
-            trial = begin(sweep, search)
+            trial = begin(search)
             rate = trial.overrides["optim.learning_rate"]
             write(sweep, trial, [100 * abs(rate - 0.1)] * 3, "done", epochs=3.0)
             search.follow(trial)
@@ -96,18 +91,18 @@ def test_a_search_that_is_killed_continues_as_if_it_had_not_been(tmp_path):
     assert {each["batch_size"] for each in drawn[0]} == {32, 64}
 
 
-def test_it_ends_after_so_many_trials(tmp_path):
+def test_it_ends_after_num_trials(tmp_path):
     sweep = make(tmp_path, num_trials=2)
     search = Search(sweep)
     assert search.next_trial() and search.next_trial()
     assert search.next_trial() is None
 
 
-def test_it_gives_up_where_all_fail(tmp_path):
+def test_it_gives_up_if_all_trials_fail(tmp_path):
     sweep = make(tmp_path)
     search = Search(sweep)
     for _ in range(3):
-        trial = begin(sweep, search)
+        trial = begin(search)
         trial.state = "failed"
         search.follow(trial)
     with pytest.raises(RunError, match=r"the first 3 trials failed; see .*trial-00"):
@@ -117,8 +112,8 @@ def test_it_gives_up_where_all_fail(tmp_path):
 def test_a_draw_that_a_kill_lost_is_drawn_again(tmp_path):
     sweep = make(tmp_path)
     sweep.save()
-    lost = begin(sweep, Search(sweep))  # and not written down
+    lost = begin(Search(sweep))  # and not saved
     sweep = manifest.load(tmp_path)
-    again = begin(sweep, Search(sweep))
+    again = begin(Search(sweep))
     assert (again.name, again.overrides) == (lost.name, lost.overrides)
     assert again.study_number != lost.study_number

@@ -1,4 +1,4 @@
-"""What is checked before it reaches Slurm; tests/cluster has Slurm itself."""
+"""The checks before anything reaches Slurm; tests/cluster tests a real Slurm."""
 
 import pytest
 from submitit.slurm.slurm import _make_sbatch_string
@@ -19,7 +19,7 @@ from cnn_arch.sweeps import manifest, slurm
         ("0-00:00:01", 1),
     ],
 )
-def test_times_as_slurm_writes_them(text, minutes):
+def test_times_in_slurms_notation(text, minutes):
     assert slurm.minutes(text) == minutes
 
 
@@ -45,8 +45,8 @@ def test_resources_that_are_refused(resources, option):
         slurm.parameters(resources)
 
 
-def test_the_time_limit_is_the_partitions_unless_given(tmp_path):
-    """Left to itself, submitit sets five minutes."""
+def test_the_default_time_limit_is_the_partitions(tmp_path):
+    """The default of submitit would be five minutes."""
     for resources, expected in (({}, None), ({"time": "2:00:00"}, 120)):
         made = slurm.parameters(resources)
         script = _make_sbatch_string(command="true", folder=tmp_path, **made)
@@ -55,43 +55,40 @@ def test_the_time_limit_is_the_partitions_unless_given(tmp_path):
 
 
 def test_a_process_for_each_gpu():
-    made = slurm.parameters({"gpus_per_node": 4, "nodes": 2, "time": "2:00:00"})
-    assert made["ntasks_per_node"] == 4
-    assert made["gpus_per_node"] == 4
-    assert made["nodes"] == 2
-    assert made["time"] == 120
+    given = {"gpus_per_node": 4, "nodes": 2}
+    made = slurm.parameters(given | {"time": "2:00:00"})
+    srun = ["--kill-on-bad-exit=1"]
+    assert made == given | {"ntasks_per_node": 4, "time": 120, "srun_args": srun}
 
 
-def fake_programs(folder):
+def make(workdir):
+    return manifest.open_or_make(workdir, ["--config=x.py"], [{"seed": 0}], {}, 1)
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Installs empty programs in place of Slurm's."""
     for name in ("sbatch", "squeue", "scancel"):
-        (folder / name).write_text("#!/bin/sh\n")
-        (folder / name).chmod(0o755)
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
 
 
 def test_no_slurm(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    sweep = manifest.open_or_make(tmp_path, ["--config=x.py"], [{"seed": 0}], {}, 1)
     with pytest.raises(UsageError, match="--executor=slurm: sbatch is not found; "):
-        slurm.Slurm(sweep)
+        slurm.Slurm(make(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["two\nlines", "%j", "a b", "'quoted'", "ä"])
-def test_paths_that_are_refused(name, tmp_path, monkeypatch):
-    fake_programs(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    words = ["--config=x.py"]
-    sweep = manifest.open_or_make(tmp_path / name, words, [{"seed": 0}], {}, 1)
+def test_paths_that_are_refused(name, tmp_path, programs):
     with pytest.raises(UsageError, match="a path given to Slurm") as caught:
-        slurm.Slurm(sweep)
+        slurm.Slurm(make(tmp_path / name))
     assert "\n" not in str(caught.value)
 
 
-def test_a_record_that_was_changed_is_refused(tmp_path, monkeypatch):
-    fake_programs(tmp_path)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    sweep = manifest.open_or_make(
-        tmp_path / "a", ["--config=x.py"], [{"seed": 0}], {}, 1
-    )
+def test_a_record_that_was_changed_is_refused(tmp_path, programs):
+    sweep = make(tmp_path / "a")
     slurm.Slurm(sweep)
     sweep.name = "sweep\n#SBATCH --uid=0"
     with pytest.raises(UsageError, match="a name given to Slurm"):

@@ -1,4 +1,4 @@
-"""Sweep files: grid and random draws by hand, and what is refused."""
+"""Sweep files: grids, random draws, and files that are refused."""
 
 import pytest
 
@@ -20,20 +20,14 @@ def listed(tmp_path, trials):
 
 
 def test_grid_is_every_combination():
-    assert grid({"a": [1, 2], "b": ["x", "y", "z"]}) == [
-        {"a": 1, "b": "x"},
-        {"a": 1, "b": "y"},
-        {"a": 1, "b": "z"},
-        {"a": 2, "b": "x"},
-        {"a": 2, "b": "y"},
-        {"a": 2, "b": "z"},
-    ]
+    expected = [{"a": a, "b": b} for a in (1, 2) for b in "xyz"]
+    assert grid({"a": [1, 2], "b": ["x", "y", "z"]}) == expected
 
 
 def test_random_draws_cover_their_ranges_evenly():
     ranges = {"rate": log_uniform(1e-4, 1.0), "momentum": uniform(0.5, 0.9)}
     drawn = random({**ranges, "batch": [32, 64]}, 4000)
-    # Each of the four decades holds a quarter of the rates: 1,000, deviation 27.
+    # Each of the four decades has a quarter of the rates: 1,000, deviation 27.
     for decade in (1e-4, 1e-3, 1e-2, 1e-1):
         count = sum(decade <= each["rate"] < 10 * decade for each in drawn)
         assert 890 < count < 1110
@@ -41,18 +35,18 @@ def test_random_draws_cover_their_ranges_evenly():
     assert 0.5 <= min(momenta) < 0.501 and 0.899 < max(momenta) <= 0.9
     assert sum(momenta) / 4000 == pytest.approx(0.7, abs=0.01)
     assert sum(each["batch"] == 32 for each in drawn) == pytest.approx(2000, abs=130)
-    # Three digits, as in 0.0123.
+    # Three significant digits, as in 0.0123.
     assert all(float(f"{each['rate']:.2e}") == each["rate"] for each in drawn)
 
 
-def test_random_draws_are_the_same_for_a_seed():
+def test_the_seed_decides_the_random_draws():
     ranges = {"rate": log_uniform(1e-4, 1.0)}
     assert random(ranges, 5, seed=1) == random(ranges, 5, seed=1)
     assert random(ranges, 5, seed=1) != random(ranges, 5, seed=2)
     assert random(ranges, 5, seed=1) == random(ranges, 9, seed=1)[:5]
 
 
-def test_the_example():
+def test_the_example_is_read():
     words = ["--config=configs/resnet20.py:cifar10"]
     trials = space.read_trials("configs/sweeps/lr_wd.py", words)
     assert len(trials) == 6
@@ -61,7 +55,7 @@ def test_the_example():
     assert set(ranges) == {"optim.learning_rate", "optim.weight_decay"}
 
 
-def test_values_of_numpy_and_tuples_reach_the_command_line(tmp_path):
+def test_numpy_values_and_tuples_reach_the_command_line(tmp_path):
     body = (
         "import numpy as np\n"
         "def get_sweep():\n"
@@ -97,7 +91,7 @@ def test_trials_that_are_refused(trials, message, tmp_path):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("def get_sweep(", "not a sweep"),
+        ("def get_sweep(", r"not a sweep \(SyntaxError: "),
         ("import nosuchmodule", "not a sweep .*nosuchmodule"),
         ("TRIALS = []", "has no function get_sweep"),
         ("def get_sweep():\n    return 1 / 0", "get_sweep raised ZeroDivisionError"),
@@ -109,7 +103,7 @@ def test_files_that_are_refused(body, message, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there():
+def test_a_missing_file_is_refused():
     with pytest.raises(UsageError, match=r"did you mean configs/sweeps/lr_wd\.py\?"):
         space.read_trials("configs/sweeps/lr_vd.py", WORDS)
 

@@ -1,4 +1,4 @@
-"""A network spread over devices: the same steps, and checkpoints, as on one device."""
+"""A network split over devices has the steps and checkpoints of one device."""
 
 import functools
 from functools import partial
@@ -16,20 +16,18 @@ from cnn_arch.parallel.mesh import make_mesh, partition_specs, put_batch
 from cnn_arch.training.program import Program
 
 BATCH, NUM_CLASSES, NUM_STEPS = 16, 16, 10
-# Of sums of thousands in float32, in another order.
-ROUNDING = 1e-4
-# Of ten steps' change and momentum: a rounding may turn a ReLU off, or choose another
-# maximum, which moves a gradient by about a hundredth.
+ROUNDING = 1e-4  # float32 sums of thousands of terms, in another order
+# For the change and the momentum after ten steps: rounding may turn a ReLU off or
+# choose another maximum, which changes a gradient by about a hundredth.
 AFTER_STEPS = 0.02
 MESHES = [(1, 1), (8, 1), (4, 2), (2, 4), (1, 8)]
-IMAGE_SIZES = {  # the smallest, or nearly so; BatchNorm wants more pixels
-    **{"alexnet": 67, "alexnet_owt": 63, "vgg11": 32, "vgg11_bn": 64},
-    **{"resnet20": 16, "googlenet": 79},
-}
+# The smallest possible, or a little more; BatchNorm needs more pixels.
+IMAGE_SIZES = {"alexnet": 67, "alexnet_owt": 63, "vgg11": 32, "vgg11_bn": 64}
+IMAGE_SIZES |= {"resnet20": 16, "googlenet": 79}
 
 
 def make_program(name: str, data: int, model: int, *words: str) -> Program:
-    """Does what train.py does before it trains."""
+    """Returns the program that train.py would make."""
     config, _ = settings.parse(
         [
             f"--config=configs/{name}.py:folder",
@@ -37,11 +35,11 @@ def make_program(name: str, data: int, model: int, *words: str) -> Program:
             f"--config.mesh.model={model}",
             f"--config.data.image_size={IMAGE_SIZES[name]}",
             f"--config.batch_size={BATCH}",
-            # So small that what rounding has decided once decides nothing further.
+            # Small: an early difference by rounding must not cause larger ones later.
             "--config.optim.learning_rate=1e-5",
             "--config.optim.schedule=constant",
             "--config.data.std=(64.0, 64.0, 64.0)",
-            "--config.optim.weight_decay=0",  # it would hide small gradients
+            "--config.optim.weight_decay=0",  # decay would hide small gradients
             *words,
         ]
     )
@@ -57,10 +55,11 @@ def make_batch(program: Program, number: int) -> dict[str, jax.Array]:
 
 
 def make_louder(state: Any) -> Any:
-    """Gives kernels of two and four axes the size of He et al. 2015, Equation 10.
+    """Scales kernels to the standard deviation of He et al. 2015, Equation 10.
 
-    From N(0, 0.01^2) the signal of a small image all but vanishes on its way, so that
-    the sign of a bias decides for all images, and that of one near zero is rounding.
+    With weights from N(0, 0.01^2), a small image hardly changes the activations of the
+    last layers. The signs of the biases then decide which ReLUs are on, and the sign
+    of a bias near zero depends on rounding.
     """
 
     def louder(leaf: jax.Array) -> jax.Array:
@@ -68,15 +67,14 @@ def make_louder(state: Any) -> Any:
         factor = (2 / fan_in) ** 0.5 / jnp.maximum(leaf.std(), 1e-12)
         return leaf * factor if leaf.ndim > 1 else leaf
 
-    where = jax.tree.map(lambda leaf: leaf.sharding, state.params)
-    change = jax.jit(lambda params: jax.tree.map(louder, params), out_shardings=where)
-    return state.replace(params=change(state.params))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, state.params)
+    scale = jax.jit(partial(jax.tree.map, louder), out_shardings=shardings)
+    return state.replace(params=scale(state.params))
 
 
 def logits(program: Program, state: Any, image: np.ndarray) -> np.ndarray:
     """Applies the network, without dropout, to normalised images."""
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
-    specs = partition_specs(variables, program.model, program.mesh)
+    specs = partition_specs(state.variables, program.model, program.mesh)
     apply = jax.shard_map(
         partial(program.model.apply, train=False),
         mesh=program.mesh,
@@ -84,25 +82,24 @@ def logits(program: Program, state: Any, image: np.ndarray) -> np.ndarray:
         out_specs=P("data"),
         check_vma=False,
     )
-    return np.asarray(jax.jit(apply)(variables, image))
+    return np.asarray(jax.jit(apply)(state.variables, image))
 
 
 def train(name: str, data: int, model: int, *words: str, num_steps: int = NUM_STEPS):
-    """Returns what a run gives: initial state, logits, gradient, metrics, end."""
+    """Returns a run's first parameters, logits and gradient, metrics and last state."""
     program = make_program(name, data, model, *words)
     state = program.initialise()
-    initial = jax.device_get(state.params)
+    run: dict[str, Any] = {"initial": jax.device_get(state.params)}
     state = make_louder(state)
     size = program.config.data.image_size
     image = np.random.default_rng(0).standard_normal((BATCH, size, size, 3))
     before = jax.device_get(state.params)
-    run: dict[str, Any] = {"initial": initial}
     run["logits"] = logits(program, state, image.astype(np.float32))
     metrics = []
     for number in range(num_steps):
         state, on_device = program.train_step(state, make_batch(program, number))
         metrics.append(jax.device_get(on_device))
-        if number == 0:  # momentum begins as the gradient
+        if number == 0:  # then the momentum is the gradient
             run["gradient"] = jax.device_get(state.opt_state)
     run["momentum"] = jax.device_get(state.opt_state)
     after = jax.device_get(state.params)
@@ -113,8 +110,8 @@ def train(name: str, data: int, model: int, *words: str, num_steps: int = NUM_ST
 
 
 def assert_equal_runs(run: Any, other: Any) -> None:
-    """Compares arrays, each by its norm, and the metrics of each step."""
-    # Of odd lengths, each share's last numbers are computed by scalars, not vectors.
+    """Compares arrays, relative to their norms, and the metrics of each step."""
+    # The last numbers of a share of odd length are computed without vectors.
     equal = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-8)
     jax.tree.map(equal, run["initial"], other["initial"])
     for key in ("logits", "gradient", "momentum", "change", "batch_stats"):
@@ -123,11 +120,11 @@ def assert_equal_runs(run: Any, other: Any) -> None:
         others = jax.tree.leaves(other[key])
         norms = {path: np.linalg.norm(leaf) for path, leaf in leaves}
         for (path, leaf), twin in zip(leaves, others, strict=True):
-            of_scale = path
+            scale = norms[path]
             if [getattr(part, "key", None) for part in path[-2:]] == ["conv", "bias"]:
-                # BatchNorm takes it away again: its gradient is rounding alone.
-                of_scale = (*path[:-1], jax.tree_util.DictKey("kernel"))
-            error = np.linalg.norm(leaf - twin) / max(norms[of_scale], 1e-12)
+                # BatchNorm subtracts this bias again: its gradient is only rounding.
+                scale = norms[(*path[:-1], jax.tree_util.DictKey("kernel"))]
+            error = np.linalg.norm(leaf - twin) / max(scale, 1e-12)
             assert error < bound, (key, path, error)
     for key in ("loss", "gradient_norm", "learning_rate"):
         values, expected = run["metrics"][key], other["metrics"][key]
@@ -144,7 +141,7 @@ def train_on_one_device(name: str, *words: str, num_steps: int = NUM_STEPS):
     "name", ["alexnet", pytest.param("alexnet_owt", marks=pytest.mark.slow)]
 )
 def test_a_split_network_trains_as_on_one_device(name):
-    """With dropout: its masks are those of one device."""
+    """Dropout included: its masks are the same on any mesh."""
     run = train(name, 2, 2, num_steps=2)
     assert_equal_runs(run, train_on_one_device(name, num_steps=2))
 
@@ -166,13 +163,12 @@ def saved(tmp_path_factory):
 @pytest.mark.parametrize(
     "shape", [(1, 4), *(pytest.param(s, marks=pytest.mark.slow) for s in MESHES[:3])]
 )
-def test_a_checkpoint_goes_on_on_another_mesh(saved, shape):
+def test_a_checkpoint_continues_on_another_mesh(saved, shape):
     checkpoints, arrays, after = saved
     program = make_program("alexnet", *shape, "--config.model.fields.groups=4")
     state = checkpoints.restore(program.state_shapes)
     jax.tree.map(np.testing.assert_array_equal, state, arrays)
-    trace = state.opt_state[0].trace  # of momentum
-    for tree in (state.params, trace):
+    for tree in (state.params, state.opt_state[0].trace):  # the trace is the momentum
         kernel = tree["fc7"]["kernel"]
         assert kernel.addressable_shards[0].data.shape == (4096, 4096 // shape[1])
     state, _ = program.train_step(state, make_batch(program, 1))

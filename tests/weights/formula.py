@@ -1,6 +1,6 @@
-"""Weights and images by a formula, so that two frameworks make the same network.
+"""Weights and images from a formula: two frameworks make the same network from it.
 
-An array depends on its torchvision key and shape alone.
+An array depends only on its torchvision key and its shape.
 """
 
 import zlib
@@ -8,11 +8,11 @@ import zlib
 import numpy as np
 
 NUM_CLASSES = 10
-SCALES = {  # of vectors: mean and half the range of a uniform distribution
-    "running_var": (1.0, 0.4),
-    "running_mean": (0.0, 0.2),
-    "weight": (1.0, 0.3),  # BatchNorm's
-    "bias": (0.0, 0.1),
+SCALES = {  # vectors are uniform in [low, high]
+    "running_var": (0.6, 1.4),
+    "running_mean": (-0.2, 0.2),
+    "weight": (0.7, 1.3),  # of BatchNorm
+    "bias": (-0.1, 0.1),
 }
 
 
@@ -20,9 +20,8 @@ def weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
     """Draws the float32 array of a torchvision key."""
     generator = np.random.default_rng(zlib.crc32(key.encode()))
     if len(shape) == 1:
-        mean, half = SCALES[key.rpartition(".")[2]]
-        array = generator.uniform(mean - half, mean + half, shape)
-    else:  # He's deviation keeps the maps of all layers alike in size
+        array = generator.uniform(*SCALES[key.rpartition(".")[2]], shape)
+    else:  # He's deviation: the maps of all layers have similar magnitudes
         fan_in = np.prod(shape[1:])
         array = generator.standard_normal(shape, np.float32) * np.sqrt(2 / fan_in)
     return array.astype(np.float32)

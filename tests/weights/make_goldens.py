@@ -1,11 +1,11 @@
-"""Writes goldens.json: what torchvision's networks make of weights by formula.
+"""Writes goldens.json: outputs of torchvision's networks with weights by formula.
 
     PYTHON tests/weights/make_goldens.py
 
-PYTHON is one with torch and torchvision, which the tests do without. For each network:
-the logits of two images in evaluation; where there are auxiliary heads, their logits
-for four images in training, when BatchNorm takes the batch's statistics, without
-dropout; and the keys and shapes of the whole state_dict, as a checksum.
+This Python needs torch and torchvision; the tests do not. For each network the file
+contains the logits of two images in evaluation, and a checksum of the keys and shapes
+of the state_dict. For networks with auxiliary heads it also contains all logits of four
+images in training, with the batch's statistics in BatchNorm and without dropout.
 """
 
 import json
@@ -19,7 +19,7 @@ import torchvision  # pyright: ignore[reportMissingImports]
 sys.path.insert(0, str(Path(__file__).parent))
 from formula import NUM_CLASSES, images, weight
 
-# Sizes that spare time, where the network has no dense layer behind a map.
+# Small images save time; a network with a dense layer after a map needs its full size.
 IMAGE_SIZES = {
     **dict.fromkeys(["alexnet", "vgg11", "vgg13", "vgg16", "vgg19"], 224),
     **dict.fromkeys(["vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"], 224),
@@ -27,29 +27,21 @@ IMAGE_SIZES = {
     "googlenet": 96,
     "inception_v3": 299,
 }
+OPTIONS = {"init_weights": False, "dropout": 0.0}
 AUX = {
-    "googlenet": {
-        "aux_logits": True,
-        "init_weights": False,
-        "dropout": 0.0,
-        "dropout_aux": 0.0,
-    },
-    "inception_v3": {"init_weights": False, "dropout": 0.0},
+    "googlenet": OPTIONS | {"aux_logits": True, "dropout_aux": 0.0},
+    "inception_v3": OPTIONS,
 }
 
 
 def run(name: str, image_size: int) -> dict:
-    """Builds a network, fills it by the formula and runs it."""
-    options = AUX.get(name, {})
-    model = getattr(torchvision.models, name)(num_classes=NUM_CLASSES, **options)
+    """Builds a network, fills it with weights by formula and runs it."""
+    make = getattr(torchvision.models, name)
+    model = make(num_classes=NUM_CLASSES, **AUX.get(name, {}))
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    state_dict = {
-        key: torch.zeros((), dtype=torch.long)
-        if key.endswith("num_batches_tracked")
-        else torch.from_numpy(weight(key, shape))
-        for key, shape in shapes.items()
-    }
-    model.load_state_dict(state_dict)
+    for key, tensor in model.state_dict().items():
+        if not key.endswith("num_batches_tracked"):
+            tensor.copy_(torch.from_numpy(weight(key, shapes[key])))
 
     def forward(count: int):
         batch = torch.from_numpy(images(image_size, count)).permute(0, 3, 1, 2)
@@ -64,7 +56,7 @@ def run(name: str, image_size: int) -> dict:
     }
     if name in AUX:
         model.train()
-        heads = forward(4)._asdict()  # logits, and aux_logits or aux_logits2 and 1
+        heads = forward(4)._asdict()  # logits; aux_logits, or aux_logits2 and 1
         golden["train"] = {key: logits.tolist() for key, logits in heads.items()}
     return golden
 

@@ -1,9 +1,8 @@
-"""Networks with torchvision's weights beside torchvision's own logits."""
+"""Networks with torchvision's weights, compared with torchvision's own logits."""
 
-import functools
 import json
 import zlib
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,16 @@ from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
 from cnn_arch.models.layers import Dropout
 from cnn_arch.weights.torchvision import TORCHVISION, from_torchvision, to_torchvision
-from tests.models.conftest import abstract_variables
+from tests.models.conftest import abstract_variables, mark_slow
 from tests.weights.formula import NUM_CLASSES, images, weight
 
 GOLDENS = json.loads(Path(__file__).with_name("goldens.json").read_text())
 QUICK = {"alexnet_owt", "googlenet_bn", "resnet18", "resnet50_v1_5"}
-ALL = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in TORCHVISION
-]
 
 
-@functools.lru_cache(maxsize=1)
+@lru_cache(maxsize=1)
 def state_dict(name):
-    """Returns the weights by formula, under torchvision's keys."""
+    """Returns weights by formula under torchvision's keys."""
     image_size = TORCHVISION[name].image_size
     variables = abstract_variables(create_model(name, NUM_CLASSES), image_size)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), variables)
@@ -46,7 +41,7 @@ def relative_error(logits, expected):
     return np.linalg.norm(logits - expected) / np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", mark_slow(TORCHVISION, QUICK))
 def test_logits_equal_torchvisions(name):
     golden, given = GOLDENS[TORCHVISION[name].name], state_dict(name)
     keys = sorted((key, array.shape) for key, array in given.items())
@@ -56,16 +51,13 @@ def test_logits_equal_torchvisions(name):
     back = to_torchvision(name, variables)
     assert back.keys() == given.keys()
     for key, array in given.items():
-        np.testing.assert_array_equal(back[key], array, err_msg=key)
-        assert back[key].dtype == array.dtype
+        np.testing.assert_array_equal(back[key], array, err_msg=key, strict=True)
     evaluate = partial(create_model(name, NUM_CLASSES).apply, train=False)
     logits = jax.jit(evaluate)(variables, images(golden["image_size"], 2))
     assert relative_error(logits, golden["logits"]) < 1e-5
 
 
-@pytest.mark.parametrize(
-    "name", ["googlenet_bn", pytest.param("inception_v3", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", mark_slow(["googlenet_bn", "inception_v3"], QUICK))
 def test_auxiliary_logits_equal_torchvisions(name):
     golden = GOLDENS[TORCHVISION[name].name]
     variables = from_torchvision(name, state_dict(name))
@@ -83,17 +75,13 @@ def test_auxiliary_logits_equal_torchvisions(name):
             )
 
     logits, updates = train(variables, images(golden["image_size"], 4))
-    heads: Any = updates["aux_logits"]
     expected = golden["train"]
     assert relative_error(logits, expected["logits"]) < 1e-4
-    if name == "inception_v3":
-        assert relative_error(heads["aux"]["logits"], expected["aux_logits"]) < 1e-4
-    else:
-        for number in "12":
-            error = relative_error(
-                heads[f"aux{number}"]["logits"], expected[f"aux_logits{number}"]
-            )
-            assert error < 1e-4, number
+    heads: Any = updates["aux_logits"]  # aux, or aux1 and aux2
+    assert len(heads) == len(expected) - 1
+    for head, values in heads.items():
+        key = head.replace("aux", "aux_logits")
+        assert relative_error(values["logits"], expected[key]) < 1e-4, key
 
 
 @pytest.mark.parametrize("name", ["googlenet_bn", "inception_v3"])
@@ -109,8 +97,12 @@ def test_without_auxiliary_heads(name):
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, expected)
 
 
-def test_gray_images_and_any_number_of_classes():
-    given = dict(state_dict("resnet18"))
+def test_gray_images_and_any_number_of_classes_and_no_counters():
+    given = {
+        key: array
+        for key, array in state_dict("resnet18").items()
+        if not key.endswith("num_batches_tracked")
+    }
     given["conv1.weight"] = given["conv1.weight"][:, :1]
     given["fc.weight"] = np.zeros((7, 512), np.float32)
     given["fc.bias"] = np.zeros(7, np.float32)
@@ -134,16 +126,7 @@ def test_all_faults_are_named_at_once():
     )
 
 
-def test_counters_are_not_needed():
-    given = {
-        key: array
-        for key, array in state_dict("resnet18").items()
-        if not key.endswith("num_batches_tracked")
-    }
-    from_torchvision("resnet18", given)
-
-
-def test_a_network_that_torchvision_lacks():
+def test_a_network_that_torchvision_does_not_have():
     for function in (from_torchvision, to_torchvision):
         with pytest.raises(UsageError, match="nin: torchvision has no such network"):
             function("nin", {})
