@@ -17,7 +17,10 @@ from jax.experimental.compilation_cache import compilation_cache
 ROOT = Path(__file__).parents[1]
 # Unoptimised code compiles in half the time, and tests run it once or twice. Programs
 # without calls of oneDNN can be kept on disk, for the other commands of the tests.
-FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
+FLAGS = """
+    --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+    --xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=
+""".strip()
 LIMIT_SECONDS = 900  # of a command: many times what it takes, also on a busy machine
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 

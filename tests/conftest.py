@@ -6,8 +6,15 @@ import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
 # As in tests/commands.py, which imports JAX.
-FLAGS = "--xla_backend_optimization_level=0 --xla_force_host_platform_device_count="
+FLAGS = """
+    --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+    --xla_cpu_parallel_codegen_split_count=1 --xla_force_host_platform_device_count=
+""".strip()
 os.environ["XLA_FLAGS"] = f"{FLAGS}8"
+
+# glibc reads these when a worker or a command starts: it keeps freed memory, which the
+# kernel would have to clear each time.
+os.environ["MALLOC_TRIM_THRESHOLD_"] = os.environ["MALLOC_MMAP_THRESHOLD_"] = str(2**32)
 
 # Tracing makes millions of small objects and few circles: collecting at Python's own
 # pace is a quarter of a test's time.

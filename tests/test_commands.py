@@ -40,27 +40,41 @@ def photos(tmp_path_factory):
     return root
 
 
-def recipe(photos, *words):
-    return (
-        "--config=configs/resnet20.py:folder",
-        f"--config.data.dir={photos}",
-        "--config.batch_size=8",
-        "--config.epochs=3",
-        "--config.optim.learning_rate=0.02",
-        *words,
-    )
+# LeNet-5 is the quickest to compile; ResNet-20 learns the colours in three epochs.
+@pytest.fixture(
+    scope="module", params=["lenet5", pytest.param("resnet20", marks=pytest.mark.slow)]
+)
+def network(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def finished(photos, tmp_path_factory):
-    """A run that was let finish."""
+def recipe(network, photos):
+    """Returns a function that lists the words of a recipe for the photos."""
+
+    def words(*more, photos=photos):
+        return (
+            f"--config=configs/{network}.py:folder",
+            f"--config.data.dir={photos}",
+            "--config.batch_size=8",
+            "--config.epochs=3",
+            "--config.optim.learning_rate=0.02",
+            *more,
+        )
+
+    return words
+
+
+@pytest.fixture(scope="module")
+def finished(recipe, tmp_path_factory):
+    """A complete run: its directory and its output."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    result = run("train.py", *recipe(photos), f"--workdir={workdir}")
+    result = run("train.py", *recipe(), f"--workdir={workdir}")
     assert result.returncode == 0, result.stderr
     return workdir, result.stdout
 
 
-def test_what_a_run_leaves(finished, photos):
+def test_what_a_run_leaves(finished, network):
     workdir, shown = finished
     names = """
         README.md report.html config.json environment.txt log.txt
@@ -80,14 +94,10 @@ def test_what_a_run_leaves(finished, photos):
     results = json.loads((workdir / "eval" / "results.json").read_text())
     assert set(results) == {"test"}
     assert results["test"]["num_examples"] == 27
+    if network == "resnet20":
+        assert results["test"]["top1_error"] < 10
     assert "train 108  val 12  test 27; 3 classes" in shown
     assert f"python eval.py --workdir={workdir}" in shown
-
-
-def test_the_colours_are_learnt(finished):
-    workdir, _ = finished
-    results = json.loads((workdir / "eval" / "results.json").read_text())
-    assert results["test"]["top1_error"] < 10
 
 
 def test_the_next_commands_can_be_pasted(finished, photos):
@@ -103,10 +113,10 @@ def test_the_next_commands_can_be_pasted(finished, photos):
         assert "Next:    python eval.py" in result.stdout
 
 
-def test_a_finished_run_says_so(finished, photos):
+def test_a_finished_run_says_so(finished, recipe):
     workdir, _ = finished
     before = (workdir / "metrics.csv").read_bytes()
-    result = call("train.py", *recipe(photos), f"--workdir={workdir}")
+    result = call("train.py", *recipe(), f"--workdir={workdir}")
     assert result.returncode == 0, result.stderr
     assert "finished" in result.stdout
     assert (workdir / "metrics.csv").read_bytes() == before
@@ -149,7 +159,7 @@ def test_a_split_run_is_evaluated_on_one_device(photos, tmp_path):
     assert "finished" in result.stdout
 
 
-def test_eval_of_the_last_checkpoint_and_of_pictures(finished, photos):
+def test_eval_of_the_last_checkpoint_and_of_pictures(finished, network, photos):
     workdir, _ = finished
     words = (f"--workdir={workdir}", "--checkpoint=last", "--split=validation")
     result = call("eval.py", *words, "--json")
@@ -163,17 +173,19 @@ def test_eval_of_the_last_checkpoint_and_of_pictures(finished, photos):
     answer = json.loads(result.stdout)
     assert set(answer) == {str(images / f"{i}.png") for i in range(9)}
     firsts = [predictions[0]["class"] for predictions in answer.values()]
-    assert firsts.count("red") > 6
+    if network == "resnet20":
+        assert firsts.count("red") > 6
     assert (workdir / "plots" / "predictions.png").exists()
 
 
-def test_eval_writes_features_and_a_network_for_others(finished, tmp_path):
+def test_eval_writes_features_and_a_network_for_others(finished, network, tmp_path):
     workdir, _ = finished
     output = tmp_path / "features.npz"
-    words = f"--workdir={workdir}", "--features=pool", f"--output={output}"
+    layer, size = {"lenet5": ("F6", 84), "resnet20": ("pool", 64)}[network]
+    words = f"--workdir={workdir}", f"--features={layer}", f"--output={output}"
     result = call("eval.py", *words, "--json")
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["features"] == [27, 64]
+    assert json.loads(result.stdout)["features"] == [27, size]
     assert output.exists()
     exported = tmp_path / "network.stablehlo"
     result = call("eval.py", f"--workdir={workdir}", f"--export={exported}", "--quiet")
@@ -181,11 +193,11 @@ def test_eval_writes_features_and_a_network_for_others(finished, tmp_path):
     assert result.stdout.startswith("wrote    ") and exported.exists()
 
 
-def test_eval_of_a_file_of_weights(finished, photos, tmp_path):
+def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     """A run's weights_best.npz judges as its checkpoint does."""
     workdir, _ = finished
     weights = workdir / "weights_best.npz"
-    words = *recipe(photos), f"--weights={weights}", f"--workdir={tmp_path / 'out'}"
+    words = *recipe(), f"--weights={weights}", f"--workdir={tmp_path / 'out'}"
     result = call("eval.py", *words, "--json")
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)["test"]
@@ -203,10 +215,10 @@ def test_eval_of_a_file_of_weights(finished, photos, tmp_path):
     assert call(*words[1:]).returncode == 0
 
 
-def test_killed_twice_and_resumed_is_the_same_run(finished, photos, tmp_path):
+def test_killed_twice_and_resumed_is_the_same_run(finished, recipe, tmp_path):
     workdir = tmp_path / "killed"
     words = (
-        *recipe(photos, "--config.checkpoint.every_minutes=0.001"),
+        *recipe("--config.checkpoint.every_minutes=0.001"),
         f"--workdir={workdir}",
     )
     for num_steps in (5, 20):
@@ -231,9 +243,9 @@ def test_killed_twice_and_resumed_is_the_same_run(finished, photos, tmp_path):
     assert_same_run(finished[0], workdir)
 
 
-def test_ctrl_c_saves_and_names_the_command_that_continues(finished, photos, tmp_path):
+def test_ctrl_c_saves_and_names_the_command_that_continues(finished, recipe, tmp_path):
     workdir = tmp_path / "stopped"
-    words = (*recipe(photos), f"--workdir={workdir}")
+    words = (*recipe(), f"--workdir={workdir}")
     process = subprocess.Popen(
         command("train.py", *words),
         cwd=ROOT,
@@ -256,8 +268,8 @@ def test_ctrl_c_saves_and_names_the_command_that_continues(finished, photos, tmp
     assert_same_run(finished[0], workdir)
 
 
-def test_a_profile_names_the_layers_and_ends(photos, tmp_path):
-    words = *recipe(photos), f"--workdir={tmp_path / 'run'}"
+def test_a_profile_names_the_layers_and_ends(recipe, tmp_path):
+    words = *recipe(), f"--workdir={tmp_path / 'run'}"
     result = run("train.py", *words, f"--profile={tmp_path / 'profile'}")
     assert result.returncode == 0, result.stderr
     operations = rows(tmp_path / "profile" / "operations.csv")
@@ -269,8 +281,8 @@ def test_a_profile_names_the_layers_and_ends(photos, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(photos, tmp_path):
-    words = recipe(photos, "--config.optim.learning_rate=1e38")
+def test_a_loss_that_is_not_finite_stops_the_run(recipe, tmp_path):
+    words = recipe("--config.optim.learning_rate=1e38")
     result = run("train.py", *words, f"--workdir={tmp_path / 'nan'}")
     line = error_line(result, 1)
     assert "at step" in line
@@ -278,7 +290,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(photos, tmp_path):
     assert (tmp_path / "nan" / "crash.txt").exists()
 
 
-def test_a_damaged_checkpoint(finished, photos, tmp_path):
+def test_a_damaged_checkpoint(finished, recipe, tmp_path):
     workdir = tmp_path / "damaged"
     subprocess.run(["cp", "-a", str(finished[0]), str(workdir)], check=True)
     last = (workdir / "checkpoints" / "last").resolve()
@@ -293,22 +305,24 @@ def test_a_damaged_checkpoint(finished, photos, tmp_path):
     assert "checkpoint at step 39: " in line
     assert "--checkpoint=26" in line
     # Training continues from the older checkpoint, to the same end.
-    result = run("train.py", *recipe(photos), f"--workdir={workdir}")
+    result = run("train.py", *recipe(), f"--workdir={workdir}")
     assert result.returncode == 0, result.stderr
     assert "warning: checkpoint at step 39" in result.stderr
     assert_same_run(finished[0], workdir)
 
 
-def test_a_broken_picture_stops_or_is_skipped(photos, tmp_path):
+def test_a_broken_picture_stops_or_is_skipped(network, recipe, photos, tmp_path):
     copy = tmp_path / "photos"
     subprocess.run(["cp", "-a", str(photos), str(copy)], check=True)
     broken = copy / "train" / "red" / "7.png"
     broken.write_bytes(b"")
-    line = error_line(call("train.py", *recipe(copy), f"--workdir={tmp_path / 'a'}"), 1)
+    result = call("train.py", *recipe(photos=copy), f"--workdir={tmp_path / 'a'}")
+    # Found in the first bytes of the files, or while they are read into memory.
+    line = error_line(result, {"lenet5": 2, "resnet20": 1}[network])
     assert f"{broken}: not a readable image" in line
     assert "--config.data.skip_broken=true" in line
     assert not (tmp_path / "a").exists()
-    words = recipe(copy, "--config.data.skip_broken=true", "--config.epochs=1")
+    words = recipe("--config.data.skip_broken=true", "--config.epochs=1", photos=copy)
     result = run("train.py", *words, f"--workdir={tmp_path / 'b'}")
     assert result.returncode == 0, result.stderr
 

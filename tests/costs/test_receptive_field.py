@@ -109,6 +109,9 @@ def seen_pixels(model, variables, layer, at, image_size, channels):
     return np.asarray((gradient(images) != 0).any(axis=(0, 3)))
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("name", "image_size", "channels", "layer", "at", "holes"),
     [
@@ -126,7 +129,7 @@ def seen_pixels(model, variables, layer, at, image_size, channels):
         ("googlenet", 64, 3, "inception_3a", (4, 3), True),
         ("resnet50", 64, 3, "conv3_1", (4, 4), True),
         ("resnet50_v1_5", 64, 3, "conv3_1", (4, 4), True),
-        ("inception_v3", 79, 3, "Mixed_5b", (3, 3), True),
+        pytest.param("inception_v3", 79, 3, "Mixed_5b", (3, 3), True, marks=SLOW),
     ],
 )
 def test_gradients_are_where_the_field_is(name, image_size, channels, layer, at, holes):

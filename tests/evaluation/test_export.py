@@ -12,7 +12,7 @@ from cnn_arch.evaluation.export import export
 from cnn_arch.evaluation.network import Network
 from cnn_arch.models import create_model
 from cnn_arch.screen import Screen
-from tests.models.conftest import drawn_variables
+from tests.models.conftest import drawn_variables, mark_slow
 
 # Together they have all kinds of pools, branches, LRN, BatchNorm and shortcuts.
 NETWORKS = {"lenet5": (32, 1), "alexnet": (67, 3), "nin_cifar": (32, 3)}
@@ -48,7 +48,9 @@ def check_logits(call, name, tolerance):
         np.testing.assert_allclose(call(images[:count]), expected, atol=atol)
 
 
-@pytest.mark.parametrize("name", ["lenet5", "alexnet", "resnet20"])
+@pytest.mark.parametrize(
+    "name", mark_slow(["lenet5", "alexnet", "resnet20"], ["lenet5", "resnet20"])
+)
 def test_stablehlo_takes_any_number_of_images(name, tmp_path):
     path = tmp_path / "model.stablehlo"
     answer = export(str(path), make(name)[0], Screen(quiet=True))
@@ -58,7 +60,7 @@ def test_stablehlo_takes_any_number_of_images(name, tmp_path):
     check_logits(exported.call, name, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mark_slow(NETWORKS, NETWORKS.keys() - {"googlenet"}))
 def test_onnx_runtime_agrees(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = tmp_path / "model.onnx"

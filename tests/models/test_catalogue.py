@@ -25,7 +25,7 @@ from tests.paper_tables import (
 )
 
 ROOT = Path(__file__).parents[2]
-ALL = mark_slow(TOTALS, TOTALS.keys() - {"resnet1202"})
+ALL = mark_slow(TOTALS, KINDS)
 
 
 def test_every_paper_network_is_there():
@@ -39,7 +39,7 @@ def traced(name):
     return trace(create_model(name, num_classes), image_size, channels)
 
 
-# Multiply-adds are compared where they are counted, in tests/costs/test_layers.py.
+# tests/costs/test_layers.py compares parameters and multiply-adds of all networks.
 @pytest.mark.parametrize("name", ALL)
 def test_parameters(name):
     params = traced(name)[0]["params"]
