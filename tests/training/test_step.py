@@ -109,12 +109,12 @@ def test_one_step_by_hand():
         return -chosen.mean(), updates["batch_stats"]
 
     sgd = optimizer.make_optimizer(config, optax.constant_schedule(rate))
-    state = step.init_state(config, model, sgd)
-    params, batch_stats = state.params, state.batch_stats
-    velocity = jax.tree.map(jnp.zeros_like, params)
+    state = jax.jit(lambda: step.init_state(config, model, sgd))()
+    params, batch_stats = jax.device_get((state.params, state.batch_stats))
+    velocity = jax.tree.map(np.zeros_like, params)
     gradient = jax.jit(jax.grad(loss, has_aux=True))
     for _ in range(2):
-        grads, batch_stats = gradient(params, batch_stats)
+        grads, batch_stats = jax.device_get(gradient(params, batch_stats))
         velocity = jax.tree.map(
             lambda v, g, w: momentum * v + g + decay * w, velocity, grads, params
         )
