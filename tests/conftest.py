@@ -4,6 +4,9 @@ import gc
 import os
 import tempfile
 
+import numpy as np
+import pytest
+
 os.environ["JAX_PLATFORMS"] = "cpu"
 # As in tests/commands.py, which imports JAX.
 FLAGS = """
@@ -27,3 +30,57 @@ def pytest_configure(config):
         folder = tempfile.TemporaryDirectory(prefix="cnn_arch-tests-")
         config.add_cleanup(folder.cleanup)
         os.environ["XDG_CACHE_HOME"] = folder.name
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory):
+    """A folder of three classes that differ in their colour."""
+    import cv2  # not at the top: cnn_arch.data must set its limits first
+
+    root = tmp_path_factory.mktemp("photos")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 40), ("test", 9)):
+        for channel, name in enumerate(("blue", "green", "red")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                image = generator.integers(0, 120, (40, 44, 3)).astype(np.uint8)
+                image[..., channel] += 120
+                cv2.imwrite(str(folder / f"{i}.png"), image)
+    return root
+
+
+# LeNet-5 is the quickest to compile; ResNet-20 learns the colours in three epochs.
+@pytest.fixture(
+    scope="session", params=["lenet5", pytest.param("resnet20", marks=pytest.mark.slow)]
+)
+def network(request):
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def recipe(network, photos):
+    """Returns a function that lists the words of a recipe for the photos."""
+
+    def words(*more, photos=photos):
+        return (
+            f"--config=configs/{network}.py:folder",
+            f"--config.data.dir={photos}",
+            "--config.batch_size=8",
+            "--config.epochs=3",
+            "--config.optim.learning_rate=0.02",
+            *more,
+        )
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def finished(recipe, tmp_path_factory):
+    """A complete run: its directory and its output."""
+    from tests.commands import run  # imports JAX
+
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    result = run("train.py", *recipe(), f"--workdir={workdir}")
+    assert result.returncode == 0, result.stderr
+    return workdir, result.stdout

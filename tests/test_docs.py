@@ -65,6 +65,21 @@ def test_every_page_is_reached_from_the_readme():
     assert reached >= set(PAGES)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_files_exist(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for path in re.findall(
+        r"`((?:cnn_arch|configs|docs|tests|benchmarks)/[\w/.]+)`", text
+    ):
+        assert (ROOT / path).exists() or path == "configs/NAME.py", path
+
+
+def test_one_batch_is_followed_through_eleven_files():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    files = re.findall(r"^\| \d+ \| `([\w/.]+)` \|", text, re.M)
+    assert len(files) <= 11 and all((ROOT / file).exists() for file in files)
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 

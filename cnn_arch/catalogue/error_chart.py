@@ -56,8 +56,8 @@ def find_bubbles(costs: Mapping[str, Mapping[str, int]]) -> list[Bubble]:
     for network, total in costs.items():
         for error in published_errors(network, "ImageNet"):
             if error.top1 is not None:
-                cost = total["macs"], total["params"]
-                bubbles.append(Bubble(network, *cost, error.top1, error))
+                macs, params = total["macs"], total["params"]
+                bubbles.append(Bubble(network, macs, params, error.top1, error))
                 break  # the first error compares best
     return bubbles
 

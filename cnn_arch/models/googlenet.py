@@ -233,8 +233,9 @@ class GoogLeNetBN(nn.Module):
                 x = pool(2, name="pool4")(x)  # 7
             x = Inception(widths, conv, kernel_5x5=3, name=f"inception_{block}")(x)
             if block in AUX and self.aux_heads and (train or self.is_initializing()):
-                options = self.num_classes, conv, train, self.dtype
-                AuxiliaryHeadBN(*options, name=AUX[block])(x)
+                AuxiliaryHeadBN(
+                    self.num_classes, conv, train, self.dtype, name=AUX[block]
+                )(x)
         x = GlobalAvgPool(name="pool5")(x)  # [B, 1024]
         x = Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
         return Dense(self.num_classes, kernel_init=init, name="fc")(x)

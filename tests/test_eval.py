@@ -1,0 +1,125 @@
+"""eval.py as a user runs it, on a real run."""
+
+import json
+import shlex
+import shutil
+
+import pytest
+
+from tests.commands import call, error_line, run
+from tests.runs import rows
+
+
+def test_eval_on_another_mesh_gives_the_same_numbers(finished):
+    workdir, _ = finished
+    before = json.loads((workdir / "eval" / "results.json").read_text())["test"]
+    result = run("eval.py", f"--workdir={workdir}", "--json", num_devices=5)
+    assert result.returncode == 0, result.stderr
+    after = json.loads(result.stdout)["test"]
+    assert after.pop("loss") == pytest.approx(before.pop("loss"), rel=1e-5)
+    assert after == before
+
+
+@pytest.mark.slow
+def test_a_split_run_is_evaluated_on_one_device(photos, tmp_path):
+    data, workdir = shutil.copytree(photos, tmp_path / "photos"), tmp_path / "run"
+    for split in ("train", "test"):  # four classes: fc8 is split too
+        shutil.copytree(data / split / "red", data / split / "scarlet")
+    words = (
+        "--config=configs/alexnet.py:folder",
+        f"--config.data.dir={data}",
+        "--config.data.image_size=67",
+        "--config.batch_size=8",
+        "--config.epochs=1",
+        f"--workdir={workdir}",
+    )
+    mesh = "--config.mesh.data=2", "--config.mesh.model=2"
+    result = run("train.py", *words, *mesh, num_devices=4)
+    assert result.returncode == 0, result.stderr
+    assert "as 4 devices (2 x 2 that share the network)" in result.stdout
+    before = json.loads((workdir / "eval" / "results.json").read_text())["test"]
+    result = run("eval.py", f"--workdir={workdir}", "--json")
+    after = json.loads(result.stdout)["test"]
+    assert after.pop("loss") == pytest.approx(before.pop("loss"), rel=1e-5)
+    assert after == before
+    result = run("train.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert "finished" in result.stdout
+
+
+def test_eval_of_the_last_checkpoint_and_of_pictures(finished, network, photos):
+    workdir, _ = finished
+    words = (f"--workdir={workdir}", "--checkpoint=last", "--split=validation")
+    result = call("eval.py", *words, "--json")
+    last = rows(workdir / "metrics.csv")[-1]
+    answer = json.loads(result.stdout)["validation"]
+    assert answer["checkpoint_step"] == 39
+    assert answer["loss"] == pytest.approx(float(last["validation_loss"]), rel=1e-5)
+
+    images = photos / "test" / "red"
+    result = call("eval.py", f"--workdir={workdir}", f"--images={images}", "--json")
+    answer = json.loads(result.stdout)
+    assert set(answer) == {str(images / f"{i}.png") for i in range(9)}
+    firsts = [predictions[0]["class"] for predictions in answer.values()]
+    if network == "resnet20":
+        assert firsts.count("red") > 6
+    assert (workdir / "plots" / "predictions.png").exists()
+
+
+def test_eval_writes_features_and_a_network_for_others(finished, network, tmp_path):
+    workdir, _ = finished
+    output = tmp_path / "features.npz"
+    layer, size = {"lenet5": ("F6", 84), "resnet20": ("pool", 64)}[network]
+    words = f"--workdir={workdir}", f"--features={layer}", f"--output={output}"
+    result = call("eval.py", *words, "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["features"] == [27, size]
+    assert output.exists()
+    exported = tmp_path / "network.stablehlo"
+    result = call("eval.py", f"--workdir={workdir}", f"--export={exported}", "--quiet")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("wrote    ") and exported.exists()
+
+
+def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
+    """A run's weights_best.npz judges as its checkpoint does."""
+    workdir, _ = finished
+    weights = workdir / "weights_best.npz"
+    words = *recipe(), f"--weights={weights}", f"--workdir={tmp_path / 'out'}"
+    result = call("eval.py", *words, "--json")
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)["test"]
+    assert answer.pop("weights") == str(weights)
+    stored = json.loads((workdir / "eval" / "results.json").read_text())["test"]
+    del stored["checkpoint_step"]
+    assert answer.pop("loss") == pytest.approx(stored.pop("loss"), rel=1e-5)
+    assert answer == stored
+    assert (tmp_path / "out" / "eval" / "results.json").exists()
+
+    picture = photos / "test" / "red" / "0.png"
+    result = call("eval.py", *words, f"--images={picture}")
+    assert result.returncode == 0, result.stderr
+    words = shlex.split(result.stdout.partition("Next:")[2])
+    assert call(*words[1:]).returncode == 0
+
+
+def test_mistakes_of_eval(finished, tmp_path):
+    workdir, _ = finished
+    line = error_line(call("eval.py", f"--workdir={tmp_path}"))
+    assert f"--workdir={tmp_path}: no run there" in line
+    line = error_line(call("eval.py", f"--workdir={workdir}", "--checkpoint=77"))
+    assert "--checkpoint=77: no such checkpoint" in line
+    assert "39" in line
+    line = error_line(call("eval.py", f"--workdir={workdir}", "--split=tset"))
+    assert "one of train, validation, test" in line
+    line = error_line(call("eval.py", f"--workdir={workdir}", "--images=/no/such"))
+    assert "--images=/no/such: no such file or folder" in line
+    line = error_line(call("eval.py", "--config=configs/lenet5.py"))
+    assert "--config=configs/lenet5.py: needs --weights=FILE" in line
+    line = error_line(call("eval.py", "--json"))
+    assert "--workdir: must be given, or --config and --weights" in line
+    line = error_line(call("eval.py", f"--workdir={workdir}", "--output=x.npz"))
+    assert "--output=x.npz: goes with --features=LAYER" in line
+    words = "--config=configs/lenet5.py", "--weights=/no/such.npz"
+    line = error_line(call("eval.py", *words))
+    assert "--weights=/no/such.npz: no such file" in line
