@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from cnn_arch import cli, installation, models, settings
+from cnn_arch import __version__, cli, installation, models, settings
 from cnn_arch.sweeps import space
 from tests.commands import ROOT, call, run
 
@@ -78,6 +78,13 @@ def test_one_batch_is_followed_through_eleven_files():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     files = re.findall(r"^\| \d+ \| `([\w/.]+)` \|", text, re.M)
     assert len(files) <= 11 and all((ROOT / file).exists() for file in files)
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in citation
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert changes.partition("\n## ")[2].startswith(__version__)
 
 
 def test_the_readme_is_short():
