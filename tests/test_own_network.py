@@ -16,7 +16,7 @@ from cnn_arch.models import register
 from configs import base
 
 
-class Tiny(nn.Module):
+class UsersNetwork(nn.Module):
     num_classes: int  # without a default
     dtype: type = jnp.float32
 
@@ -27,12 +27,12 @@ class Tiny(nn.Module):
         return nn.Dense(self.num_classes, name="fc")(x)
 
 
-register("one_conv", Tiny)
+register("users_network", UsersNetwork)
 
 
 def get_config(data="mnist5k"):
     config = base.get_config()
-    config.model.name = "one_conv"
+    config.model.name = "users_network"
     config.epochs = 0.2
     return base.use_data(config, data, in_memory=True)
 """
@@ -56,7 +56,7 @@ def called(program, *words, cwd):
     try:
         return call(program, *words, cwd=cwd)
     finally:
-        models.MODELS.pop("one_conv", None)
+        models.MODELS.pop("users_network", None)
 
 
 def shown(program, *words, cwd):
@@ -70,7 +70,7 @@ def shown(program, *words, cwd):
 def test_every_command_takes_it(folder):
     recipe = "--config=my/recipe.py"
     text = shown("train", recipe, "--workdir=run", cwd=folder)
-    assert "one_conv: 170 parameters" in text  # 9 x 8 + 8, and 8 x 10 + 10
+    assert "users_network: 170 parameters" in text  # 9 x 8 + 8, and 8 x 10 + 10
     assert f"eval.py --workdir=run {recipe} --split=validation" in text
     assert recipe in (folder / "run" / "README.md").read_text()
     text = shown("eval", "--workdir=run", recipe, "--export=own.npz", cwd=folder)
@@ -84,8 +84,10 @@ def test_every_command_takes_it(folder):
     assert f"{recipe} --split=validation" in text
 
     for words, message in {
-        (): "one_conv: no such network",
-        ("--config=lenet5",): "a recipe of lenet5, but the run in run is of one_conv",
+        (): "users_network: no such network",
+        (
+            "--config=lenet5",
+        ): "a recipe of lenet5, but the run in run is of users_network",
         (recipe, "--config.seed=1"): "--config.seed: the run in run keeps its own",
     }.items():
         result = called("eval.py", "--workdir=run", *words, cwd=folder)
@@ -94,7 +96,7 @@ def test_every_command_takes_it(folder):
 
 def test_it_takes_no_name_of_the_project(tmp_path):
     recipe = tmp_path / "recipe.py"
-    recipe.write_text(RECIPE.replace('register("one_conv"', 'register("vgg16"'))
+    recipe.write_text(RECIPE.replace('register("users_network"', 'register("vgg16"'))
     with pytest.raises(UsageError, match="vgg16: the project has a network of this"):
         settings.parse([f"--config={recipe}"])
     assert models.MODELS["vgg16"] is not None
