@@ -108,12 +108,12 @@ class Evaluator:
         read: list[Arrays] = []
         unread: list[np.ndarray] = []
 
-        def fetch(number: int, outputs: Batch) -> None:
+        def fetch(outputs: Batch) -> None:
             if jax.process_count() > 1:  # collects the parts of all processes
                 outputs = multihost_utils.process_allgather(outputs, tiled=True)
             arrays: Arrays = jax.device_get(outputs)
             mask = arrays.pop("mask")
-            index = number * self.batch_size + np.arange(len(mask))
+            index = len(read) * self.batch_size + np.arange(len(mask))
             unread.append(index[~mask & (index < len(source))])  # the rest is padding
             arrays = {"index": index, **arrays}
             read.append({key: array[mask] for key, array in arrays.items()})
@@ -122,15 +122,15 @@ class Evaluator:
         data, share = self._config.data, batch_share(self._mesh)
         batches = evaluation_batches(source, data, self.batch_size, share)
         running = None  # the device computes a batch while the last one is fetched
-        for number, arrays in enumerate(batches):
+        for arrays in batches:
             batch = put_batch(arrays, self._mesh)
             mask = batch.pop("mask")
             outputs = step(variables, batch) | {"mask": mask}
             if running:
-                fetch(*running)
-            running = number, outputs
+                fetch(running)
+            running = outputs
         if running:
-            fetch(*running)
+            fetch(running)
         skipped = tuple(map(source.name, np.concatenate(unread)))
         if len(skipped) == len(source):
             raise RunError("evaluation: no image of the split could be read")
