@@ -102,6 +102,20 @@ def test_the_doctor_reads_the_requirements_of_the_wheel(installed):
     assert re.search(r"^packages ok   \d\d as required$", shown, re.MULTILINE)
 
 
+def test_extras_are_installed_by_the_printed_line(installed):
+    for extra in ("cuda", "onnx"):
+        *_, file = installation.install_extra(extra).split()
+        assert (ROOT / file).exists()
+    code = """
+from importlib.metadata import metadata
+from cnn_arch.installation import install_extra
+for extra in "cuda", "onnx":
+    assert install_extra(extra) == f'pip install "cnn_arch[{extra}]"'
+    assert extra in metadata("cnn_arch").get_all("Provides-Extra")
+"""
+    assert installed(code).returncode == 0
+
+
 def test_recipes_work_by_name_and_by_file(installed, tmp_path):
     recipe = tmp_path / "mine.py"
     recipe.write_text(
