@@ -103,9 +103,8 @@ def _output_shape(network: Network, layer: str, num_examples: int) -> tuple[int,
     except UsageError as error:
         raise UsageError(f"--features={error}") from None
     shape = output.shape[1:]
-    num_bytes = (
-        2 * 4 * num_examples * int(np.prod(shape))
-    )  # float32, as batches and as one array
+    # float32, twice: as batches and as one array.
+    num_bytes = 2 * 4 * num_examples * int(np.prod(shape))
     free = psutil.virtual_memory().available
     if num_bytes > free:
         raise UsageError(
