@@ -1,6 +1,6 @@
 """Reads the command line into a checked config, which cannot change."""
 
-import difflib
+import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,63 +9,15 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
+from cnn_arch import setting_rules
 from cnn_arch.errors import UsageError
-from cnn_arch.installation import ROOT, find_recipe, import_recipes
+from cnn_arch.hints import nearest_setting
+from cnn_arch.installation import ROOT, find_recipe, import_recipes, recipes
 
-# The rule in words, and whether a value follows it.
-Rule = tuple[str, Callable[[Any], bool]]
-
-
-def at_least(low: float) -> Rule:
-    """Returns the rule ``value >= low``."""
-    return f"must be at least {low}", lambda value: value >= low
-
-
-def above(low: float) -> Rule:
-    """Returns the rule ``value > low``."""
-    return f"must be above {low}", lambda value: value > low
-
-
-def one_of(*choices: Any) -> Rule:
-    """Returns the rule that a value is one of the choices."""
-    names = ", ".join(str(choice) for choice in choices)
-    return f"must be one of {names}", lambda value: value in choices
-
-
-SHARE: Rule = ("must be at least 0 and below 1", lambda value: 0 <= value < 1)
-RULES: dict[str, Rule] = {
-    "seed": at_least(0),
-    "batch_size": at_least(1),
-    "epochs": above(0),
-    "label_smoothing": SHARE,
-    "aux_weight": at_least(0),
-    "precision": one_of("float32", "bfloat16"),
-    "batch_norm_statistics": one_of("global", "per_device"),
-    "optim.learning_rate": above(0),
-    "optim.schedule": one_of("cosine", "step", "constant"),
-    "optim.milestones": ("must rise", lambda steps: list(steps) == sorted(set(steps))),
-    "optim.factor": above(0),
-    "optim.warmup_epochs": at_least(0),
-    "optim.momentum": SHARE,
-    "optim.weight_decay": at_least(0),
-    "optim.decay": one_of("all", "kernels"),
-    "data.source": one_of("folder", "tfds", "mnist5k", "fashion_mnist"),
-    "data.image_size": at_least(1),
-    "data.channels": one_of(1, 3),
-    "data.num_classes": at_least(0),
-    "data.validation_fraction": ("must be above 0 and below 1", lambda v: 0 < v < 1),
-    "data.fit": one_of("resize", "pad"),
-    "data.train_crop": one_of(
-        "none", "pad_crop", "random_resized_crop", "scale_jitter_crop", "affine"
-    ),
-    "data.crop_padding": at_least(0),
-    "data.min_area": ("must be above 0, at most 1", lambda value: 0 < value <= 1),
-    "data.num_threads": at_least(0),
-    "data.std": ("must be above 0", lambda stds: all(std > 0 for std in stds)),
-    "mesh.data": at_least(0),
-    "mesh.model": at_least(1),
-    "checkpoint.every_minutes": above(0),
-}
+# What reading a value or a file from outside may raise; deep brackets need too many
+# calls.
+_BROKEN_FILE = OSError, ValueError, TypeError, KeyError, AttributeError
+UNREADABLE = (*_BROKEN_FILE, SyntaxError, RecursionError, MemoryError)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -91,25 +43,30 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     Raises:
       UsageError: an argument is wrong.
     """
-    arguments = _joined(arguments)
-    chosen = [word for word in arguments if word.startswith("--config=")]
-    if len(chosen) != 1:
-        raise UsageError("--config: must be given once; see --help")
-    given, colon, data = chosen[0].removeprefix("--config=").partition(":")
-    recipe = f"--config={find_recipe(given)}{colon}{data}"
-    known = flatten(_read([recipe], chosen[0]))
-    if missing := [key for key in RULES if key not in known]:
+    recipe, others = _find_recipe(_joined(arguments))
+    config = _read(recipe)
+    known = flatten(config)
+    if missing := [key for key in setting_rules.RULES if key not in known]:
         raise UsageError(
-            f"{chosen[0]}: not a recipe of this project, it has no {missing[0]}; a "
-            "recipe starts from configs/base.py"
+            f"{recipe}: not a recipe of this project, it has no {missing[0]}; a recipe "
+            "starts from configs/base.py"
         )
-    others = [word for word in arguments if word != chosen[0]]
+    check_rules(config, lambda key: f"{recipe}: {key}={known[key]}")
+    given: dict[str, str] = {}  # each setting as the user wrote it
     for argument in others:
-        _check_key(argument, known, f"{given}{colon}{data}")
-    config = _read([recipe, *others], chosen[0])
-    check(config)
+        key = _check_key(argument, known, recipe.removeprefix("--config="))
+        if key in given:
+            raise UsageError(f"{argument}: {given[key]} sets it too; give it once")
+        given[key] = argument
+        _change(config, key, argument)
     flat = flatten(config)
-    changed = {key: flat[key] for key in flat if flat[key] != known.get(key, object())}
+
+    def show(key: str) -> str:
+        return given.get(key, f"--config.{key}={flat[key]}")
+
+    check_rules(config, show)
+    check_pairs(config, show)
+    changed = {key: flat[key] for key in flat if flat[key] != known[key]}
     return FrozenConfigDict(config), changed
 
 
@@ -127,27 +84,37 @@ def own_recipe(words: Sequence[str]) -> list[str]:
     return own
 
 
-def check(config: ConfigDict) -> None:
-    """Checks each setting by its rule, and pairs of settings that must agree.
+def check_rules(config: ConfigDict, show: Callable[[str], str]) -> None:
+    """Checks each setting by ``setting_rules``; ``show`` writes one with its value.
 
     Raises:
-      UsageError: a setting breaks a rule.
+      UsageError: a setting breaks its rule or does not exist.
     """
     settings = flatten(config)
-    for key, (rule, is_followed) in RULES.items():
-        if not is_followed(settings[key]):
-            raise UsageError(f"--config.{key}={settings[key]}: {rule}")
+    is_project = settings.get("model.name") in recipes()
+    setting_rules.check(settings, show, is_project)
+
+
+def check_pairs(config: ConfigDict, show: Callable[[str], str]) -> None:
+    """Checks the settings that must agree with each other.
+
+    Raises:
+      UsageError: two do not.
+    """
+    data = config.data
     for key in ("mean", "std"):
-        values = settings[f"data.{key}"]
-        if len(values) != config.data.channels:
+        values = data[key]
+        if len(values) != data.channels:
+            fit = (round(sum(values) / len(values), 2),) * data.channels
             raise UsageError(
-                f"--config.data.{key}={values}: must have a value for each of the "
-                f"{config.data.channels} channels"
+                f"{show(f'data.{key}')}: must have a value for each of the "
+                f"{data.channels} channels, such as --config.data.{key}="
+                f"{','.join(map(str, fit))}"
             )
-    if config.data.scale_min > config.data.scale_max:
+    if data.scale_min > data.scale_max:
         raise UsageError(
-            f"--config.data.scale_min={config.data.scale_min}: must be at most "
-            f"data.scale_max, {config.data.scale_max}"
+            f"{show('data.scale_min')}: must be at most data.scale_max, "
+            f"{data.scale_max}"
         )
 
 
@@ -170,11 +137,31 @@ def from_json(path: Path) -> FrozenConfigDict:
       UsageError: the file has no valid config.
     """
     try:
-        config = ConfigDict(json.loads(path.read_text()))
-        check(config)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        config = ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+        flat = flatten(config)
+        if missing := [key for key in setting_rules.RULES if key not in flat]:
+            raise ValueError(f"it has no {missing[0]}")
+    except UNREADABLE as error:
         raise UsageError(f"{path}: not the config of a run ({error})") from None
+
+    def show(key: str) -> str:
+        return f"{path}: {key}={flat[key]}"
+
+    check_rules(config, show)
+    check_pairs(config, show)
     return FrozenConfigDict(config)
+
+
+def _find_recipe(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Returns the word with the recipe, and the other words.
+
+    Raises:
+      UsageError: there is no such word, or there are two.
+    """
+    chosen = [word for word in words if word.partition("=")[0] == "--config"]
+    if len(chosen) != 1:
+        raise UsageError("--config: must be given once; see --help")
+    return chosen[0], [word for word in words if word is not chosen[0]]
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -190,9 +177,13 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
-def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
-    """Raises UsageError for a missing prefix, an unknown option or setting."""
-    word, _, _ = argument.partition("=")
+def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> str:
+    """Returns the key of ``--config.KEY=VALUE``.
+
+    Raises:
+      UsageError: there is no such setting, or the argument has no value.
+    """
+    word, equals, value = argument.partition("=")
     if not word.startswith("-"):
         raise UsageError(
             f"{argument!r}: settings need the prefix; write --config.{argument}"
@@ -200,39 +191,80 @@ def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> None:
     if not word.startswith("--config."):
         raise UsageError(f"{word}: no such option; see --help")
     key = word.removeprefix("--config.")
-    if key in known:
-        return
     if any(name.startswith(f"{key}.") for name in known):
         raise UsageError(f"{argument}: a group of settings; set one, as in {word}.KEY")
-    # The user may give the last part alone: learning_rate, num_threads.
-    last = {name.rpartition(".")[2]: name for name in known}
-    near = difflib.get_close_matches(key, known, n=1) or [
-        last[name] for name in difflib.get_close_matches(key.split(".")[-1], last, n=1)
-    ]
-    hint = f"; did you mean --config.{near[0]} (now {known[near[0]]})?" if near else ""
-    raise UsageError(f"{argument}: {recipe} has no such setting{hint}")
+    if key not in known:
+        near = nearest_setting(key, known)
+        hint = f"; did you mean --config.{near} (now {known[near]})?" if near else ""
+        raise UsageError(f"{argument}: {recipe} has no such setting{hint}")
+    if not value and not (type(known[key]) is bool and not equals):
+        rule = "is empty" if equals else "needs a value"
+        example = (
+            f"as in {word}={known[key]}" if known[key] != "" else "or leave it out"
+        )
+        raise UsageError(f"{argument}: {rule}; give one, {example}")
+    return key
 
 
-def _read(arguments: Sequence[str], given: str) -> ConfigDict:
-    """Reads ``--config=PATH[:DATA]`` and settings; ``given``: the user's spelling."""
+def _change(config: ConfigDict, key: str, argument: str) -> None:
+    """Changes a setting of a config to ``--config.KEY=VALUE``.
+
+    Raises:
+      UsageError: the value is not of the setting's type.
+    """
+    text = argument.partition("=")[2] or "true"  # a switch alone
+    now = flatten(config)[key]
+    try:
+        value = _read_value(text, now)
+        config.update_from_flattened_dict({key: value})
+    except UNREADABLE:
+        kind = type(now).__name__
+        rule = setting_rules.RULES.get(key) or setting_rules.FIELD_RULES.get(key)
+        words = setting_rules.explain(rule, text) if rule else f"must be of type {kind}"
+        raise UsageError(f"{argument}: {words}") from None
+
+
+def _read_value(text: str, now: Any) -> Any:
+    """Reads the text of a setting, which has the type of its present value."""
+    if isinstance(now, bool):
+        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
+    if isinstance(now, int):
+        return int(text)
+    if isinstance(now, float):
+        return float(text)
+    if isinstance(now, str):
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except UNREADABLE:
+        value = text  # a word, where the present value has no type
+    if isinstance(now, list) and not isinstance(value, tuple | list):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _read(word: str) -> ConfigDict:
+    """Reads the recipe of ``--config=FILE[:DATA]``; its code may raise anything."""
+    given, colon, data = word.removeprefix("--config=").partition(":")
+    path = find_recipe(given)
+    if colon and not data:
+        raise UsageError(
+            f"{word}: must name the data after the colon, as in {word}folder; or "
+            "leave the colon out"
+        )
     import_recipes()
-    words = ["cnn_arch", *arguments]
+    words = ["cnn_arch", f"--config={path}{colon}{data}"]
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=words)
     try:
         values(words)
-    except (flags.Error, TypeError) as error:
-        reason = str(error).strip().splitlines()[-1]
+        config = values["config"].value
+    except Exception as error:
         # ml_collections reports an error of the recipe itself as a printed traceback.
+        reason = str(error).strip().splitlines()[-1]
         if "Traceback" in str(error):
-            reason = f"{given}: {reason.partition(': ')[2] or reason}"
-            raise UsageError(reason) from error
-        for argument in arguments[1:]:
-            key, _, value = argument.removeprefix("--config.").partition("=")
-            if value and f"--config.{key}={value}" in str(error):
-                kind = type(flatten(_read(arguments[:1], given))[key]).__name__
-                raise UsageError(f"{argument}: must be of type {kind}") from None
-        raise UsageError(reason) from None
-    except Exception as error:  # the file's own code may raise anything
-        raise UsageError(f"{given}: not a recipe ({error})") from error
-    return values["config"].value
+            reason = reason.partition(": ")[2] or reason
+        raise UsageError(f"{word}: {reason}") from error
+    if not isinstance(config, ConfigDict):
+        raise UsageError(f"{word}: not a recipe, its get_config returns no ConfigDict")
+    return config

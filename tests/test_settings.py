@@ -36,14 +36,29 @@ L = "--config=configs/lenet5.py"
         (f"{L} batch_size=64",
          "'batch_size=64': settings need the prefix; write --config.batch_size=64"),
         (f"{L} --config.label_smoothing=10",
-         "--config.label_smoothing=10.0: must be at least 0 and below 1"),
-        (f"{L} --config.batch_size=many",
-         "--config.batch_size=many: must be of type int"),
-        (f"{L} --config.seed=1.5", "--config.seed=1.5: must be of type int"),
+         "--config.label_smoothing=10: must be a number, at least 0 and below 1, such "
+         "as 0.1"),
+        (f"{L} --config.batch_size=many", "--config.batch_size=many: must be a whole "
+         "number, 1 to 1,048,576, such as 128"),
+        (f"{L} --config.seed=1.5", "--config.seed=1.5: must be a whole number, 0 to "
+         "4,294,967,295, such as 0"),
+        (f"{L} --config.epochs", "--config.epochs: needs a value; give one, as in "
+         "--config.epochs=120.0"),
+        (f"{L} --config.epochs=", "--config.epochs=: is empty; give one, as in "
+         "--config.epochs=120.0"),
+        (f"{L} --config.data.dir=", "--config.data.dir=: is empty; give one, or leave "
+         "it out"),
+        (f"{L} --config.epochs=5 --config.epochs=6", "--config.epochs=6: "
+         "--config.epochs=5 sets it too; give it once"),
+        (f"{L} --config.optim.lr=1", "--config.optim.lr=1: configs/lenet5.py has no "
+         "such setting; did you mean --config.optim.learning_rate (now 0.05)?"),
+        (f"{L}:", f"{L}:: must name the data after the colon, as in {L}:folder; or "
+         "leave the colon out"),
         (f"{L} --config.data=x",
          "--config.data=x: a group of settings; set one, as in --config.data.KEY"),
         (f"{L} --config.precision=float16",
-         "--config.precision=float16: must be one of float32, bfloat16"),
+         "--config.precision=float16: must be one of float32, bfloat16; did you mean "
+         "bfloat16?"),
         ("--config=configs/resnet43.py", "--config=configs/resnet43.py: no such file; "
          "did you mean configs/resnet44.py?"),
         (f"{L}:cifar", f"{L}:cifar: :cifar: no such data set; there are mnist5k, "
@@ -51,7 +66,8 @@ L = "--config=configs/lenet5.py"
         (f"--workdri=x {L}", "--workdri: no such option; see --help"),
         ("", "--config: must be given once; see --help"),
         ("--config=configs/resnet20.py:mnist5k --config.data.channels=3",
-         "--config.data.mean=[33.3]: must have a value for each of the 3 channels"),
+         "--config.data.mean=[33.3]: must have a value for each of the 3 channels, "
+         "such as --config.data.mean=33.3,33.3,33.3"),
     ],
 )  # fmt: skip
 def test_each_mistake_is_one_line(words, line):

@@ -14,6 +14,7 @@ import filelock
 from cnn_arch.errors import UsageError
 from cnn_arch.files import draft_of, write_text
 from cnn_arch.installation import ROOT
+from cnn_arch.settings import UNREADABLE
 from cnn_arch.sweeps import space
 
 NAME = "manifest.json"
@@ -184,7 +185,30 @@ def load(workdir: Path) -> Sweep:
         names = [trial.name for trial in sweep.trials]
         if names != [f"trial-{number:02}" for number in range(len(names))]:
             raise ValueError("trials are not in order")
-    except (ValueError, KeyError, TypeError) as error:
+        if wrong := _wrong_field(sweep):
+            raise ValueError(f"{wrong} is not of its type")
+    except UNREADABLE as error:
         raise UsageError(f"{path}: not a record of a sweep ({error})") from None
     sweep.workdir = workdir.resolve()
     return sweep
+
+
+def _wrong_field(sweep: Sweep) -> str | None:
+    """Returns the name of a field that someone gave a value of another type."""
+    limit, trials = sweep.max_parallel, sweep.trials
+    suits = {
+        "words": all(isinstance(word, str) for word in sweep.words),
+        "folder": isinstance(sweep.folder, str),
+        "name": isinstance(sweep.name, str),
+        "executor": sweep.executor in ("", "local", "slurm"),
+        "space": isinstance(sweep.space, dict),
+        "resources": isinstance(sweep.resources, dict),
+        "num_trials": type(sweep.num_trials) is int,
+        "max_parallel": limit is None or type(limit) is int,
+        "overrides": all(isinstance(trial.overrides, dict) for trial in trials),
+        "state": all(trial.state in STATES for trial in trials),
+        "job": all(isinstance(trial.job, str) for trial in trials),
+        "slot": all(type(trial.slot) is int for trial in trials),
+        "submission": all(isinstance(trial.submission, str) for trial in trials),
+    }
+    return next((name for name, is_right in suits.items() if not is_right), None)

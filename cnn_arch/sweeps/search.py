@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna import distributions
@@ -10,6 +11,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from cnn_arch.errors import RunError
+from cnn_arch.setting_rules import RULES
 from cnn_arch.sweeps import progress
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
@@ -44,10 +46,7 @@ class Search:
             if asked.number not in known:  # a launcher was killed before it saved this
                 self._study.tell(asked.number, state=TrialState.FAIL)
         self._distributions: dict[str, distributions.BaseDistribution] = {
-            key: distributions.FloatDistribution(**values)
-            if isinstance(values, dict)
-            else distributions.CategoricalDistribution(values)
-            for key, values in sweep.space.items()
+            key: _distribution(key, values) for key, values in sweep.space.items()
         }
 
     def next_trial(self) -> Trial | None:
@@ -100,6 +99,15 @@ class Search:
             )
             return max(errors) < epochs and bool(reporter.should_prune())
         return False
+
+
+def _distribution(key: str, values: Any) -> distributions.BaseDistribution:
+    """Returns Optuna's form of a setting's choices or range."""
+    if not isinstance(values, dict):
+        return distributions.CategoricalDistribution(values)
+    if key in RULES and RULES[key].is_whole:
+        return distributions.IntDistribution(**values)
+    return distributions.FloatDistribution(**values)
 
 
 def _mend(journal: Path) -> None:

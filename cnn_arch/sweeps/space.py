@@ -1,12 +1,13 @@
 """The settings of a sweep: read from its file, checked, and written as words."""
 
 import runpy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.installation import find_sweep, import_recipes
+from cnn_arch.setting_rules import RULES, Rule
 
 
 def read(path: str, function: str) -> Any:
@@ -74,24 +75,51 @@ def read_space(path: str, words: Sequence[str]) -> dict[str, Any]:
     where = f"--sweep={path}"
     if not isinstance(space, Mapping) or not space:
         raise UsageError(f"{where}: get_space must return a dictionary of settings")
-    checked = {}
+    checked: dict[str, Any] = {}
     for key, values in space.items():
+        at = f"{where}: {key}"
         if isinstance(values, Mapping):
-            if set(values) != {"low", "high", "log"} or values["low"] >= values["high"]:
-                raise UsageError(f"{where}: {key}: low must be below high")
-            if values["log"] and values["low"] <= 0:
-                raise UsageError(f"{where}: {key}: low must be above 0")
-            tried = [values["low"], values["high"]]
-            checked[key] = dict(values)
+            checked[key] = _read_range(values, at, RULES.get(key))
+            tried = [checked[key]["low"], checked[key]["high"]]
+        elif isinstance(values, str) or not isinstance(values, Iterable):
+            raise UsageError(f"{at}: must be a list of choices, or a range")
         else:
-            tried = checked[key] = [
-                _plain(value, f"{where}: {key}") for value in values
-            ]
+            tried = checked[key] = [_plain(value, at) for value in values]
             if not tried or any(isinstance(value, list) for value in tried):
-                raise UsageError(f"{where}: {key}: must be numbers or words")
+                raise UsageError(f"{at}: must be numbers or words")
         for value in tried:
             _check(where, words, {key: value})
     return checked
+
+
+def _read_range(
+    values: Mapping[str, Any], where: str, rule: Rule | None
+) -> dict[str, Any]:
+    """Returns a range with ends of the setting's type.
+
+    A whole number's range has whole ends, and whole numbers are drawn from it.
+
+    Raises:
+      UsageError: it is not a range, or its ends are not numbers that rise.
+    """
+    if set(values) != {"low", "high", "log"}:
+        raise UsageError(f"{where}: must be uniform(low, high) or log_uniform(...)")
+    low, high = (_plain(values[end], f"{where}: {end}") for end in ("low", "high"))
+    for end in (low, high):
+        is_number = isinstance(end, int | float) and not isinstance(end, bool)
+        if not is_number or not -(2**53) <= end <= 2**53:
+            raise UsageError(f"{where}: {end!r}: the end of a range must be a number")
+    if not low < high:
+        raise UsageError(f"{where}: low must be below high")
+    if values["log"] and low <= 0:
+        raise UsageError(f"{where}: low must be above 0")
+    if rule and rule.is_whole:
+        if not (float(low).is_integer() and float(high).is_integer()):
+            raise UsageError(f"{where}: the ends must be whole numbers")
+        low, high = int(low), int(high)
+    else:
+        low, high = float(low), float(high)
+    return {"low": low, "high": high, "log": bool(values["log"])}
 
 
 def words_of(overrides: Mapping[str, Any]) -> list[str]:

@@ -16,12 +16,20 @@ DIGITS = 3  # of a drawn number: precise enough, and easy to read
 
 def uniform(low: float, high: float) -> dict[str, Any]:
     """Returns the range from low to high; all numbers are equally likely."""
-    return {"low": low, "high": high, "log": False}
+    return _range(low, high, log=False)
 
 
 def log_uniform(low: float, high: float) -> dict[str, Any]:
     """Returns the range from low, above 0, to high; the logarithm is uniform."""
-    return {"low": low, "high": high, "log": True}
+    if low <= 0:
+        raise ValueError(f"low is {low}, and must be above 0")
+    return _range(low, high, log=True)
+
+
+def _range(low: float, high: float, *, log: bool) -> dict[str, Any]:
+    if not low < high:
+        raise ValueError(f"low is {low}, and must be below high, {high}")
+    return {"low": low, "high": high, "log": log}
 
 
 def grid(space: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

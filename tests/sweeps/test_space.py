@@ -78,7 +78,10 @@ def test_numpy_values_and_tuples_reach_the_command_line(tmp_path):
         ([{}], "trial 0: must be a dictionary"),
         ([{"seed": 1}, {"seed": 1}], "trial 1: equal to trial 0"),
         ([{"seed": 1}, {"seeed": 1}], r"trial 1: .*did you mean --config.seed \(now 0"),
-        ([{"optim.momentum": 2.0}], "trial 0: .*must be at least 0 and below 1"),
+        (
+            [{"optim.momentum": 2.0}],
+            "trial 0: .*number, at least 0 and below 1",
+        ),
         ([{"seed": None}], "trial 0: seed=None: must be a number, a word or a list"),
         ([{"epochs": 2.0}], "--config.epochs: .*trial 0 sets it too; give it once"),
     ],
@@ -111,9 +114,14 @@ def test_a_missing_file_is_refused():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (log_uniform(0.0, 1.0), "low must be above 0"),
-        (uniform(1.0, 1.0), "low must be below high"),
-        (uniform(0.5, 1.5), "must be at least 0 and below 1"),
+        ({"low": 0.0, "high": 1.0, "log": True}, "low must be above 0"),
+        ({"low": 1.0, "high": 1.0, "log": False}, "low must be below high"),
+        ({"low": "a", "high": 1.0, "log": False}, "'a': the end of a range must be a"),
+        ({"low": 0.0, "high": 10**400, "log": False}, "the end of a range must be a"),
+        ({"low": 0.0}, r"must be uniform\(low, high\) or log_uniform"),
+        (0.5, "must be a list of choices, or a range"),
+        ("0.5", "must be a list of choices, or a range"),
+        (uniform(0.5, 1.5), "must be a number, at least 0 and below 1"),
         ([], "must be numbers or words"),
     ],
 )
@@ -121,6 +129,25 @@ def test_spaces_that_are_refused(values, message, tmp_path):
     body = f"def get_space():\n    return {{'optim.momentum': {values!r}}}\n"
     with pytest.raises(UsageError, match=message):
         space.read_space(write(tmp_path, body), WORDS)
+
+
+def test_a_range_has_ends_of_the_settings_type(tmp_path):
+    ranges = {"batch_size": uniform(16.0, 64.0), "optim.weight_decay": uniform(0, 1)}
+    path = write(tmp_path, f"def get_space():\n    return {ranges!r}\n")
+    read = space.read_space(path, WORDS)
+    ends = {key: (values["low"], values["high"]) for key, values in read.items()}
+    assert repr(ends["batch_size"]) == "(16, 64)"
+    assert repr(ends["optim.weight_decay"]) == "(0.0, 1.0)"
+    ranges["batch_size"] = uniform(16, 20.5)
+    path = write(tmp_path, f"def get_space():\n    return {ranges!r}\n")
+    with pytest.raises(UsageError, match="batch_size: the ends must be whole numbers"):
+        space.read_space(path, WORDS)
+
+
+@pytest.mark.parametrize("make", [uniform, log_uniform])
+def test_a_range_rises(make):
+    with pytest.raises(ValueError, match="must be below high"):
+        make(1.0, 1.0)
 
 
 def test_settings_in_one_line():

@@ -1,0 +1,229 @@
+"""The type, range and shape of every setting, in one table.
+
+``configs/base.py`` has their defaults and meanings. The command line, recipes, a run's
+config.json and the settings of sweeps are all checked by this table.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cnn_arch.errors import UsageError
+from cnn_arch.hints import nearest, nearest_setting
+
+LARGE = 1e6  # above any sensible number; far from the largest float
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What the values of a setting must be, in words and as a test."""
+
+    words: str  # after "must be"
+    follows: Callable[[Any], bool]  # of any value at all
+    example: str  # a value that follows the rule
+    choices: tuple[Any, ...] = ()
+    is_whole: bool = False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def whole(low: int, high: int, example: int | None = None) -> Rule:
+    """Returns the rule of whole numbers from ``low`` to ``high``."""
+    return Rule(
+        f"a whole number, {low:,} to {high:,}",
+        lambda v: type(v) is int and low <= v <= high,
+        str(low if example is None else example),
+        is_whole=True,
+    )
+
+
+def number(words: str, suits: Callable[[float], bool], example: str) -> Rule:
+    """Returns the rule of numbers up to ``LARGE`` of which ``suits`` is true."""
+    return Rule(
+        f"a number{words}",
+        lambda v: _is_number(v) and abs(v) <= LARGE and suits(v),
+        example,
+    )
+
+
+def one_of(*choices: Any) -> Rule:
+    """Returns the rule that a value is one of the choices."""
+    types = {type(choice) for choice in choices}
+    return Rule(
+        f"one of {', '.join(map(str, choices))}",
+        lambda v: type(v) in types and v in choices,
+        str(choices[0]),
+        choices,
+    )
+
+
+def numbers(words: str, suits: Callable[[Any], bool], example: str) -> Rule:
+    """Returns the rule of a list of numbers of which ``suits`` is true."""
+    return Rule(
+        words,
+        lambda v: (
+            isinstance(v, list | tuple)
+            and all(_is_number(each) and abs(each) <= LARGE for each in v)
+            and suits(v)
+        ),
+        example,
+    )
+
+
+def _is_path(text: str) -> bool:
+    """Whether the system can look for a file of this name, whatever it contains."""
+    try:
+        return b"\0" not in os.fsencode(text) and len(text) <= 4096
+    except UnicodeEncodeError:  # half a character, from a JSON file
+        return False
+
+
+ABOVE_0 = number(" above 0, at most 1,000,000", lambda v: v > 0, "1.0")
+NOT_NEGATIVE = number(", 0 to 1,000,000", lambda v: v >= 0, "0.0")
+SHARE = number(", at least 0 and below 1", lambda v: 0 <= v < 1, "0.1")
+SWITCH = Rule("true or false", lambda v: type(v) is bool, "true")
+TEXT = Rule(
+    "text of at most 4,096 characters in one line",
+    lambda v: isinstance(v, str) and len(v) <= 4096 and v.isprintable(),
+    "photos",
+)
+PATH = Rule("a path", lambda v: isinstance(v, str) and _is_path(v), "photos")
+PIXELS = whole(1, 16_384, 224)
+
+RULES: dict[str, Rule] = {
+    "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
+    "batch_size": whole(1, 2**20, 128),
+    "epochs": ABOVE_0,
+    "label_smoothing": SHARE,
+    "aux_weight": NOT_NEGATIVE,
+    "precision": one_of("float32", "bfloat16"),
+    "scan_blocks": SWITCH,
+    "remat": SWITCH,
+    "batch_norm_statistics": one_of("global", "per_device"),
+    "model.name": TEXT,
+    "optim.learning_rate": ABOVE_0,
+    "optim.schedule": one_of("cosine", "step", "constant"),
+    "optim.milestones": numbers(
+        "numbers of epochs, at least 0, that rise",
+        lambda v: all(x >= 0 for x in v) and list(v) == sorted(set(v)),
+        "(30, 60)",
+    ),
+    "optim.factor": ABOVE_0,
+    "optim.warmup_epochs": NOT_NEGATIVE,
+    "optim.momentum": SHARE,
+    "optim.weight_decay": NOT_NEGATIVE,
+    "optim.decay": one_of("all", "kernels"),
+    "data.source": one_of("folder", "tfds", "mnist5k", "fashion_mnist"),
+    "data.name": TEXT,
+    "data.dir": PATH,
+    "data.image_size": PIXELS,
+    "data.channels": one_of(1, 3),
+    "data.num_classes": whole(0, 2**20),
+    "data.test_split": TEXT,
+    "data.validation_fraction": number(" above 0, below 1", lambda v: 0 < v < 1, "0.1"),
+    "data.in_memory": SWITCH,
+    "data.fit": one_of("resize", "pad"),
+    "data.train_crop": one_of(
+        "none", "pad_crop", "random_resized_crop", "scale_jitter_crop", "affine"
+    ),
+    "data.crop_padding": whole(0, 16_384, 4),
+    "data.min_area": number(" above 0, at most 1", lambda v: 0 < v <= 1, "0.08"),
+    "data.scale_min": PIXELS,
+    "data.scale_max": PIXELS,
+    "data.flip": SWITCH,
+    "data.eval_resize": PIXELS,
+    "data.mean": numbers(
+        "1 or 3 numbers, one for each channel", lambda v: len(v) in (1, 3), "(127.5,)"
+    ),
+    "data.std": numbers(
+        "1 or 3 numbers above 0, one for each channel",
+        lambda v: len(v) in (1, 3) and min(v) > 0,
+        "(127.5,)",
+    ),
+    "data.skip_broken": SWITCH,
+    "data.num_threads": whole(0, 4096),
+    "mesh.data": whole(0, 2**20),
+    "mesh.model": whole(1, 2**20),
+    "checkpoint.every_minutes": ABOVE_0,
+}
+
+# Fields of the project's networks. A network of a user's own has its own fields: any
+# values that JSON can store.
+FIELDS = "model.fields."
+FIELD_RULES: dict[str, Rule] = {
+    "model.fields.dropout_rate": SHARE,
+    "model.fields.groups": one_of(1, 2, 4, 8, 16, 32),  # divide the maps of each layer
+    "model.fields.aux_heads": SWITCH,
+    "model.fields.shortcut": one_of("A", "B", "C", "none"),
+}
+
+# Fields that the program sets itself, by the settings on the right. All networks have
+# the first two.
+SET_BY_PROGRAM = {
+    "model.fields.num_classes": "data.num_classes",
+    "model.fields.dtype": "precision",
+}
+SET_IN_PROJECT = SET_BY_PROGRAM | {
+    "model.fields.scan": "scan_blocks",
+    "model.fields.remat": "remat",
+    "model.fields.batch_norm_axis": "batch_norm_statistics",
+}
+
+# A setting without effect unless another one has this value.
+ONLY_WITH: dict[str, tuple[str, str]] = {
+    "optim.milestones": ("optim.schedule", "step"),
+    "optim.factor": ("optim.schedule", "step"),
+    "data.crop_padding": ("data.train_crop", "pad_crop"),
+    "data.min_area": ("data.train_crop", "random_resized_crop"),
+    "data.scale_min": ("data.train_crop", "scale_jitter_crop"),
+    "data.scale_max": ("data.train_crop", "scale_jitter_crop"),
+}
+
+
+def check(
+    settings: Mapping[str, Any], show: Callable[[str], str], is_project: bool
+) -> None:
+    """Checks each setting by its rule.
+
+    Args:
+      settings: by their keys, as ``settings.flatten`` returns them.
+      show: writes a key and its value as the user gave them.
+      is_project: whether the network is one of the project's.
+
+    Raises:
+      UsageError: a setting breaks its rule or does not exist.
+    """
+    set_elsewhere = SET_IN_PROJECT if is_project else SET_BY_PROGRAM
+    for key, value in settings.items():
+        if key in set_elsewhere:
+            raise UsageError(f"{show(key)}: set {set_elsewhere[key]} instead")
+        if key.startswith(FIELDS):
+            rule = FIELD_RULES.get(key) if is_project else None
+            rule = rule or Rule("a number, a word or a list of them", _is_plain, "1")
+        elif key in RULES:
+            rule = RULES[key]
+        else:
+            near = nearest_setting(key, RULES)
+            hint = f"; did you mean {near}?" if near else ""
+            raise UsageError(f"{show(key)}: no such setting{hint}")
+        if not rule.follows(value):
+            raise UsageError(f"{show(key)}: {explain(rule, value)}")
+
+
+def explain(rule: Rule, value: Any) -> str:
+    """Returns what a value that breaks the rule must be, with a value that is meant."""
+    if rule.choices:
+        near = nearest(str(value), map(str, rule.choices))
+        hint = f"; did you mean {near}?" if near else ""
+        return f"must be {rule.words}{hint}"
+    return f"must be {rule.words}, such as {rule.example}"
+
+
+def _is_plain(value: Any, depth: int = 4) -> bool:
+    """Whether a value is a number, a word, or a list of these."""
+    if isinstance(value, list | tuple):
+        return depth > 0 and all(_is_plain(each, depth - 1) for each in value)
+    return value is None or isinstance(value, bool | int | float | str)
