@@ -43,9 +43,14 @@ def write_text(path: Path, text: str) -> None:
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Writes a CSV file; the first row is the header."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, "".join(map(_csv_line, rows)))
+
+
+def _csv_line(row: Sequence[Any]) -> str:
+    line = io.StringIO()
+    # Before Python 3.13, only the characters of the line's end are quoted in a field.
+    csv.writer(line, lineterminator="\r\n").writerow(row)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def make_folder(folder: Path, option: str) -> None:

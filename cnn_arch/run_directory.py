@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import os
 import platform
 import subprocess
@@ -19,6 +20,8 @@ from cnn_arch.files import write_csv, write_text
 from cnn_arch.screen import Screen
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
+
+CLASSES = "classes.json"
 
 # Settings that may change when a run continues: they change the order of sums, and
 # nothing else in the result. (Dropout's masks are the same on any mesh.)
@@ -148,7 +151,9 @@ def create(
     """
     path.mkdir(parents=True, exist_ok=True)
     write_text(path / "config.json", settings.to_json(config))
-    write_text(path / "classes.txt", "\n".join(class_names) + "\n")
+    # JSON, as a folder's name may have line breaks and bytes that are not UTF-8.
+    names = json.dumps(list(class_names), indent=2, ensure_ascii=False)
+    write_text(path / CLASSES, names + "\n")
     if split_rows:
         write_csv(path / "split.csv", [("split", "class", "file"), *split_rows])
     lines = [
@@ -161,6 +166,25 @@ def create(
         if name in os.environ:
             lines.append(f"setting  {name}={os.environ[name]}")
     write_text(path / "environment.txt", "\n".join(lines) + "\n")
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Returns the names of a run's classes, in the order of the network's outputs.
+
+    Raises:
+      UsageError: the file is missing or damaged.
+    """
+    file = path / CLASSES
+    if not file.exists() and (path / "classes.txt").is_file():  # of version 0.1
+        text = (path / "classes.txt").read_bytes().decode(errors="replace")
+        return tuple(text.removesuffix("\n").split("\n"))
+    try:
+        names = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{file}: not readable ({error}); put it back") from None
+    if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
+        raise UsageError(f"{file}: must be a list of names; put it back")
+    return tuple(names)
 
 
 def resume_command(workdir: Path) -> str:

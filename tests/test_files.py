@@ -1,5 +1,7 @@
 """A file is written whole, or keeps its old content."""
 
+import csv
+
 import pytest
 
 from cnn_arch.errors import UsageError
@@ -29,6 +31,13 @@ def test_the_draft_of_a_killed_process_is_overwritten(tmp_path):
 def test_a_name_that_is_not_utf8_is_escaped(tmp_path):
     write_text(tmp_path / "names.txt", b"caf\xe9".decode(errors="surrogateescape"))
     assert (tmp_path / "names.txt").read_text() == "caf\\udce9"
+
+
+def test_a_table_keeps_the_line_breaks_of_its_fields(tmp_path):
+    rows = [["name"], *([f"a{end}b"] for end in ("\n", "\r", "\r\n", "\x85"))]
+    write_csv(tmp_path / "names.csv", rows)
+    with (tmp_path / "names.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == rows
 
 
 def test_a_folder_cannot_replace_a_file(tmp_path):

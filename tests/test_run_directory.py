@@ -66,3 +66,22 @@ def test_best_epoch_is_the_last_of_equals(tmp_path):
     rows = ["epoch,validation_top1_error", "1,50.0", "2,2.5", "3,2.5", "4,3.0"]
     (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
     assert run_directory.best_epoch(tmp_path) == ("3", 97.5)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\x1b[31m", "\udcff"])
+def test_any_name_of_a_class_can_be_read_again(tmp_path, end):
+    names = "cat", f'a "b"\\{end}c', "衣服"
+    run_directory.create(tmp_path, make_config(), names, [])
+    assert run_directory.read_classes(tmp_path) == names
+
+
+def test_the_classes_of_an_older_version(tmp_path):
+    (tmp_path / "classes.txt").write_text("cat\ndog\x85\n", encoding="utf-8")
+    assert run_directory.read_classes(tmp_path) == ("cat", "dog\x85")
+
+
+@pytest.mark.parametrize("text", ["", '["cat"', '{"cat": 0}', "[1]", "[" * 10**5])
+def test_damaged_classes_are_refused(tmp_path, text):
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(UsageError, match=rf"^{tmp_path}/classes.json: .*put it back"):
+        run_directory.read_classes(tmp_path)

@@ -25,7 +25,7 @@ def test_what_a_run_leaves(finished, network):
     workdir, shown = finished
     names = """
         README.md report.html config.json environment.txt log.txt
-        metrics.csv steps.csv classes.txt split.csv weights_best.npz
+        metrics.csv steps.csv classes.json split.csv weights_best.npz
         plots/train_batch.jpg plots/curves.png plots/confusion.png
         plots/filters_conv1.png plots/top_losses.jpg
         eval/results.json eval/predictions_test.csv checkpoints/best
@@ -33,7 +33,8 @@ def test_what_a_run_leaves(finished, network):
     for name in names.split():
         assert (workdir / name).exists(), name
     assert list(workdir.glob("events.out.tfevents*"))
-    assert (workdir / "classes.txt").read_text().split() == ["blue", "green", "red"]
+    names = json.loads((workdir / "classes.json").read_text())
+    assert names == ["blue", "green", "red"]
     # 120 training images, of which 12 validate: 13 batches of 8 in an epoch.
     assert [row["step"] for row in rows(workdir / "metrics.csv")] == ["13", "26", "39"]
     assert len(rows(workdir / "steps.csv")) == 39

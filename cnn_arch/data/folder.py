@@ -58,7 +58,7 @@ class FileSource:
     def identity(self) -> bytes:
         """Returns names, labels and sizes, to fingerprint the images on any machine."""
         names = "\0".join(name.replace(os.sep, "/") for name in self.files)
-        return names.encode() + self.labels.tobytes() + self.num_bytes.tobytes()
+        return os.fsencode(names) + self.labels.tobytes() + self.num_bytes.tobytes()
 
 
 def find_splits(

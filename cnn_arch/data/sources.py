@@ -218,7 +218,7 @@ def _carve(source: Source, fraction: float, name: str) -> tuple[Source, Source]:
 
 
 def _fingerprint(class_names: tuple[str, ...], splits: Splits) -> str:
-    digest = hashlib.sha256("\0".join(class_names).encode())
+    digest = hashlib.sha256(os.fsencode("\0".join(class_names)))
     for split, source in splits.items():
         digest.update(split.encode())
         digest.update(source.identity())

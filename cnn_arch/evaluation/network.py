@@ -17,7 +17,7 @@ from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
 from cnn_arch.parallel.mesh import abstract, replicated
-from cnn_arch.run_directory import Run
+from cnn_arch.run_directory import Run, read_classes
 from cnn_arch.screen import Screen
 from cnn_arch.weights.files import check_fit, read_weights
 
@@ -46,8 +46,7 @@ def from_checkpoint(run: Run, which: str, config: ConfigDict, mesh: Mesh) -> Net
       UsageError: there is no such checkpoint, or it belongs to another network.
       RunError: the checkpoint is damaged.
     """
-    path = run.workdir / "classes.txt"
-    names = tuple(path.read_text(encoding="utf-8").splitlines())
+    names = read_classes(run.workdir)
     run.screen.say("model", describe_network(config, len(names)))
     model = build_model(config, len(names), loops=False)
     shapes = abstract(_shapes(model, config), model, mesh)

@@ -28,7 +28,7 @@ FILES = {
     "metrics.csv": "one row per epoch: losses, errors in percent, learning rate, speed",
     "steps.csv": "one row per training step: loss, learning rate",
     "events.out.tfevents*": "the same for TensorBoard: tensorboard --logdir=.",
-    "classes.txt": "the names of the classes, in the order of the network's outputs",
+    "classes.json": "the names of the classes, in the order of the network's outputs",
     "split.csv": "which image went to training, validation and test",
     "data_fingerprint.txt": "checksum of the data; the run resumes only with it",
     "plots/train_batch.jpg": "images as the network gets them",

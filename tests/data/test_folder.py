@@ -76,6 +76,14 @@ def test_folder_that_cannot_be_used(make_folder, data_config, counts, rule):
     assert text == f"--config.data.dir={root}: {rule.replace('ROOT', root)}"
 
 
+def test_names_that_are_not_utf8(make_folder, data_config):
+    names = "ros\udce9", "tul\nip"
+    root = make_folder({f"train/{name}": 15 for name in names})
+    dataset = load(data_config(dir=root))
+    assert dataset.class_names == names
+    assert dataset.splits["train"].example(0)[0]
+
+
 @pytest.mark.parametrize("path", ["", "/none"])
 def test_no_folder(data_config, path):
     text = usage_error(data_config(dir=path))
