@@ -21,7 +21,14 @@ from cnn_arch import __version__, installation
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel import processes
 from cnn_arch.parallel.launcher import ALONE, Process
-from cnn_arch.screen import Screen
+from cnn_arch.screen import (
+    Screen,
+    collect_log,
+    one_line,
+    prepare_streams,
+    printable,
+    put,
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,7 +36,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints the line and ends the command."""
-        print(f"error: {message}; see --help", file=sys.stderr)
+        prepare_streams()
+        put(f"error: {one_line(message)}; see --help", sys.stderr)
         raise SystemExit(UsageError.exit_status)
 
 
@@ -54,6 +62,7 @@ def parser(description: str | None, examples: str) -> Parser:
 
 def main() -> NoReturn:
     """``cnn-arch COMMAND ...``: runs a command of an installed package."""
+    prepare_streams()
     name, *words = sys.argv[1:] or ["--help"]
     if name == "--version":
         print(f"cnn_arch {__version__}")
@@ -62,7 +71,8 @@ def main() -> NoReturn:
         print("a command with --help, or without options, shows examples")
     elif name not in installation.COMMANDS:
         known = ", ".join(installation.COMMANDS)
-        print(f"error: {name}: no such command; there are {known}", file=sys.stderr)
+        message = one_line(f"{name}: no such command; there are {known}")
+        put(f"error: {message}", sys.stderr)
         raise SystemExit(UsageError.exit_status)
     else:
         sys.argv = [str(installation.ROOT / f"{name}.py"), *words]
@@ -80,20 +90,21 @@ class Ending:
 
     def fail(self, message: str, status: int) -> NoReturn:
         """Prints the one line; writes the traceback of a failed run to a file."""
-        trace, folder = traceback.format_exc(), self.crash_folder
+        message, folder = one_line(message), self.crash_folder
+        trace = "\n".join(map(printable, traceback.format_exc().split("\n")))
         if self.show_traceback:
-            print(trace, file=sys.stderr)
+            put(trace, sys.stderr)
         elif folder and status == RunError.exit_status:
             with contextlib.suppress(OSError):  # a full disk; print the line anyway
                 index = self.process.index
                 path = folder / (f"crash-{index}.txt" if index else "crash.txt")
-                path.write_text(trace)
-                message += f" (details: {path})"
+                path.write_text(trace, encoding="utf-8")
+                message += f" (details: {printable(str(path))})"
         if self.process.count > 1:
             message = f"process {self.process.index}: {message}"
         if folder:  # log.txt is open too
             logging.getLogger("cnn_arch").error("%s", message)
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        put(f"error: {message}", sys.stderr)
         self.exit(status)
 
     def exit(self, status: int) -> NoReturn:
@@ -111,16 +122,21 @@ Main = Callable[[argparse.Namespace, list[str], Ending], int]
 
 def run(main: Main, parser: Parser) -> NoReturn:
     """Runs a command's ``main`` and ends the process with its status."""
+    prepare_streams()
     if len(sys.argv) == 1:
-        print(parser.format_help(), file=sys.stderr)
+        put(parser.format_help(), sys.stderr)
         raise SystemExit(UsageError.exit_status)
     options, words = parser.parse_known_args()
     ending = Ending(options.traceback)
+    collect_log()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX is imported
     try:
-        raise SystemExit(main(options, words, ending))
+        status = main(options, words, ending)
+        sys.stdout.flush()  # here, so that a reader that has ended is noticed
+        raise SystemExit(status)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        logging.getLogger("cnn_arch").info("stopped")
+        put("stopped", sys.stderr)
         ending.exit(130)
     except BrokenPipeError:  # the program that reads our output, such as head, ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

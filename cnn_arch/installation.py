@@ -6,6 +6,7 @@ package, in ``checkout/`` (pyproject.toml), and its requirements in its metadata
 """
 
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -85,7 +86,7 @@ def install_extra(extra: str) -> str:
 def command(name: str, *words: str) -> str:
     """Returns a line to paste: ``python eval.py ...`` or ``cnn-arch eval ...``."""
     start = ("python", f"{name}.py") if IS_CHECKOUT else ("cnn-arch", name)
-    return shlex.join([*start, *words])
+    return _join(*start, *words)
 
 
 def program() -> str:
@@ -98,8 +99,25 @@ def own_command(*words: str) -> str:
     """Returns a line to paste that repeats this command with more words at its end."""
     start, *given = sys.argv
     if IS_CHECKOUT:  # by its path: the working directory may be another
-        return shlex.join(["python", start, *given, *words])
+        return _join("python", start, *given, *words)
     return command(Path(start).stem, *given, *words)
+
+
+def _join(*words: str) -> str:
+    r"""Quotes words for a shell; bash's ``$'a\nb'`` keeps the line in one line."""
+    return " ".join(
+        shlex.quote(word) if word.isprintable() else f"$'{''.join(map(_escape, word))}'"
+        for word in words
+    )
+
+
+def _escape(char: str) -> str:
+    """Escapes a character inside bash's ``$'...'``."""
+    if char in "'\\":
+        return f"\\{char}"
+    if char.isprintable():
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(char))
 
 
 def examples(text: str) -> str:

@@ -4,7 +4,10 @@ Results go to stdout, progress and warnings to stderr. This module does not impo
 the first line must appear at once.
 """
 
+import io
 import logging
+import logging.handlers
+import os
 import sys
 import time
 import unicodedata
@@ -14,9 +17,51 @@ from pathlib import Path
 from typing import Any, TextIO
 
 MAX_WARNINGS = 3  # on the screen in one run; log.txt has all
+MAX_ECHO = 200  # characters of a value in an error or a warning
+MAX_MESSAGE = 1000  # characters of an error or a warning
 PLAIN_INTERVAL_SECONDS = 30.0  # between progress lines without a terminal
 
 log = logging.getLogger("cnn_arch")
+
+
+def prepare_streams() -> None:
+    """Makes stdout and stderr safe to print to, whatever the caller made of them.
+
+    A closed stream leads nowhere. A character outside a stream's encoding is escaped.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # closed; a file of the run must not get its number
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def collect_log() -> None:
+    """Keeps all lines and the messages of libraries for the log file, off the screen.
+
+    The file cannot exist before the run's directory does: see ``Screen.log_to``.
+    """
+    _log_with(logging.handlers.MemoryHandler(10**6, flushLevel=logging.CRITICAL + 1))
+
+
+def _log_with(handler: logging.Handler) -> None:
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    log.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+
+
+class _Format(logging.Formatter):
+    """Writes a record with its time; control characters are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the text of a record, which may have several lines."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 class Screen:
@@ -41,16 +86,18 @@ class Screen:
         return sys.stderr if self._json else sys.stdout
 
     def log_to(self, path: Path) -> None:
-        """Also writes all lines from now on, and the logs of libraries, to a file."""
-        handler = logging.NullHandler() if self._muted else logging.FileHandler(path)
-        logging.basicConfig(
-            format="%(asctime)s %(name)s %(levelname)s %(message)s",
-            level=logging.WARNING,
-            handlers=[handler],
-            force=True,  # keeps lines of libraries off the screen
-        )
-        log.setLevel(logging.INFO)
-        logging.captureWarnings(True)
+        """Writes all lines, those before too, and the logs of libraries to a file."""
+        handler: logging.Handler = logging.NullHandler()
+        if not self._muted:
+            handler = logging.FileHandler(
+                path, encoding="utf-8", errors="backslashreplace"
+            )
+        handler.setFormatter(_Format("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        for early in logging.root.handlers:
+            if isinstance(early, logging.handlers.MemoryHandler):
+                early.setTarget(handler)
+                early.flush()
+        _log_with(handler)
 
     def say(self, label: str, text: str, *, last: bool = False) -> None:
         """Prints a label and a value in columns; a ``last`` line even when quiet."""
@@ -58,25 +105,27 @@ class Screen:
 
     def row(self, text: str = "", *, last: bool = False) -> None:
         """Prints a line without a label."""
+        text = printable(text)
         log.info("%s", text)
         if not self.is_quiet or (last and not self._muted):
-            print(text, file=self._out, flush=True)
+            put(text, self._out)
 
     def warn(self, text: str) -> None:
         """Prints a warning; after ``MAX_WARNINGS`` it only logs them."""
+        text = one_line(text)
         log.warning("%s", text)
         self._num_warnings += 1
         if self._muted or self._num_warnings > MAX_WARNINGS + 1:
             return
         shown = text if self._num_warnings <= MAX_WARNINGS else "more in log.txt"
-        print(f"warning: {shown}", file=sys.stderr, flush=True)
+        put(f"warning: {shown}", sys.stderr)
 
     @contextmanager
     def timed(self, label: str, text: str) -> Iterator[None]:
         """Prints what takes long before it starts, and its seconds afterwards."""
         start = time.monotonic()
         if self.is_terminal:
-            print(f"{label:<9}{text} ...", end="\r", file=self._out, flush=True)
+            put(f"{label:<9}{text} ...", self._out, end="\r")
         yield
         self.say(label, f"{text} ... {time.monotonic() - start:.1f} s")
 
@@ -128,12 +177,23 @@ class Progress:
         if self._shown and now - self._last_shown > PLAIN_INTERVAL_SECONDS:
             self._last_shown = now
             left = (now - self._start) / self._done * (self._total - self._done)
-            print(
-                f"{self._label:<9}{self._done} of {self._total}  {note}  "
-                f"{clock(left)} left",
-                file=sys.stderr,
-                flush=True,
-            )
+            text = f"{self._label:<9}{self._done} of {self._total}  {note}  "
+            text += f"{clock(left)} left"
+            log.info("%s", text)
+            put(text, sys.stderr)
+
+
+def put(text: str, stream: TextIO, end: str = "\n") -> None:
+    """Prints a line; nothing that happens to the reader ends the command.
+
+    Once the reader has gone (``| head``, a closed terminal) or the disk of the output
+    is full, the stream leads nowhere, and only the log has the lines.
+    """
+    try:
+        print(text, file=stream, end=end, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        log.warning("output %d: %s; no more lines go there", stream.fileno(), error)
 
 
 def clock(seconds: float) -> str:
@@ -144,21 +204,51 @@ def clock(seconds: float) -> str:
 
 
 def printable(text: str, columns: int | None = None) -> str:
-    """Returns the text in one line of visible characters.
+    r"""Returns the text in one line of visible characters.
 
-    Line breaks, control characters, direction marks and undecodable bytes become "?".
+    Line breaks, control characters, direction marks and bytes that are not UTF-8 are
+    escaped: ``\n``, ``\x1b``, ``\u202e``, ``\xff``.
 
     Args:
       text: any string; a file name that is not UTF-8 has surrogates.
       columns: longer text is cut to this width and ends in an ellipsis; East Asian wide
         characters count two.
     """
-    line = "".join(char if char.isprintable() else "?" for char in text)
+    line = "".join(char if char.isprintable() else _escape(char) for char in text)
     if columns is None or _width(line) <= columns:
         return line
     while _width(line) > columns - 1:
         line = line[:-1]
     return line.rstrip() + "…"
+
+
+def _escape(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # Python's sign for a byte that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
+
+
+def one_line(message: str) -> str:
+    """Returns a message in one line of visible characters, its long values cut.
+
+    Each word of the command line, each value in it, and each other word of the message
+    is cut to ``MAX_ECHO`` characters, the whole message to ``MAX_MESSAGE``.
+    """
+    message = printable(message)
+    given = [printable(word) for word in sys.argv]
+    values = {*given, *(word.partition("=")[2] for word in given), *message.split(" ")}
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) > MAX_ECHO:
+            message = message.replace(value, _cut(value, MAX_ECHO))
+    return _cut(message, MAX_MESSAGE)
+
+
+def _cut(text: str, length: int) -> str:
+    """Replaces the middle of a longer text by an ellipsis."""
+    if len(text) <= length:
+        return text
+    end = length // 4
+    return f"{text[: length - end - 1]}…{text[-end:]}"
 
 
 def _width(text: str) -> int:

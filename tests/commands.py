@@ -58,6 +58,7 @@ def call(program: str, *words: object, cwd: Path = ROOT) -> Result:
     """
     argv = command(program, *words)[1:]
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers_of_root = logging.root.handlers[:]
     logger, cache = logging.getLogger("cnn_arch"), jax.config.jax_compilation_cache_dir
     status, out, err = 0, io.StringIO(), io.StringIO()
     with (
@@ -77,6 +78,7 @@ def call(program: str, *words: object, cwd: Path = ROOT) -> Result:
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
         handler.close()
+    logging.basicConfig(handlers=handlers_of_root, force=True)
     jax.config.update("jax_compilation_cache_dir", cache)
     compilation_cache.reset_cache()
     return Result(argv, status, out.getvalue(), err.getvalue())

@@ -1,5 +1,6 @@
 """The wheel, installed in a folder without a checkout."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -135,6 +136,15 @@ def test_recipes_work_by_name_and_by_file(installed, tmp_path):
     assert result.stderr == (
         "error: --config=lenet55: no such file; did you mean lenet5?\n"
     )
+
+
+def test_a_printed_command_can_be_pasted_whatever_its_words_are():
+    words = ["--workdir=a\nb'c\\d\x1b\udcff", "x y", "\u202e衣服", "\x01f0"]
+    line = installation.command("eval", *words)
+    assert line.isprintable()
+    shell = ["bash", "-c", line.replace("python eval.py", "printf '%s\\0'")]
+    shown = subprocess.run(shell, check=True, capture_output=True).stdout
+    assert shown.split(b"\0")[:-1] == [os.fsencode(word) for word in words]
 
 
 def test_recipes_and_sweeps_are_found_by_name():

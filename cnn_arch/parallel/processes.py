@@ -18,6 +18,7 @@ import numpy as np
 
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel.launcher import Process
+from cnn_arch.screen import one_line, prepare_streams, put
 
 HEARTBEAT_SECONDS = 20  # all processes end if one gives no sign of life for so long
 CONNECT_SECONDS = 120  # the time in which all processes must start
@@ -38,7 +39,8 @@ def start(process: Process) -> None:
     if process.local_count > 1 and hasattr(os, "sched_setaffinity"):
         _share_cores(process)
     # Gloo prints to stdout, which belongs to the results: send that to stderr.
-    sys.stdout = os.fdopen(os.dup(1), "w")
+    sys.stdout = os.fdopen(os.dup(1), "w", encoding=sys.stdout.encoding)
+    prepare_streams()
     os.dup2(2, 1)
     import jax
 
@@ -92,8 +94,8 @@ def _check_equal_shares(count: int) -> None:
 
 def _end(missed: str) -> NoReturn:
     """Ends a process that has waited too long for the others."""
-    waited = f"in {CONNECT_SECONDS} s"
-    print(f"error: {missed} {waited}; {START_ALL}", file=sys.stderr, flush=True)
+    message = one_line(f"{missed} in {CONNECT_SECONDS} s; {START_ALL}")
+    put(f"error: {message}", sys.stderr)
     os._exit(UsageError.exit_status)
 
 
