@@ -46,8 +46,10 @@ def test_a_long_value_in_a_message_is_cut(monkeypatch):
     assert len(one_line("name, " * 5000)) == 1000
 
 
-def test_the_log_has_what_was_said_before_it_was_opened(tmp_path, capsys):
+def test_the_log_has_what_was_said_before_it_was_opened(tmp_path, capsys, monkeypatch):
     """The first line, a line of a library, a warning: in the order of time."""
+    # Another test's library may have disabled all loggers.
+    monkeypatch.setattr(logging.getLogger("cnn_arch"), "disabled", False)
     handlers = logging.root.handlers[:]
     try:
         collect_log()
