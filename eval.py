@@ -48,6 +48,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         if getattr(options, name):
             processes.check_alone(f"--{name}={getattr(options, name)}")
     needs_split = not (options.export or options.images)
+    status = 0
     dataset = opening.open_split(config, split, screen) if needs_split else None
     if options.weights:
         network = from_file(options.weights, dataset, config, mesh, screen)
@@ -58,6 +59,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         answer = export.export(options.export, network, screen)
     elif dataset is None:
         answer = classify.classify(options.images, network, run)
+        status = 0 if all(answer.values()) else 1  # 1: some could not be read
     elif options.features:
         source = dataset.splits[split]
         arrays = features.extract(options.features, network, source, mesh, screen)
@@ -72,7 +74,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     cli.say_next(screen, command("eval", *words, given, *after))
     if options.json and process.writes:
         print(json.dumps(answer, indent=2))
-    return 0
+    return status
 
 
 if __name__ == "__main__":
@@ -83,7 +85,7 @@ if __name__ == "__main__":
         "weights": "instead of --workdir, with --config=RECIPE: torchvision's weights "
         "(.safetensors, .pth), or weights_best.npz of a run",
         "split": "train, validation or test; default test",
-        "images": "a picture, or a folder of pictures",
+        "images": "a picture, or a folder of pictures with its sub-folders",
         "features": "write the outputs of a layer: fc7, conv5_3, pool5",
         "output": "the file of the features; default LAYER.npz",
         "export": "write FILE.stablehlo, .onnx, .safetensors or .npz",

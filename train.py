@@ -35,8 +35,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     screen = Screen(quiet=options.quiet, muted=not process.writes)
     config, overrides = settings.parse(words)
     workdir = run_directory.choose(options.workdir, config)
-    run_directory.check_same_run(workdir, config)
     screen.say("run", f"{workdir}   (stop: Ctrl-C, continues later)")
+    config = run_directory.match_run(workdir, config, overrides, screen)
     stopping.prepare(options.workdir, screen.warn)
 
     # These imports take seconds, so the first line is printed before them.

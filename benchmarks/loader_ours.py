@@ -18,6 +18,7 @@ def prepare(case: dict):
     keep_freed_memory()  # as in train.py
     data, size = base.get_config().data, case["image_size"]
     data.update(dir=case["data_dir"], num_threads=case["workers"], image_size=size)
+    data.eval_resize = size  # not used
     source = load_dataset(data).splits["train"]
     batches = TrainBatches(source, data, seed=0, batch_size=case["batch_size"])
     stream = batches.iterate(0, ENDLESS)

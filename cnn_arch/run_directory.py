@@ -7,14 +7,14 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from cnn_arch import installation, settings
+from cnn_arch import choices, installation, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.files import write_csv, write_text
 from cnn_arch.screen import Screen
@@ -120,6 +120,35 @@ def check_same_run(path: Path, config: ConfigDict) -> None:
                 f"--workdir={path}: has a run with {key}={stored.get(key)}, this one "
                 f"has {given.get(key)}; choose another --workdir"
             )
+
+
+def match_run(
+    path: Path, config: FrozenConfigDict, given: Collection[str], screen: Screen
+) -> FrozenConfigDict:
+    """Returns the config to train with in a directory, which may have the same run.
+
+    That run keeps its choices: the settings of ``choices.CHOSEN`` that are not
+    ``given`` by the user.
+
+    Raises:
+      UsageError: the directory has another run, or files that are not of a run.
+    """
+    if not (path / "config.json").exists():
+        check_same_run(path, config)
+        return config
+    stored = settings.flatten(settings.from_json(path / "config.json"))
+    chosen = settings.flatten(config)
+    kept = {
+        key: stored[key]
+        for key in choices.CHOSEN
+        if key not in given and stored[key] != chosen[key]
+    }
+    if kept:
+        named = ", ".join(f"{key}={value}" for key, value in kept.items())
+        screen.say("", f"with {named}, as the run began")
+    config = settings.derive(config, kept)
+    check_same_run(path, config)
+    return config
 
 
 def check_same_data(path: Path, fingerprint: str) -> None:

@@ -92,6 +92,7 @@ TEXT = Rule(
 )
 PATH = Rule("a path", lambda v: isinstance(v, str) and _is_path(v), "photos")
 PIXELS = whole(1, 16_384, 224)
+SIDE = whole(0, 2 * 16_384, 256)  # 0 follows the image size
 
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
@@ -131,10 +132,10 @@ RULES: dict[str, Rule] = {
     ),
     "data.crop_padding": whole(0, 16_384, 4),
     "data.min_area": number(" above 0, at most 1", lambda v: 0 < v <= 1, "0.08"),
-    "data.scale_min": PIXELS,
-    "data.scale_max": PIXELS,
+    "data.scale_min": SIDE,
+    "data.scale_max": SIDE,
     "data.flip": SWITCH,
-    "data.eval_resize": PIXELS,
+    "data.eval_resize": SIDE,
     "data.mean": numbers(
         "1 or 3 numbers, one for each channel", lambda v: len(v) in (1, 3), "(127.5,)"
     ),
@@ -143,6 +144,7 @@ RULES: dict[str, Rule] = {
         lambda v: len(v) in (1, 3) and min(v) > 0,
         "(127.5,)",
     ),
+    "data.pixels": one_of("shown", "stored"),
     "data.skip_broken": SWITCH,
     "data.num_threads": whole(0, 4096),
     "mesh.data": whole(0, 2**20),

@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
-from cnn_arch import setting_rules
+from cnn_arch import choices, setting_rules
 from cnn_arch.errors import UsageError
 from cnn_arch.hints import nearest_setting
 from cnn_arch.installation import ROOT, find_recipe, import_recipes, recipes
@@ -45,12 +45,14 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     """
     recipe, others = _find_recipe(_joined(arguments))
     config = _read(recipe)
-    known = flatten(config)
-    if missing := [key for key in setting_rules.RULES if key not in known]:
+    original = flatten(config)
+    if missing := [key for key in setting_rules.RULES if key not in original]:
         raise UsageError(
             f"{recipe}: not a recipe of this project, it has no {missing[0]}; a recipe "
             "starts from configs/base.py"
         )
+    choices.follow_image_size(config, original, ())
+    known = flatten(config)
     check_rules(config, lambda key: f"{recipe}: {key}={known[key]}")
     given: dict[str, str] = {}  # each setting as the user wrote it
     for argument in others:
@@ -59,6 +61,7 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
             raise UsageError(f"{argument}: {given[key]} sets it too; give it once")
         given[key] = argument
         _change(config, key, argument)
+    choices.follow_image_size(config, original, given)
     flat = flatten(config)
 
     def show(key: str) -> str:
@@ -66,7 +69,11 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
 
     check_rules(config, show)
     check_pairs(config, show)
-    changed = {key: flat[key] for key in flat if flat[key] != known[key]}
+    changed = {
+        key: flat[key]
+        for key in given
+        if key in choices.CHOSEN or flat[key] != known[key]
+    }
     return FrozenConfigDict(config), changed
 
 
@@ -137,7 +144,8 @@ def from_json(path: Path) -> FrozenConfigDict:
       UsageError: the file has no valid config.
     """
     try:
-        config = ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        config = ConfigDict(stored | {"data": choices.EARLIER | stored["data"]})
         flat = flatten(config)
         if missing := [key for key in setting_rules.RULES if key not in flat]:
             raise ValueError(f"it has no {missing[0]}")

@@ -28,6 +28,7 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config.data.scale_min = 256  # Section 2: "the shorter side was of length 256"
     config.data.scale_max = 256
     config.data.flip = True  # Section 4.1
+    config.data.eval_resize = 256  # Section 2
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # Section 2: the mean alone
     return config

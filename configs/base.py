@@ -54,12 +54,18 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.train_crop = "random_resized_crop"
     config.data.crop_padding = 4  # pad_crop: zeros on each side, px
     config.data.min_area = 0.08  # random_resized_crop: smallest share of the image
-    config.data.scale_min = 256  # scale_jitter_crop: shorter side, px
-    config.data.scale_max = 480
+    # Scales and eval_resize follow image_size: 0 is 256, 480 and 256 px for 224 px (He
+    # et al. 2015, Section 3.4). A recipe's own value keeps its ratio to the recipe's
+    # image_size when the command line changes that.
+    config.data.scale_min = 0  # scale_jitter_crop: shorter side, px
+    config.data.scale_max = 0
     config.data.flip = True  # left-right, half of the images
-    config.data.eval_resize = 256  # evaluation: shorter side before the centre crop
+    config.data.eval_resize = 0  # evaluation: shorter side before the centre crop, px
     config.data.mean = (123.675, 116.28, 103.53)  # subtracted, of 0..255 (ImageNet's)
     config.data.std = (58.395, 57.12, 57.375)  # divided by (torchvision references)
+    # shown: as a viewer shows a file, turned by its Exif orientation, and transparent
+    # parts on white | stored: as the file has them
+    config.data.pixels = "shown"
     config.data.skip_broken = False  # a broken image: stop, or skip it and count
     config.data.num_threads = 0  # that decode images; 0: one for each core
 
@@ -96,6 +102,7 @@ DATA = {
         "image_size": 28,
         "channels": 1,
         "num_classes": 10,
+        "eval_resize": 28,
         "in_memory": True,
         "train_crop": "pad_crop",
         "crop_padding": 2,
@@ -109,6 +116,7 @@ DATA = {
         "image_size": 32,
         "channels": 3,
         "num_classes": 10,
+        "eval_resize": 32,
         "in_memory": True,
         "train_crop": "pad_crop",  # He et al. 2015, Section 4.2: pad 4, crop, flip
         "crop_padding": 4,
@@ -122,10 +130,14 @@ DATA = {
         "num_classes": 1000,
         "test_split": "validation",  # the 50,000 images that papers report on
         "validation_fraction": 0.01,  # of train, to choose the best checkpoint
+        # Neither torchvision's references (PIL's convert("RGB")) nor TensorFlow's
+        # decode_jpeg turn an image by its Exif orientation.
+        "pixels": "stored",
     },
     "folder": {"source": "folder", "name": "folder"},
 }
 SMALL_IMAGES = ("mnist5k", "fashion_mnist", "cifar10")  # of 28 or 32 px
+SCALES = ("scale_min", "scale_max")
 
 
 def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
@@ -138,7 +150,9 @@ def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
     if data in SMALL_IMAGES:
         epochs = 30.0 if data == "mnist5k" else 10.0  # d2l: 10
         _shorten(config, epochs, batch_size=128)  # d2l: 128
-        return use_data(config, data, image_size=96, eval_resize=96)
+        share = 96 / config.data.image_size
+        scales = {key: round(share * config.data[key]) for key in SCALES}
+        return use_data(config, data, image_size=96, eval_resize=96, **scales)
     if data == "folder":  # thousands of images, not a million
         _shorten(config, 30.0, batch_size=32)
     return use_data(config, data)

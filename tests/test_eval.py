@@ -1,6 +1,7 @@
 """eval.py as a user runs it, on a real run."""
 
 import json
+import os
 import shlex
 import shutil
 
@@ -64,6 +65,47 @@ def test_eval_of_the_last_checkpoint_and_of_pictures(finished, network, photos):
     if network == "resnet20":
         assert firsts.count("red") > 6
     assert (workdir / "plots" / "predictions.png").exists()
+
+
+def test_a_bad_picture_costs_only_its_own_answer(finished, photos, tmp_path):
+    workdir, _ = finished
+    folder = tmp_path / "pictures"
+    shutil.copytree(photos / "test" / "red", folder / "red")
+    (folder / "bad.png").write_text("no image")
+    os.mkfifo(folder / "red" / "fifo.jpg")
+    words = f"--workdir={workdir}", f"--images={folder}"
+    result = call("eval.py", *words, "--json")
+    assert result.returncode == 1
+    assert "warning: 2 of 11 pictures cannot be read\n" in result.stderr
+    assert "bad.png  cannot be read (8 bytes)" in result.stderr
+    answer = json.loads(result.stdout)
+    unread = [str(folder / name) for name in ("bad.png", "red/fifo.jpg")]
+    assert [file for file, named in answer.items() if not named] == unread
+
+    table = {row["file"]: row for row in rows(workdir / "eval/predictions_images.csv")}
+    assert list(table) == list(answer)
+    for file, named in answer.items():
+        row = table[file]
+        for i, each in enumerate(named, start=1):
+            assert row[f"class_{i}"] == each["class"]
+            probability = float(row[f"probability_{i}"])
+            assert probability == pytest.approx(each["probability"], rel=1e-5)
+        assert bool(row["unread"]) == (not named) == (not row["class_1"])
+    # The same answers as alone.
+    one = folder / "red" / "0.png"
+    result = call("eval.py", words[0], f"--images={one}", "--json")
+    assert result.returncode == 0
+    (alone,) = json.loads(result.stdout).values()
+    assert [each["class"] for each in alone] == [
+        each["class"] for each in answer[str(one)]
+    ]
+
+    for file in (folder / "red").glob("*.png"):
+        file.unlink()
+    line = error_line(call("eval.py", *words))
+    assert "none of 2 pictures can be read, " in line
+    line = error_line(call("eval.py", words[0], f"--images={unread[0]}"))
+    assert "not a readable image (8 bytes); give a JPEG, PNG" in line
 
 
 def test_eval_writes_features_and_a_network_for_others(finished, network, tmp_path):

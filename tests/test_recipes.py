@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnn_arch import settings
+from cnn_arch.data import views
 from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.build import check_image_size
 from configs.base import DATA
@@ -55,9 +56,10 @@ def test_it_suits_every_data_set(name, data):
     assert bool(optim.milestones) == (optim.schedule == "step")
     assert len(config.data.mean) == len(config.data.std) == config.data.channels
     if not config.data.in_memory:
-        assert config.data.eval_resize >= size
-    if config.data.train_crop == "scale_jitter_crop":
-        assert size <= config.data.scale_min <= config.data.scale_max
+        assert 0.86 < size / config.data.eval_resize <= 1
+    assert size <= config.data.scale_min <= config.data.scale_max
+    assert not views.small_views(config.data)
+    assert (config.data.pixels == "stored") == (data == "imagenet2012")
 
 
 # He et al. 2015, Sections 3.4 and 4.2; Krizhevsky et al. 2012, Section 5; Simonyan and

@@ -1,9 +1,12 @@
 """The run directory: which run may use it, and its tables."""
 
+import json
+
 import pytest
 
 from cnn_arch import run_directory, settings
 from cnn_arch.errors import UsageError
+from cnn_arch.screen import Screen
 
 
 def make_config(*words, recipe="lenet5"):
@@ -26,6 +29,29 @@ def test_another_run_is_refused(tmp_path):
         run_directory.check_same_run(tmp_path, make_config(recipe="resnet20"))
     with pytest.raises(UsageError, match=r"with seed=0, this one has 1; choose"):
         run_directory.check_same_run(tmp_path, make_config("--config.seed=1"))
+
+
+def test_a_run_keeps_the_choices_of_an_earlier_version(tmp_path, capsys):
+    words = "--config=configs/resnet18.py:folder", "--config.data.image_size=64"
+    config, given = settings.parse(words)
+    old = {"data.eval_resize": 256, "data.scale_min": 256, "data.scale_max": 480}
+    run_directory.create(tmp_path, settings.derive(config, old), ["0", "1"], [])
+    stored = json.loads((tmp_path / "config.json").read_text())
+    del stored["data"]["pixels"]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+
+    def keep(config, given):
+        return run_directory.match_run(tmp_path, config, given, Screen())
+
+    kept = keep(config, given)
+    assert kept.data.eval_resize == 256
+    assert kept.data.pixels == "stored"
+    assert "with data.scale_min=256, data.scale_max=480, " in capsys.readouterr().out
+    assert keep(kept, given) == kept
+    assert not capsys.readouterr().out
+    for word in ("--config.data.eval_resize=73", "--config.data.pixels=shown"):
+        with pytest.raises(UsageError, match=word[len("--config.") :].split("=")[0]):
+            keep(*settings.parse([*words, word]))
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path):

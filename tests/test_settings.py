@@ -1,5 +1,6 @@
 """Settings of the command line, and the error line of each mistake."""
 
+import json
 import sys
 
 import pytest
@@ -76,6 +77,39 @@ def test_each_mistake_is_one_line(words, line):
     assert str(error.value) == line
 
 
+def sides(*words):
+    data = settings.parse(words)[0].data
+    return data.eval_resize, data.scale_min, data.scale_max
+
+
+def test_the_shorter_sides_follow_image_size():
+    """Each keeps the recipe's ratio: 256 / 224, 342 / 299, [256, 480] / 224."""
+    small = "--config.data.image_size=64"
+    resnet = "--config=configs/resnet18.py:folder"
+    assert sides(resnet) == (256, 256, 480)
+    assert sides(resnet, small) == (73, 73, 137)
+    assert sides("--config=configs/vgg11.py:folder", small) == (73, 73, 73)
+    assert sides("--config=configs/alexnet.py:folder", small)[0] == round(
+        64 * 256 / 227
+    )
+    assert sides("--config=configs/inception_v3.py:folder", small)[0] == 73
+    assert sides("--config=configs/lenet5.py:folder")[0] == 37
+    assert sides("--config=configs/resnet20.py:imagenet2012")[0] == 37
+    given = "--config.data.eval_resize=256"
+    assert sides(resnet, small, given) == (256, 73, 137)
+    assert sides(given, resnet, small, "--config.data.scale_max=80") == (256, 73, 80)
+    # The digits keep their size in a larger field.
+    assert sides("--config=configs/lenet5.py", small)[0] == 28
+
+
+def test_a_side_that_was_given_is_listed_as_changed():
+    words = "--config=configs/resnet18.py:folder --config.data.eval_resize=256"
+    assert settings.parse(words.split())[1] == {"data.eval_resize": 256}
+    words += " --config.data.image_size=64"
+    changed = {"data.eval_resize": 256, "data.image_size": 64}
+    assert settings.parse(words.split())[1] == changed
+
+
 def test_an_empty_word_is_no_recipe():
     with pytest.raises(
         UsageError, match=r"^--config=: no such file; there are alexnet"
@@ -88,6 +122,10 @@ def test_a_stored_config_is_read_back(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(settings.to_json(config))
     assert settings.flatten(settings.from_json(path)) == settings.flatten(config)
+    earlier = json.loads(settings.to_json(config))
+    del earlier["data"]["pixels"]  # of a run before there was a choice
+    path.write_text(json.dumps(earlier))
+    assert settings.from_json(path).data.pixels == "stored"
     path.write_text("{}")
     with pytest.raises(UsageError, match="not the config of a run"):
         settings.from_json(path)

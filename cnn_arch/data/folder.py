@@ -3,12 +3,13 @@
 import dataclasses
 import difflib
 import os
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
-from cnn_arch.data import transforms
+from cnn_arch.data import decoding
 from cnn_arch.errors import UsageError
 
 SPLITS = {
@@ -44,7 +45,7 @@ class FileSource:
 
     def example(self, index: int) -> tuple[bytes, int]:
         """Reads the file of an image and returns its bytes and label."""
-        size = min(int(self.num_bytes[index]), transforms.MAX_FILE_BYTES + 1)
+        size = min(int(self.num_bytes[index]), decoding.MAX_FILE_BYTES + 1)
         with open(self.name(index), "rb") as file:
             return file.read(size), int(self.labels[index])
 
@@ -131,6 +132,51 @@ def image_files(folder: Path) -> list[os.DirEntry]:
     ]
 
 
+def image_files_below(folder: str) -> list[str]:
+    """Lists the paths with an image's name in a folder and its sub-folders, by name.
+
+    A path need not be of a file. A folder that cannot be listed is in the list too.
+    """
+    found: list[str] = []
+    seen = set()  # a link may lead back to a folder above it
+    walk = os.walk(
+        folder, followlinks=True, onerror=lambda error: found.append(error.filename)
+    )
+    for place, folders, names in walk:
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(filter(_is_visible, folders))
+        images = filter(_is_image_name, filter(_is_visible, sorted(names)))
+        found.extend(os.path.join(place, name) for name in images)
+    return found
+
+
+def read_image_file(path: str) -> bytes:
+    """Reads a file, at most one byte more than the limit of images.
+
+    Raises:
+      UnreadableImageError: there is no such file, or it cannot be read.
+    """
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NONBLOCK)  # else a FIFO waits for a writer
+
+    try:
+        with open(path, "rb", opener=opener) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise decoding.UnreadableImageError("not a file")
+            return file.read(decoding.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise decoding.UnreadableImageError(error.strerror) from None
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith((".", "__MACOSX"))  # the latter: of macOS zips
+
+
 def _is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
@@ -205,7 +251,7 @@ def _check_readable(sources: Collection[FileSource]) -> None:
     for source in sources:
         for i, size in enumerate(source.num_bytes):
             with open(source.name(i), "rb", buffering=0) as file:  # 5 x as fast
-                if not transforms.is_image(file.read(12)):
+                if not decoding.is_image(file.read(12)):
                     broken.append((source.name(i), size))
     if broken:
         name, size = broken[0]

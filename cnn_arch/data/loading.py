@@ -53,7 +53,7 @@ class TrainBatches:
         if is_jittered and data.scale_min < data.image_size:
             raise UsageError(
                 f"--config.data.scale_min={data.scale_min}: must be at least image_size"
-                f" {data.image_size}"
+                f" {data.image_size}; leave it out, and it follows image_size"
             )
         check_view(data)
         self._rows = _process_rows(batch_size, self.share)
@@ -78,10 +78,7 @@ class TrainBatches:
           "image" uint8 [B / n, image_size, image_size, channels] and "label" int32
           [B / n], of a batch of B images.
         """
-        data = self.data
-        epoch, position = divmod(step, self.steps_per_epoch)
-        order = _epoch_order(self.seed, epoch, len(self.source))
-        indices = order[position * self.batch_size :][self._rows]
+        data, indices = self.data, self._indices(step)
         generator = np.random.default_rng((self.seed, AUGMENTATION, step))
         shape = (self.batch_size, transforms.NUM_CROP_UNIFORMS + 1)
         uniforms = generator.random(shape)[self._rows]
@@ -91,6 +88,11 @@ class TrainBatches:
             images = transforms.affine(images, uniforms[:, :6])
         return {"image": images, "label": labels}
 
+    def evaluation_views(self, step: int) -> np.ndarray:
+        """Returns the images of a batch in the view for evaluation, uint8."""
+        images = (self._read(index)[0] for index in self._indices(step))
+        return np.stack([evaluation_view(image, self.data) for image in images])
+
     def iterate(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
         """Yields the batches from start_step to before stop_step; threads work ahead.
 
@@ -98,6 +100,11 @@ class TrainBatches:
         """
         threads = num_threads(self.source, self.data)
         return _prefetch(self.batch, start_step, stop_step, threads)
+
+    def _indices(self, step: int) -> np.ndarray:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = _epoch_order(self.seed, epoch, len(self.source))
+        return order[position * self.batch_size :][self._rows]
 
     def _views(
         self, indices: np.ndarray, uniforms: np.ndarray

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import run_directory
 from cnn_arch.data.sources import DataConfig, Dataset, load_dataset
+from cnn_arch.data.views import small_views
 from cnn_arch.errors import UsageError
 from cnn_arch.models.build import build_model, check_image_size
 from cnn_arch.parallel import processes
@@ -59,6 +60,8 @@ def describe_data(dataset: Dataset) -> str:
 def say_data(dataset: Dataset, data: DataConfig, screen: Screen) -> None:
     """Reports the data; of a folder, also its largest and smallest class."""
     screen.say("data", describe_data(dataset))
+    for line in small_views(data):
+        screen.warn(line)
     if data.source != "folder":  # TFDS's data sets are well known, and slow to count
         return
     counts = Counter(dataset.splits["train"].labels.tolist()).most_common()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_arch.data import bundled, folder, records, transforms
+from cnn_arch.data import bundled, decoding, folder, records, transforms
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.folder import FileSource
 from cnn_arch.data.records import RecordSource
@@ -100,8 +100,9 @@ def read_image(
         return source.images[index], int(source.labels[index])
     encoded, label = source.example(index)
     try:
-        return transforms.decode(encoded, data.channels), label
-    except transforms.UnreadableImageError as error:
+        shown = data.pixels == "shown"
+        return decoding.decode(encoded, data.channels, shown=shown), label
+    except decoding.UnreadableImageError as error:
         if data.skip_broken:
             return None, label
         raise RunError(

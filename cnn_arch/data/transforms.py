@@ -5,63 +5,19 @@ is for image i of a batch. An image is therefore the same in any thread or proce
 """
 
 import math
-import os
-from contextlib import suppress
 
 import cv2
 import numpy as np
-import simplejpeg
 from PIL import Image
 
-MAX_FILE_BYTES = 100 * 2**20
-MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
-JPEG_MAGIC = b"\xff\xd8\xff"
-MAGIC_BYTES = (JPEG_MAGIC, b"\x89PNG\r\n\x1a\n", b"BM")  # the last two: PNG, BMP
+# Of a resized image. Of a larger one, as of 1 x 4,000 px with a shorter side of 256,
+# only the part that is needed is made.
+MAX_RESIZED_PIXELS = 2**24
 ASPECT_RANGE = (3 / 4, 4 / 3)
 CROP_TRIES = 10
 NUM_CROP_UNIFORMS = 2 * CROP_TRIES + 2  # the most that a function here takes
 
 cv2.setNumThreads(0)  # the loader's threads already use all cores
-
-
-class UnreadableImageError(Exception):
-    """Bytes are not an image of an accepted format; the text is their size."""
-
-
-def is_image(encoded: bytes) -> bool:
-    """Returns whether bytes begin as a JPEG, PNG, BMP or WebP file does."""
-    is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
-    return is_webp or encoded.startswith(MAGIC_BYTES)
-
-
-def decode(encoded: bytes, channels: int) -> np.ndarray:
-    """Decodes a JPEG, PNG, WebP or BMP file at full size and ignores Exif rotation.
-
-    Returns:
-      uint8 [height, width, channels]; 3 channels are red, green, blue; 1 is gray.
-
-    Raises:
-      UnreadableImageError: the format is another, or the file is damaged or too large.
-    """
-    if not is_image(encoded[:12]) or len(encoded) > MAX_FILE_BYTES:
-        raise UnreadableImageError(f"{len(encoded):,} bytes")
-    if encoded.startswith(JPEG_MAGIC):
-        # The same pixels as from OpenCV in 90 % of its time. A ValueError means a rare
-        # kind, or damage that OpenCV may repair.
-        with suppress(ValueError):
-            height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
-            if height * width > MAX_PIXELS:
-                raise UnreadableImageError(f"{height} x {width} px")
-            return simplejpeg.decode_jpeg(encoded, "RGB" if channels == 3 else "GRAY")
-    color = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
-    flags = color | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
-    except cv2.error:  # more pixels than OPENCV_IO_MAX_IMAGE_PIXELS
-        image = None
-    if image is None:
-        raise UnreadableImageError(f"{len(encoded):,} bytes")
-    return image.reshape(*image.shape[:2], channels)
 
 
 # Evaluation: one view of each image.
@@ -92,7 +48,23 @@ def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
 
 def resize_centre_crop(image: np.ndarray, resize: int, size: int) -> np.ndarray:
     """Resizes the shorter side to `resize` px, then cuts the central `size` px."""
-    return centre_crop(resize_shorter_side(image, resize), size)
+    height, width, _ = image.shape
+    shorter, longer = sorted((height, width))
+    if resize * resize * longer // shorter <= MAX_RESIZED_PIXELS:
+        return centre_crop(resize_shorter_side(image, resize), size)
+    side = shorter * size / resize
+    return _resize_part(image, (height - side) / 2, (width - side) / 2, side, size)
+
+
+def _resize_part(
+    image: np.ndarray, top: float, left: float, side: float, size: int
+) -> np.ndarray:
+    """Resizes a square of the image, in fractions of px, to ``size`` px."""
+    channels = image.shape[2]
+    picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
+    box = left, top, left + side, top + side
+    part = picture.resize((size, size), Image.Resampling.BILINEAR, box)
+    return np.asarray(part).reshape(size, size, channels)
 
 
 def pad_to(images: np.ndarray, size: int) -> np.ndarray:
@@ -155,13 +127,14 @@ def scale_jitter_crop(
     height, width, _ = image.shape
     low, high = scales
     scale = low + int(uniforms[0] * (high - low + 1))
-    resized = _resize(
-        image,
-        max(scale, height * scale // width),
-        max(scale, width * scale // height),
-    )
-    top = int(uniforms[1] * (resized.shape[0] - size + 1))
-    left = int(uniforms[2] * (resized.shape[1] - size + 1))
+    new_height = max(scale, height * scale // width)
+    new_width = max(scale, width * scale // height)
+    top = int(uniforms[1] * (new_height - size + 1))
+    left = int(uniforms[2] * (new_width - size + 1))
+    if new_height * new_width > MAX_RESIZED_PIXELS:
+        ratio = min(height, width) / scale
+        return _resize_part(image, ratio * top, ratio * left, ratio * size, size)
+    resized = _resize(image, new_height, new_width)
     return resized[top : top + size, left : left + size]
 
 

@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from cnn_arch.data import transforms
-from cnn_arch.data.folder import image_files
+from cnn_arch.data.decoding import decode
+from cnn_arch.data.folder import image_files_below, read_image_file
 from cnn_arch.data.sources import DataConfig, Source, is_in_memory, read_image
 from cnn_arch.errors import UsageError
+
+PLENTY = 256 / 224  # the shorter side in image sizes, as ImageNet is evaluated
 
 
 def check_view(data: DataConfig) -> None:
@@ -21,8 +23,32 @@ def check_view(data: DataConfig) -> None:
     if not is_in_memory(data) and data.eval_resize < data.image_size:
         raise UsageError(
             f"--config.data.eval_resize={data.eval_resize}: must be at least image_size"
-            f" {data.image_size}"
+            f" {data.image_size}; leave it out, and it follows image_size"
         )
+
+
+def small_views(data: DataConfig) -> list[str]:
+    """Returns a line for each view that shows less than half of the shorter side."""
+    size, found = data.image_size, []
+    fix = round(size * PLENTY)
+    if not is_in_memory(data) and 2 * size < data.eval_resize:
+        found.append(
+            f"the evaluation sees {size} of {data.eval_resize} px of the shorter side;"
+            f" train with --config.data.eval_resize={fix}"
+        )
+    low, high = data.scale_min, data.scale_max
+    if data.train_crop == "scale_jitter_crop" and 4 * size < low + high:
+        found.append(
+            f"the training sees {size} of {low} to {high} px of the shorter side; train"
+            f" with --config.data.scale_min={fix} --config.data.scale_max={2 * size}"
+        )
+    padding = data.crop_padding
+    if data.train_crop == "pad_crop" and 2 * padding > size:
+        found.append(
+            f"the training shifts images of {size} px by up to {padding} px; train with"
+            f" --config.data.crop_padding={size // 8}"
+        )
+    return found
 
 
 def evaluation_view(image: np.ndarray, data: DataConfig) -> np.ndarray:
@@ -76,16 +102,18 @@ def load_examples(
 
 
 def find_images(path: str) -> list[str]:
-    """Lists an image file, or the image files directly in a folder, by name.
+    """Lists an image file, or the images of a folder and its sub-folders, by name.
 
     Raises:
       UsageError: there is no image.
     """
     if os.path.isfile(path):
         return [path]
-    files = [os.path.join(path, entry.name) for entry in image_files(Path(path))]
+    files = image_files_below(path) if os.path.isdir(path) else []
     if not files:
-        rule = "has no images" if os.path.isdir(path) else "no such file or folder"
+        rule = "no such file or folder"
+        if os.path.exists(path):
+            rule = "has no images" if os.path.isdir(path) else "is not a file"
         raise UsageError(
             f"--images={path}: {rule}; give a JPEG, PNG, WebP or BMP file, or a folder"
             " of them"
@@ -93,25 +121,18 @@ def find_images(path: str) -> list[str]:
     return files
 
 
-def load_images(paths: Sequence[str], data: DataConfig) -> np.ndarray:
-    """Loads a user's own image files in the view for evaluation.
+def load_image(path: str, data: DataConfig) -> np.ndarray:
+    """Loads a user's own image file in the view for evaluation.
+
+    It is as a viewer shows it, unless the network learned from the user's own folder in
+    another way: how a published data set is read says nothing of other pictures.
 
     Returns:
-      uint8 [N, image_size, image_size, channels].
+      uint8 [image_size, image_size, channels].
 
     Raises:
-      UsageError: a file is not a readable image.
+      UnreadableImageError: the file is not a readable image; the text is the reason.
     """
-    images = []
-    for path in paths:
-        with open(path, "rb") as file:
-            encoded = file.read(transforms.MAX_FILE_BYTES + 1)
-        try:
-            image = transforms.decode(encoded, data.channels)
-        except transforms.UnreadableImageError as error:
-            raise UsageError(
-                f"--images={path}: not a readable image ({error}); give a JPEG, PNG,"
-                " WebP or BMP file"
-            ) from None
-        images.append(evaluation_view(image, data))
-    return np.stack(images)
+    shown = data.pixels == "shown" or data.source != "folder"
+    image = decode(read_image_file(path), data.channels, shown=shown)
+    return evaluation_view(image, data)

@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,14 +52,20 @@ CURVES = {
 
 
 @styled
-def train_batch(path: Path, images: np.ndarray, names: Sequence[str]) -> None:
-    """Draws the first 32 images of a training batch, with their class names below.
+def train_batch(
+    path: Path, images: np.ndarray, views: np.ndarray, names: Sequence[str]
+) -> None:
+    """Draws the first 16 images of a training batch, each next to its evaluation view.
 
-    The images are uint8 [N, H, W, 1 or 3], after augmentation.
+    Both are uint8 [N, H, W, 1 or 3]: the images after augmentation, and the views of
+    the same images in evaluation. The class names are below.
     """
-    captions = [printable(name, NAME_COLUMNS) for name in names[:32]]
-    title = "What the network sees: a training batch"
-    write(mosaic(title, images[:32], captions), path)
+    tiles = np.stack([images[:16], views[:16]], axis=1).reshape(-1, *images.shape[1:])
+    captions = []
+    for name in names[:16]:
+        captions += [printable(name, NAME_COLUMNS), "in evaluation"]
+    title = "What the network sees: images of a training batch, each also in evaluation"
+    write(mosaic(title, tiles, captions), path)
 
 
 @styled
@@ -221,39 +228,38 @@ def filters_conv1(path: Path, kernel: np.ndarray) -> None:
 @styled
 def predictions(
     path: Path,
-    images: np.ndarray,
-    names: Sequence[Sequence[str]],
-    probabilities: np.ndarray,
-    files: Sequence[str],
+    pictures: Sequence[tuple[str, np.ndarray]],
+    answers: Sequence[Sequence[Mapping[str, Any]]],
 ) -> None:
-    """Draws the first 20 images next to their most probable classes.
+    """Draws files and their images next to their most probable classes.
 
-    The images are uint8 [N, H, W, 1 or 3]. Each has at most five class names, the most
-    probable first, with their probabilities, float [N, classes].
+    The images are uint8 [H, W, 1 or 3]. Each answer has at most five classes, the most
+    probable first: ``{"class": ..., "probability": ...}``.
     """
-    images = images[:20]
-    columns = 1 if len(images) == 1 else 2
+    columns = 1 if len(pictures) == 1 else 2
     bar_left, bar_width = TILE + GAP, 4.0
     cell_width = bar_left + bar_width + 3 * GAP
     cell_height = TILE + LINE + 3 * GAP
-    rows = math.ceil(len(images) / columns)
+    rows = math.ceil(len(pictures) / columns)
     figure, axes = sheet(
         "What the network sees in the pictures",
         columns * cell_width + GAP,
         TITLE + rows * cell_height,
     )
-    for i, image in enumerate(images):
+    for i, (file, image) in enumerate(pictures):
         left = GAP + (i % columns) * cell_width
         top = TITLE + (i // columns) * cell_height
-        axes.text(left, top, printable(files[i], 50), va="top", fontsize=12)
+        axes.text(left, top, printable(file, 50), va="top", fontsize=12)
         top += LINE + 0.06
         tile(axes, image, left, top, TILE)
-        for name, probability in zip(names[i], probabilities[i], strict=True):
+        for answer in answers[i]:
+            probability = answer["probability"]
             start = left + bar_left
             middle = top + TILE / 10
             width = probability * bar_width
             axes.barh(middle, width, 0.24, left=start, color=PALE_BLUE)
-            axes.text(start + 0.06, middle, printable(name, 28), va="center")
+            name = printable(answer["class"], 28)
+            axes.text(start + 0.06, middle, name, va="center")
             end = start + bar_width
             axes.text(end, middle, _percent(probability), va="center", ha="right")
             top += TILE / 5

@@ -14,7 +14,11 @@ from cnn_arch.training.step import AUGMENTATION, step_key
 def draw_first_batch(
     batches: TrainBatches, class_names: tuple[str, ...], config: ConfigDict, run: Run
 ) -> None:
-    """Draws the first batch: a mistake in the data is visible before training."""
+    """Draws the first batch: a mistake in the data is visible before training.
+
+    Each image is next to its view in evaluation: a view that shows too little is
+    visible too.
+    """
     if jax.process_index():
         return
     batch = batches.batch(0)
@@ -22,5 +26,6 @@ def draw_first_batch(
     image = jax.jit(lambda image: augment(image, key, config.data))(batch["image"])
     names = [class_names[label] for label in batch["label"]]
     path = run.workdir / "plots" / "train_batch.jpg"
-    plots.train_batch(path, np.asarray(image), names)
+    views = batches.evaluation_views(0)
+    plots.train_batch(path, np.asarray(image), views, names)
     run.screen.say("look at", f"{path}   what the net sees")

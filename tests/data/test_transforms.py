@@ -1,12 +1,9 @@
-import io
-import subprocess
-import sys
+import tracemalloc
 from functools import partial
 
 import cv2
 import numpy as np
 import pytest
-import simplejpeg
 from PIL import Image
 
 from cnn_arch.data import transforms
@@ -16,113 +13,8 @@ def random_image(*shape):
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
-def smooth_image():
-    return cv2.GaussianBlur(random_image(30, 20, 3), (5, 5), 0)
-
-
-def png(image):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "png")
-    return file.getvalue()
-
-
-@pytest.mark.parametrize("file_format", ["png", "bmp", "webp", "jpeg"])
-def test_decode_equals_pillow(file_format):
-    file = io.BytesIO()
-    image = smooth_image()
-    options = {"lossless": True} if file_format == "webp" else {}
-    Image.fromarray(image).save(file, file_format, **options)
-    decoded = transforms.decode(file.getvalue(), 3)
-    np.testing.assert_array_equal(decoded, np.asarray(Image.open(file)))
-    if file_format != "jpeg":
-        np.testing.assert_array_equal(decoded, image)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
-@pytest.mark.parametrize("subsampling", [0, 2])
-@pytest.mark.parametrize("progressive", [False, True])
-def test_decode_jpeg(mode, subsampling, progressive):
-    """Decodes all kinds of JPEG; only OpenCV reads all kinds with four inks (CMYK)."""
-    file = io.BytesIO()
-    picture = Image.fromarray(smooth_image()).convert(mode)
-    picture.save(file, "jpeg", progressive=progressive, subsampling=subsampling)
-    encoded = np.frombuffer(file.getvalue(), np.uint8)
-    for channels, flag in ((3, cv2.IMREAD_COLOR_RGB), (1, cv2.IMREAD_GRAYSCALE)):
-        decoded = transforms.decode(file.getvalue(), channels)
-        expected = np.asarray(cv2.imdecode(encoded, flag)).reshape(30, 20, channels)
-        np.testing.assert_array_equal(decoded, expected)
-
-
-def test_decode_refuses_a_huge_jpeg_by_its_header(monkeypatch):
-    encoded = cv2.imencode(".jpg", random_image(8, 8, 3))[1].tobytes()
-    size = encoded.index(b"\xff\xc0") + 5  # after marker, length and precision
-    huge = encoded[:size] + (11_000).to_bytes(2, "big") * 2 + encoded[size + 4 :]
-    monkeypatch.setattr(simplejpeg, "decode_jpeg", pytest.fail)
-    with pytest.raises(transforms.UnreadableImageError, match="11000 x 11000 px"):
-        transforms.decode(huge, 3)
-
-
-def test_decode_gray():
-    image = random_image(9, 7)
-    np.testing.assert_array_equal(transforms.decode(png(image), 1), image[..., None])
-    in_color = transforms.decode(png(image), 3)
-    np.testing.assert_array_equal(in_color, np.repeat(image[..., None], 3, axis=2))
-
-
-def test_decode_ignores_exif_rotation():
-    file = io.BytesIO()
-    exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: to be turned by 90 degrees
-    Image.fromarray(random_image(30, 20, 3)).save(file, "jpeg", exif=exif)
-    assert transforms.decode(file.getvalue(), 3).shape == (30, 20, 3)
-
-
-def huge_bmp():
-    """Returns a file of 254 bytes whose header gives 11,000 x 11,000 px."""
-    encoded = bytearray(cv2.imencode(".bmp", random_image(8, 8, 3))[1].tobytes())
-    encoded[18:26] = (11_000).to_bytes(4, "little") * 2
-    return bytes(encoded)
-
-
-@pytest.mark.parametrize(
-    "encoded",
-    [
-        b"",
-        b"GIF89a" + bytes(100),
-        b"not an image",
-        png(random_image(64, 64, 3))[:60],
-        cv2.imencode(".jpg", random_image(64, 64, 3))[1].tobytes()[:-500],
-        huge_bmp(),
-    ],
-    ids=["empty", "gif", "text", "png_cut", "jpeg_cut", "huge"],
-)
-def test_decode_refuses(encoded):
-    with pytest.raises(transforms.UnreadableImageError, match=f"{len(encoded):,} byt"):
-        transforms.decode(encoded, 3)
-
-
-def test_opencv_refuses_huge_images_before_it_takes_memory():
-    program = (
-        "import sys, numpy\n"
-        "import cnn_arch.data\n"
-        "import cv2\n"
-        "encoded = numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8)\n"
-        "try:\n"
-        "    cv2.imdecode(encoded, cv2.IMREAD_COLOR)\n"
-        "except cv2.error as error:\n"
-        "    print(error)\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program], input=huge_bmp(), capture_output=True
-    )
-    assert b"CV_IO_MAX_IMAGE_PIXELS" in result.stdout
-
-
-def test_decode_refuses_a_big_file(monkeypatch):
-    encoded = png(random_image(8, 8))
-    monkeypatch.setattr(transforms, "MAX_FILE_BYTES", len(encoded) - 1)
-    with pytest.raises(transforms.UnreadableImageError):
-        transforms.decode(encoded, 3)
+def smooth_image(*shape):
+    return cv2.GaussianBlur(random_image(*shape, 3), (15, 15), 0)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +122,41 @@ def test_scale_jitter_crop():
     np.testing.assert_array_equal(crop(image, np.zeros(3)), image[:16, :16])
     high = crop(image, np.full(3, 0.9999))
     np.testing.assert_array_equal(high, cv2.resize(image, (40, 60))[-16:, -16:])
+
+
+# The limit of what is made.
+
+
+@pytest.mark.parametrize("shape", [(4000, 1), (1, 4000), (20_000, 7)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_long_picture_takes_little_memory(shape, channels):
+    image = random_image(*shape, channels)
+    long = partial(transforms.scale_jitter_crop, size=224, scales=(256, 480))
+    box = partial(transforms.random_resized_crop, size=224, min_area=0.08)
+    tracemalloc.start()
+    views = [
+        transforms.resize_centre_crop(image, 256, 224),
+        transforms.resize_centre_crop(image, 20_000, 224),
+        *(long(image, np.full(3, share)) for share in (0, 0.5, 0.9999)),
+        box(image, np.full(22, 0.5)),
+    ]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert {view.shape for view in views} == {(224, 224, channels)}
+
+
+def test_the_part_of_a_large_image_is_the_part_of_the_whole(monkeypatch):
+    image = smooth_image(40, 100)
+    jitter = partial(transforms.scale_jitter_crop, size=64, scales=(80, 80))
+    uniforms = [np.array([0.5, *each]) for each in ((0, 0), (0.3, 0.6), (0.99, 0.99))]
+    whole = [jitter(image, each) for each in uniforms]
+    whole.append(transforms.resize_centre_crop(image, 80, 64))
+    monkeypatch.setattr(transforms, "MAX_RESIZED_PIXELS", 80 * 200 - 1)
+    parts = [jitter(image, each) for each in uniforms]
+    parts.append(transforms.resize_centre_crop(image, 80, 64))
+    for part, expected in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(part.astype(int), expected, atol=3)
 
 
 def test_affine():

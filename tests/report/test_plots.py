@@ -49,14 +49,16 @@ def drawn(monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_train_batch_shows_each_image_in_its_place(tmp_path, suffix):
+def test_train_batch_shows_each_image_next_to_its_evaluation(tmp_path, suffix):
     colors = np.array([[200, 30, 40], [20, 180, 60], [10, 20, 220]], np.uint8)
     images = np.tile(colors[np.arange(40) % 3][:, None, None], (1, 32, 32, 1))
     path = tmp_path / "plots" / f"train_batch{suffix}"
-    plots.train_batch(path, images, ["name"] * 40)
-    for i in (0, 1, 7, 8, 30, 31):
-        centre = tile_centre(i, 8, canvas.TILE, lines=1)
+    plots.train_batch(path, images, 255 - images, ["name"] * 40)
+    for i in (0, 1, 3, 4, 14, 15):
+        centre = tile_centre(2 * i, 8, canvas.TILE, lines=1)
         np.testing.assert_allclose(pixel(path, *centre), colors[i % 3], atol=6)
+        centre = tile_centre(2 * i + 1, 8, canvas.TILE, lines=1)
+        np.testing.assert_allclose(pixel(path, *centre), 255 - colors[i % 3], atol=6)
     height_inches = canvas.TITLE + 4 * (canvas.TILE + canvas.LINE + canvas.GAP)
     height = len(pixels(path)) / DOTS
     assert height == pytest.approx(height_inches + canvas.GAP, abs=0.02)  # 32 images
@@ -66,9 +68,9 @@ def test_train_batch_shows_each_image_in_its_place(tmp_path, suffix):
 def test_grey_images_keep_their_greys(tmp_path):
     greys = np.array([0, 90, 255], np.uint8)
     images = np.tile(greys[:, None, None, None], (1, 28, 28, 1))
-    plots.train_batch(tmp_path / "a.png", images, ["0", "1", "2"])
+    plots.train_batch(tmp_path / "a.png", images, images, ["0", "1", "2"])
     for i, grey in enumerate(greys):
-        centre = tile_centre(i, 8, canvas.TILE, lines=1)
+        centre = tile_centre(2 * i, 8, canvas.TILE, lines=1)
         assert pixel(tmp_path / "a.png", *centre) == [grey] * 3
 
 
@@ -168,10 +170,13 @@ def test_top_losses_show_the_true_and_the_predicted_class(tmp_path, monkeypatch)
 
 
 def test_predictions_bars_are_as_long_as_the_probabilities(drawn, tmp_path):
-    images = np.zeros((2, 8, 8, 1), np.uint8)
-    probabilities = np.array([[0.75, 0.25], [0.5, 0.4]])
-    names, files = [["a", "b"], ["b", "a"]], ["one.png", "two.png"]
-    plots.predictions(tmp_path / "a.jpg", images, names, probabilities, files)
+    image = np.zeros((8, 8, 1), np.uint8)
+    answers = [
+        [{"class": "a", "probability": 0.75}, {"class": "b", "probability": 0.25}],
+        [{"class": "b", "probability": 0.5}, {"class": "a", "probability": 0.4}],
+    ]
+    pictures = [("one.png", image), ("two.png", image)]
+    plots.predictions(tmp_path / "a.jpg", pictures, answers)
     axes = drawn[0].axes[0]
     widths = np.array([bar.get_width() for bar in axes.patches])
     np.testing.assert_allclose(widths / widths[0], [1, 1 / 3, 2 / 3, 0.4 / 0.75])
@@ -183,13 +188,13 @@ def test_hostile_names_are_drawn_as_names(tmp_path):
     images = np.zeros((len(HOSTILE), 8, 8, 3), np.uint8)
     ones = np.ones(len(HOSTILE))
     path = tmp_path / "a.jpg"
-    plots.train_batch(path, images, HOSTILE)
+    plots.train_batch(path, images, images, HOSTILE)
     plots.confusion(path, np.eye(len(HOSTILE), dtype=int), HOSTILE)
     examples = plots.Examples(images, HOSTILE, HOSTILE[::-1], ones)
     plots.most_confused(path, examples)
     plots.top_losses(path, examples, ones)
-    names = [[name] for name in HOSTILE]
-    plots.predictions(path, images, names, ones[:, None], HOSTILE)
+    answers = [[{"class": name, "probability": 1.0}] for name in HOSTILE]
+    plots.predictions(path, list(zip(HOSTILE, images, strict=True)), answers)
 
 
 def test_no_mistakes_and_no_images_are_no_error(tmp_path):

@@ -1,0 +1,42 @@
+"""Settings that the program chooses where neither the recipe nor the user does."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnn_arch import setting_rules
+
+# Sides in px: what 0 is, in multiples of data.image_size (configs/base.py).
+RATIOS = {
+    "data.scale_min": 256 / 224,
+    "data.scale_max": 480 / 224,
+    "data.eval_resize": 256 / 224,
+}
+
+# A run keeps the choice with which it began, also if it began with an earlier version.
+CHOSEN = (*RATIOS, "data.pixels")
+EARLIER = {"pixels": "stored"}  # config.data of runs before there was a choice
+
+
+def follow_image_size(
+    config: ConfigDict, recipe: Mapping[str, Any], given: Collection[str]
+) -> None:
+    """Sets the sides of ``RATIOS`` for the config's image_size, unless they are given.
+
+    They keep their ratio to the image_size of the recipe. The size of images in memory
+    does not change, and so neither does their eval_resize.
+    """
+    size, old_size = config.data.image_size, recipe["data.image_size"]
+    is_size = setting_rules.RULES["data.image_size"].follows
+    if not (is_size(size) and is_size(old_size)):
+        return  # an error follows
+    for key, ratio in RATIOS.items():
+        name, side = key.removeprefix("data."), recipe[key]
+        if key in given and config.data[name] != 0:
+            continue
+        is_fixed = name == "eval_resize" and config.data.in_memory
+        if side == 0:
+            config.data[name] = round(ratio * size)
+        elif is_size(side) and not is_fixed:
+            config.data[name] = round(side * size / old_size)

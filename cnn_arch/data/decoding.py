@@ -1,0 +1,132 @@
+"""Decodes the bytes of an image file, within limits."""
+
+import io
+import os
+from contextlib import suppress
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image
+
+from cnn_arch.data import metadata
+
+MAX_FILE_BYTES = 100 * 2**20
+MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
+JPEG_MAGIC = b"\xff\xd8\xff"
+MAGIC_BYTES = (JPEG_MAGIC, b"\x89PNG\r\n\x1a\n", b"BM")  # the last two: PNG, BMP
+
+Image.MAX_IMAGE_PIXELS = None  # Pillow's limit; ours is lower, and not a warning
+
+
+class UnreadableImageError(Exception):
+    """Bytes are not an image of an accepted format; the text is the reason."""
+
+
+def is_image(encoded: bytes) -> bool:
+    """Returns whether bytes begin as a JPEG, PNG, BMP or WebP file does."""
+    is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
+    return is_webp or encoded.startswith(MAGIC_BYTES)
+
+
+def decode(encoded: bytes, channels: int, *, shown: bool) -> np.ndarray:
+    """Decodes a JPEG, PNG, WebP or BMP file at full size.
+
+    With ``shown``, the image is as a viewer shows it: turned by its Exif orientation
+    (JPEG, PNG, WebP), and transparent parts are on white (PNG, WebP). Otherwise it has
+    the stored pixels: not turned, and with whatever colour the transparent ones have.
+
+    Returns:
+      uint8 [height, width, channels]; 3 channels are red, green, blue; 1 is gray.
+
+    Raises:
+      UnreadableImageError: the format is another, or the file is damaged or too large.
+    """
+    if len(encoded) > MAX_FILE_BYTES:
+        raise UnreadableImageError(f"more than {MAX_FILE_BYTES:,} bytes")
+    if not is_image(encoded[:12]):
+        raise UnreadableImageError(f"{len(encoded):,} bytes")
+    if not shown:
+        return _decode_stored(encoded, channels)
+    image = None
+    if metadata.has_transparency(encoded):
+        image = _decode_on_white(encoded, channels)
+    if image is None:
+        image = _decode_stored(encoded, channels)
+    return _turn(image, metadata.orientation(encoded))
+
+
+def _decode_stored(encoded: bytes, channels: int) -> np.ndarray:
+    if encoded.startswith(JPEG_MAGIC):
+        # The same pixels as from OpenCV in 90 % of its time. A ValueError means a rare
+        # kind, or damage that OpenCV may repair.
+        with suppress(ValueError):
+            height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
+            _check_size(height, width)
+            return simplejpeg.decode_jpeg(encoded, "RGB" if channels == 3 else "GRAY")
+    color = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
+    flags = color | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error:  # more pixels than OPENCV_IO_MAX_IMAGE_PIXELS
+        image = None
+    if image is None:
+        _open_with_pillow(encoded)  # if the image is too large, this says so
+        raise UnreadableImageError(f"{len(encoded):,} bytes")
+    return image.reshape(*image.shape[:2], channels)
+
+
+def _decode_on_white(encoded: bytes, channels: int) -> np.ndarray | None:
+    """Decodes an image with transparent parts; None if Pillow does not know the kind.
+
+    OpenCV ignores the transparent colour of a gray PNG.
+    """
+    picture = _open_with_pillow(encoded)
+    if picture is None:
+        return None
+    try:
+        picture = picture.convert("RGBA")
+    except Exception:  # Pillow's decoders raise many types for a damaged file
+        return None
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture)
+    image = np.asarray(white)
+    if channels == 3:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
+
+
+def _open_with_pillow(encoded: bytes) -> Image.Image | None:
+    """Reads the header; None if it is damaged.
+
+    Raises:
+      UnreadableImageError: the image is too large.
+    """
+    try:
+        picture = Image.open(
+            io.BytesIO(encoded), formats=("JPEG", "PNG", "WEBP", "BMP")
+        )
+    except Exception:
+        return None
+    _check_size(picture.height, picture.width)
+    return picture
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise UnreadableImageError(
+            f"{height} x {width} px, the limit is {MAX_PIXELS:,} px"
+        )
+
+
+def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Turns a stored image upright, by its Exif orientation, 1 to 8."""
+    if orientation == 1:
+        return image
+    if orientation >= 5:
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
