@@ -233,15 +233,19 @@ def describe_recipe(config: ConfigDict) -> str:
     )
 
 
-def best_epoch(path: Path) -> tuple[str, float]:
-    """Returns the epoch with the lowest validation error, and its accuracy in %.
+def validation_errors(path: Path) -> dict[int, float] | None:
+    """Returns the validation error in % after each epoch's last step.
 
-    If epochs are equal, it is the last of them.
+    None: the run has no metrics.csv, or a row of it cannot be read.
     """
-    with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    best = min(reversed(rows), key=lambda row: float(row["validation_top1_error"]))
-    return f"{float(best['epoch']):g}", 100 - float(best["validation_top1_error"])
+    try:
+        with (path / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return {
+                int(row["step"]): float(row["validation_top1_error"])
+                for row in csv.DictReader(file)
+            }
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return None
 
 
 def _git_commit() -> str:

@@ -88,10 +88,13 @@ def test_a_row_without_all_columns_is_dropped(tmp_path):
     assert path.read_text() == "step,loss\n1,0.5\n"
 
 
-def test_best_epoch_is_the_last_of_equals(tmp_path):
-    rows = ["epoch,validation_top1_error", "1,50.0", "2,2.5", "3,2.5", "4,3.0"]
+def test_validation_errors_by_step(tmp_path):
+    assert run_directory.validation_errors(tmp_path) is None
+    rows = ["epoch,step,validation_top1_error", "1,13,50.0", "2,26,2.5"]
     (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n")
-    assert run_directory.best_epoch(tmp_path) == ("3", 97.5)
+    assert run_directory.validation_errors(tmp_path) == {13: 50.0, 26: 2.5}
+    (tmp_path / "metrics.csv").write_text("\n".join(rows) + "\n3")
+    assert run_directory.validation_errors(tmp_path) is None
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\x1b[31m", "\udcff"])

@@ -1,7 +1,8 @@
 """Checkpoints: restored bit for bit, or refused with the name of a damaged array."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +11,22 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
-from cnn_arch.checkpoints import step_folders
+from cnn_arch import run_directory
+from cnn_arch.checkpoints import failures, step_folders
 from cnn_arch.checkpoints.fingerprint import (
     DamageError,
-    load_items,
+    load_verified,
     make_record,
-    verify,
+    read_record,
     without_empty,
 )
-from cnn_arch.checkpoints.orbax_log import quieten_orbax
+from cnn_arch.checkpoints.orbax_adapter import LiteralPath, context_with_json
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.errors import RunError, UsageError
-from cnn_arch.files import free_bytes
 from cnn_arch.parallel import processes
 from cnn_arch.run_directory import Run
 
-_STATE_ITEMS = ("params", "batch_stats", "opt_state")
+_STATE_ITEMS = "params", "batch_stats", "opt_state"
 
 
 class Checkpoints:
@@ -36,18 +37,27 @@ class Checkpoints:
     `restore_variables`; process 0 chooses steps, and names and deletes folders.
     """
 
-    def __init__(self, directory: str | Path, *, warn: Callable[[str], None]):
-        """Opens a directory; the first save creates it. `warn` prints one line."""
+    def __init__(
+        self,
+        directory: str | Path,
+        *,
+        warn: Callable[[str], None],
+        known_errors: Callable[[], Mapping[int, float] | None] = lambda: None,
+    ):
+        """Opens a directory; the first save creates it.
+
+        Args:
+          directory: of the checkpoints alone.
+          warn: prints one line.
+          known_errors: returns the error of each validated step, for steps whose record
+            is damaged; None: they are not known.
+        """
         self.directory = Path(directory).resolve()
-        self._warn = warn
+        self._warn, self._known_errors = warn, known_errors
+        self._has_read_back = False
         self._newest: tuple[int, dict[str, Any]] | None = None  # step, abstract items
         self._pending: ocp.AsyncResponse[None] | None = None  # the save of `_newest`
-        registry = ocp.handlers.local_registry()
-        for item in ("config", "record"):  # by default, orbax stores numbers as arrays
-            registry.add(ocp.handlers.JsonHandler, checkpointable_name=item)
-        self._context = ocp.Context()
-        self._context.checkpointables.registry = registry
-        quieten_orbax()
+        self._context = context_with_json("config", "record")
 
     def steps(self) -> list[int]:
         """Returns the steps on disk, oldest first; some may be damaged."""
@@ -58,13 +68,19 @@ class Checkpoints:
         return max(self.steps(), default=None)
 
     def saved_at(self, step: int) -> str:
-        """Returns the time of day, such as 14:02, at which a step was saved."""
-        seconds = self._folders()[step].stat().st_mtime
-        return time.strftime("%H:%M", time.localtime(seconds))
+        """Returns the time of day of a save, such as 14:02."""
+        return time.strftime("%H:%M", time.localtime(self._path(step).stat().st_mtime))
+
+    def facts(self, step: int) -> dict[str, Any]:
+        """Returns "epoch" and "validation_error" of an intact step."""
+        return read_record(self._path(step))
 
     def best_step(self) -> int | None:
-        """Returns the step of the lowest validation error, the last of equals."""
-        return step_folders.find_best(self._folders())
+        """Returns the step of the lowest validation error, the last of equals.
+
+        If its record is damaged, it is still the best; restoring it fails.
+        """
+        return step_folders.find_best(self._folders(), self._known_errors())
 
     def save(
         self,
@@ -76,7 +92,8 @@ class Checkpoints:
     ) -> None:
         """Starts to save a state; its arrays may be donated after this returns.
 
-        Newer steps on disk are deleted afterwards: the run continued from an older one.
+        The first save is read back at once, in case that the disk does not keep what is
+        written. Newer steps are deleted: the run continued from an older one.
 
         Args:
           state: the state to save as step ``state.step``.
@@ -98,11 +115,13 @@ class Checkpoints:
             multihost_utils.sync_global_devices("names are free")
             with self._context:
                 self._pending = ocp.save_checkpointables_async(
-                    str(self.directory / str(step)),
+                    LiteralPath(self.directory / str(step)),
                     without_empty(items) | {"config": config, "record": record},
                 )
         except Exception as error:  # whatever orbax's libraries raise
             raise self._save_error(error) from error
+        if not self._has_read_back:
+            self.close()
 
     def wait(self) -> None:
         """Waits until the last save is safe on disk, then deletes old steps.
@@ -112,17 +131,23 @@ class Checkpoints:
         """
         if self._newest is None or self._pending is None:
             return
-        step, _ = self._newest
-        pending, self._pending = self._pending, None
+        (step, _), pending, self._pending = self._newest, self._pending, None
         try:
             pending.result()
-            if jax.process_index() == 0:
-                step_folders.sync_to_disk(self.directory / str(step))
         except Exception as error:  # whatever orbax's libraries raise
             raise self._save_error(error) from error
-        if jax.process_index() == 0:
-            step_folders.retain(self.directory, step, self._warn)
+        self._finish(step)
         multihost_utils.sync_global_devices("checkpoint is committed")
+
+    def _finish(self, step: int) -> None:
+        """Makes sure of the newest step, then renews the links and deletes old ones."""
+        if jax.process_index():
+            return
+        try:
+            step_folders.sync_to_disk(self._path(step))
+        except OSError as error:
+            raise failures.not_confirmed(error, self.directory, step) from error
+        step_folders.tidy(self.directory, step, self._known_errors(), self._warn)
 
     def close(self) -> None:
         """Waits for the last save, reads it back and compares.
@@ -134,6 +159,7 @@ class Checkpoints:
         if self._newest is not None:
             (step, abstract_items), self._newest = self._newest, None
             self._restore_step(step, abstract_items)
+            self._has_read_back = True
 
     def restore(
         self, abstract_state: TrainState, step: int | None = None
@@ -141,7 +167,8 @@ class Checkpoints:
         """Restores a step; None restores the newest intact one, if there is a step.
 
         The abstract state has a jax.ShapeDtypeStruct with a sharding for each array, on
-        any mesh. A warning names each damaged step that is skipped.
+        any mesh. A warning names each damaged step that is skipped. Only the command
+        that trains may call this: it completes what a kill left undone.
 
         Raises:
           RunError: the step is damaged, or all steps are.
@@ -153,6 +180,8 @@ class Checkpoints:
             if step is None:
                 return None
         else:
+            if self._find(step) is None:
+                raise self._unknown(step)
             items = self._restore_step(step, abstract_items)
         return TrainState(
             step=jax.device_put(np.int32(step), abstract_state.step.sharding), **items
@@ -173,15 +202,25 @@ class Checkpoints:
           RunError: the step is damaged.
           UsageError: the step does not exist, or it belongs to another network.
         """
+        wanted = {"params": abstract_params, "batch_stats": abstract_batch_stats}
+        while True:
+            step = self._find(which)
+            if step is None:
+                raise self._unknown(which)
+            try:
+                items = self._restore_step(step, wanted)
+            except (RunError, UsageError):
+                # A run that still trains may have deleted it since it was chosen.
+                if self._find(which) == step:
+                    raise
+                continue
+            return items["params"], items["batch_stats"], step
+
+    def _find(self, which: str | int) -> int | None:
+        """Returns the step that is meant, the same on all processes."""
         steps = {"best": self.best_step(), "last": self.last_step()}
         steps |= {str(step): step for step in self.steps()}
-        step = processes.from_first(steps.get(str(which)))
-        if step is None:
-            raise self._unknown(which)
-        items = self._restore_step(
-            step, {"params": abstract_params, "batch_stats": abstract_batch_stats}
-        )
-        return items["params"], items["batch_stats"], step
+        return processes.from_first(steps.get(str(which)))
 
     def _folders(self) -> dict[int, Path]:
         return step_folders.find_steps(self.directory)
@@ -198,6 +237,8 @@ class Checkpoints:
                 continue
             for damage in damages:
                 self._warn(f"{damage}; using step {step}")
+            if not damages:
+                self._finish(step)
             return step, items
         if damages:
             raise RunError(
@@ -209,39 +250,29 @@ class Checkpoints:
     def _restore_step(
         self, step: int, abstract_items: dict[str, Any]
     ) -> dict[str, Any]:
-        steps = processes.from_first(self.steps())
-        if step not in steps:
-            raise self._unknown(step)
         try:
             return self._load(step, abstract_items)
         except DamageError as damage:
             intact = [
                 f"--checkpoint={other}"
-                for other in steps
+                for other in processes.from_first(self.steps())
                 if other != step and self._is_intact(other, abstract_items)
             ]
-            fix = f"use {' or '.join(intact)}" if intact else "no other is intact"
+            fix = f"eval.py can use {' or '.join(intact) or 'none: no other is intact'}"
             raise RunError(f"checkpoint at step {step}: {damage}; {fix}") from damage
 
     def _is_intact(self, step: int, abstract_items: dict[str, Any]) -> bool:
         try:
             self._load(step, abstract_items)
-        except DamageError:
+        except (DamageError, UsageError):
             return False
         return True
 
     def _load(self, step: int, abstract_items: dict[str, Any]) -> dict[str, Any]:
-        """Loads and verifies items of a step; all processes fail if one does."""
-        path = self._folders().get(step, self.directory / str(step))
-        items, damage = {}, None
-        try:
-            items = load_items(path, abstract_items)
-        except DamageError as error:
-            damage = error
-        if any(processes.gather(damage is not None)):
-            raise damage or DamageError("cannot be read by another process")
-        verify(path, items)
-        return items
+        return load_verified(self._path(step), abstract_items)
+
+    def _path(self, step: int) -> Path:
+        return self._folders().get(step, self.directory / str(step))
 
     def _unknown(self, which: str | int) -> UsageError:
         steps = ", ".join(map(str, self.steps())) or "none"
@@ -257,32 +288,13 @@ class Checkpoints:
         if jax.process_index() == 0:
             step_folders.remove_leftovers(self.directory)
         last = self.last_step()
-        start = "starts again" if last is None else f"continues from step {last}"
-        fix = f"the same command {start}"
-        while error.__cause__ is not None:
-            error = error.__cause__
-        lost = processes.explain_loss(error)
-        if lost:
-            return RunError(f"{lost}; checkpoint at step {step} was not saved, {fix}")
-        needed = sum(
-            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract_items)
-        )
-        free = free_bytes(self.directory)
-        space = f"it needs {needed / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are free"
-        # Of several processes, another one may have had no space.
-        is_short = jax.process_count() == 1 or free < 2 * needed
-        return RunError(
-            f"checkpoint at step {step}: not saved to {self.directory}, "
-            f"{_reason(error)}; {space + '; ' if is_short else ''}{fix}"
-        )
+        return failures.not_saved(error, self.directory, step, abstract_items, last)
 
 
 def open_checkpoints(run: Run) -> Checkpoints:
     """Returns the checkpoints of a run."""
-    return Checkpoints(run.workdir / "checkpoints", warn=run.screen.warn)
-
-
-def _reason(error: BaseException) -> str:
-    """Returns the reason of an error without the paths before it."""
-    reason = str(error).partition(" [")[0].rpartition(": ")[2]
-    return getattr(error, "strerror", None) or reason
+    return Checkpoints(
+        run.workdir / "checkpoints",
+        warn=run.screen.warn,
+        known_errors=partial(run_directory.validation_errors, run.workdir),
+    )

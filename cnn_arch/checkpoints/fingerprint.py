@@ -15,7 +15,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from cnn_arch.checkpoints.orbax_adapter import LiteralPath
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel import processes
 
 _CHUNK_WORDS = 2**16  # small enough for the processor's cache, with the results
 
@@ -126,6 +128,27 @@ def _checksum(content: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def load_verified(path: Path, abstract_items: dict[str, Any]) -> dict[str, Any]:
+    """Loads items from the folder of a step, and compares them with its record.
+
+    Each abstract item is a tree of jax.ShapeDtypeStruct with shardings. All processes
+    must call this together; all fail if one does.
+
+    Raises:
+      DamageError: a file cannot be read, or the named array is not what was saved.
+      UsageError: the folder has other arrays than the abstract items.
+    """
+    items, damage = {}, None
+    try:
+        items = load_items(path, abstract_items)
+    except DamageError as error:
+        damage = error
+    if any(processes.gather(damage is not None)):
+        raise damage or DamageError("cannot be read by another process")
+    verify(path, items)
+    return items
+
+
 def load_items(path: Path, abstract_items: dict[str, Any]) -> dict[str, Any]:
     """Loads items from the folder of a step, but does not `verify` them.
 
@@ -151,7 +174,7 @@ def load_items(path: Path, abstract_items: dict[str, Any]) -> dict[str, Any]:
     items = dict(abstract_items)
     for item, abstract_tree in without_empty(abstract_items).items():
         try:
-            items |= ocp.load_checkpointables(str(path), {item: abstract_tree})
+            items |= ocp.load_checkpointables(LiteralPath(path), {item: abstract_tree})
         except Exception as error:  # whatever orbax's libraries raise
             leaf = _find_leaf(error)
             name = f"{item}.{leaf}" if leaf else item

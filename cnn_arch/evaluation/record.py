@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cnn_arch.evaluation.one_crop import Evaluator, Results
 from cnn_arch.files import write_csv, write_text
 from cnn_arch.parallel import processes
 from cnn_arch.report import confusion, plots
-from cnn_arch.run_directory import Run, best_epoch
+from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
 from cnn_arch.training.program import Program
 from cnn_arch.weights.files import write_npz
@@ -99,12 +100,13 @@ class Validation:
         return results.summary()
 
 
-def _keep_best(variables: Any, run: Run) -> None:
+def _keep_best(variables: Any, facts: Mapping[str, Any], run: Run) -> None:
     """Prints the best epoch, writes its weights and draws the filters of layer 1."""
-    epoch, accuracy = best_epoch(run.workdir)
     run.screen.row()
     run.screen.say(
-        "best", f"{accuracy:.1f} % val top-1 at epoch {epoch}  ->  checkpoints/best"
+        "best",
+        f"{100 - facts['validation_error']:.1f} % val top-1 at epoch "
+        f"{facts['epoch']:g}  ->  checkpoints/best",
     )
     write_npz(run.workdir / "weights_best.npz", variables)
     for layer in FILTER_LAYERS:
@@ -132,9 +134,10 @@ def test_best(
     program: Program, evaluator: Evaluator, dataset: Dataset, run: Run
 ) -> None:
     """Writes the best network of a run, and evaluates it once on the test split."""
-    variables, step = program.restore_best(open_checkpoints(run))
+    checkpoints = open_checkpoints(run)
+    variables, step = program.restore_best(checkpoints)
     if not jax.process_index():
-        _keep_best(variables, run)
+        _keep_best(variables, checkpoints.facts(step), run)
     # The test split is used only once on each checkpoint.
     tested = _read_results(run.workdir).get("test", {})
     is_done = processes.from_first(tested.get("checkpoint_step") == step)

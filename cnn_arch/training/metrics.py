@@ -37,9 +37,9 @@ class Metrics:
         self._steps = Table(workdir / "steps.csv", STEP_COLUMNS, is_before)
         self._epochs = Table(workdir / "metrics.csv", EPOCH_COLUMNS, is_before)
         first_step = step // steps_per_epoch * steps_per_epoch + 1  # of the epoch
-        self._board = SummaryWriter(
-            str(workdir), purge_step=first_step if step else None
-        )
+        # TensorBoard then hides what a killed start has written from this step on; also
+        # of a new run, which may have been killed before its first checkpoint.
+        self._board = SummaryWriter(str(workdir), purge_step=first_step)
         self._next_drawing = 0.0
         rows = self._steps.rows
         # Of the newest step, in nats; None before the first step.

@@ -1,5 +1,6 @@
 """States that follow from their step, and runs that save them."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ class Run:
     def __init__(self, directory: Path):
         self.directory = directory
         self.warnings: list[str] = []
-        self.checkpoints = Checkpoints(directory, warn=self.warnings.append)
+        self.errors: dict[int, float] | None = None  # as metrics.csv has them
+        self.checkpoints = Checkpoints(
+            directory, warn=self.warnings.append, known_errors=lambda: self.errors
+        )
 
     def save_state(self, state: TrainState, error: float | None = None) -> None:
         self.checkpoints.save(state, config=CONFIG, epoch=1.5, validation_error=error)
@@ -102,10 +106,18 @@ def run(tmp_path: Path) -> Run:
     return Run(tmp_path / "checkpoints")
 
 
-@pytest.fixture
-def saved(run: Run) -> Run:
-    """Returns a run with the steps 1, the best, and 2 and 3."""
+@pytest.fixture(scope="session")
+def three_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the steps 1, the best, and 2 and 3."""
+    run = Run(tmp_path_factory.mktemp("saved") / "checkpoints")
     run.save(1, 5.0)
     run.save(2, 7.0)
     run.save_and_close(3, 6.0)
-    return run
+    return run.directory
+
+
+@pytest.fixture
+def saved(three_steps: Path, tmp_path: Path) -> Run:
+    """Returns a run with the steps 1, the best, and 2 and 3."""
+    shutil.copytree(three_steps, tmp_path / "checkpoints", symlinks=True)
+    return Run(tmp_path / "checkpoints")

@@ -3,7 +3,6 @@
 import gc
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -16,7 +15,9 @@ import jax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from cnn_arch.checkpoints import step_folders
 from cnn_arch.checkpoints.checkpoint import Checkpoints
+from cnn_arch.checkpoints.orbax_adapter import LiteralPath
 from cnn_arch.errors import RunError, UsageError
 from tests.checkpoints.conftest import CONFIG, Run, abstract, assert_same, make_state
 
@@ -57,6 +58,7 @@ def test_network_without_batch_statistics(run: Run):
 
 
 def test_donated_state_is_saved_as_it_was(run: Run):
+    run.save(0)  # is read back before it returns; later saves are not
     state = make_state(1)
     run.save_state(state)
     step = jax.jit(
@@ -135,7 +137,8 @@ def test_damaged_array_is_named_and_skipped(
     assert warning.startswith(f"checkpoint at step 3: {item}")
     assert warning.endswith("; using step 2")
     with pytest.raises(
-        RunError, match=f"step 3: {item}.*; use --checkpoint=1 or --checkpoint=2$"
+        RunError,
+        match=f"step 3: {item}.*; eval.py can use --checkpoint=1 or --checkpoint=2$",
     ):
         saved.restore(step=3)
     gc.collect()  # Python would complain of orbax's abandoned reads here
@@ -148,7 +151,7 @@ def test_flipped_bit_names_the_array(saved: Run):
     with pytest.raises(
         RunError,
         match=r"^checkpoint at step 1: params\.fc\.kernel: is not what was saved "
-        r"\(fingerprint differs\); use --checkpoint=2 or --checkpoint=3$",
+        r"\(fingerprint differs\); eval.py can use --checkpoint=2 or --checkpoint=3$",
     ):
         saved.restore_variables("best")
 
@@ -169,16 +172,42 @@ def test_every_damaged_small_file_is_found_or_harmless(saved: Run):
     assert num_skipped >= 6  # at least for manifest and data of each item
 
 
-def test_record_that_is_missing_or_damaged(saved: Run):
+def test_record_that_is_missing(saved: Run):
     (saved.directory / "3/record/data.json").unlink()
-    record = saved.directory / "1/record/data.json"
-    record.write_text(record.read_text().replace("5.0", "1.0"))
-    assert saved.checkpoints.best_step() == 2
     saved.assert_newest(2)
     assert saved.warnings == [
         "checkpoint at step 3: cannot be verified, its record is not readable; "
         "using step 2"
     ]
+
+
+def test_the_best_stays_the_best_when_its_record_is_damaged(saved: Run):
+    """It is named and not deleted; no other step is taken for it."""
+    record = saved.directory / "1/record/data.json"
+    record.write_text(record.read_text().replace("5.0", "9.0"))
+    others = "eval.py can use --checkpoint=2 or --checkpoint=3$"
+    for errors in (None, {1: 5.0, 2: 7.0, 3: 6.0}):
+        saved.errors = errors
+        with pytest.raises(RunError, match=f"step 1: .* record is damaged; {others}"):
+            saved.restore_variables("best")
+    saved.save_and_close(4, 8.0)
+    assert saved.names() == ["1", "3", "4", "best", "last"]
+    assert os.readlink(saved.directory / "best") == "1"
+    # Its error is known, so a step can be better.
+    saved.errors = {1: 5.0, 3: 6.0, 4: 8.0}
+    saved.save_and_close(5, 4.0)
+    assert saved.restore_variables("best")[2] == 5
+
+
+def test_a_damaged_record_of_another_step_does_not_hide_the_best(saved: Run):
+    flip(saved.directory / "3/record/data.json")
+    saved.errors = {1: 5.0, 2: 7.0, 3: 6.0}
+    assert saved.restore_variables("best")[2] == 1
+    saved.errors = {1: 5.0, 2: 7.0}  # step 3 was saved within an epoch
+    assert saved.restore_variables("best")[2] == 1
+    saved.errors = None
+    with pytest.raises(RunError, match="step 3: cannot be verified"):
+        saved.restore_variables("best")
 
 
 def test_all_are_damaged(saved: Run):
@@ -188,41 +217,48 @@ def test_all_are_damaged(saved: Run):
         saved.restore()
 
 
-def test_close_finds_a_bit_that_the_disk_changed(run: Run):
-    run.save(1, 1.0)
-    run.checkpoints.wait()
-    flip(run.largest_file(1))
-    with pytest.raises(RunError, match=r"step 1: params\.fc\.kernel: .*no other"):
-        run.checkpoints.close()
+def test_close_finds_a_bit_that_the_disk_changed(saved: Run):
+    saved.save(4, 1.0)
+    saved.save(5, 1.0)
+    saved.checkpoints.wait()
+    flip(saved.largest_file(5))
+    with pytest.raises(
+        RunError, match=r"step 5: params\.fc\.kernel: .*eval.py can use"
+    ):
+        saved.checkpoints.close()
 
 
-# Saves that fail.
+def test_the_first_save_is_read_back_at_once(run: Run, monkeypatch):
+    """A disk that changes a bit is found before a day of training."""
+    sync = step_folders.sync_to_disk
 
+    def sync_and_flip(path: Path) -> None:
+        sync(path)
+        flip(run.largest_file(int(path.name)))
 
-def test_write_that_fails_is_reported_and_harmless(saved: Run):
-    """A limit on the size of files simulates a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))
-    try:
-        saved.save_state(make_state(4, width=2000), 1.0)
-        with pytest.raises(RunError) as raised:
-            saved.checkpoints.close()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    text = str(raised.value)
-    assert text.startswith("checkpoint at step 4: not saved to ")
-    assert "File too large; it needs 15.3 MiB and " in text
-    assert text.endswith("MiB are free; the same command continues from step 3")
-    assert saved.names() == ["1", "2", "3", "best", "last"]
-    saved.checkpoints.close()
-    saved.assert_newest(3)
-
-
-def test_directory_that_cannot_be_made(tmp_path: Path):
-    (tmp_path / "file").touch()
-    run = Run(tmp_path / "file" / "checkpoints")
-    with pytest.raises(RunError, match=r"Not a directory; it needs .* starts again$"):
+    monkeypatch.setattr(step_folders, "sync_to_disk", sync_and_flip)
+    with pytest.raises(RunError, match=r"step 1: params\.fc\..*no other is intact"):
         run.save(1)
+
+
+def test_any_name_of_a_folder(tmp_path: Path):
+    """A pattern would find nothing in ``[b]``, and ``stars`` in ``st*``."""
+    name = """st* a[b] **? 100%20 ünï 😀 {1,2}'"$HOME"""
+    (tmp_path / "stars a[b] **? 100%20 ünï").mkdir()
+    run = Run(tmp_path / name / "checkpoints")
+    run.save(1, 1.0)
+    run.assert_newest(1)
+    assert run.restore_variables("best")[2] == 1
+
+
+def test_folders_that_look_like_clouds_are_local():
+    for name in ("gs", "s3", "az", "hf"):
+        path = LiteralPath(f"/{name}/runs") / "1"
+        assert os.fspath(path) == f"/{name}/runs/1"
+        assert not list(path.glob("*"))
+
+
+# Saves that are killed.
 
 
 KILLED = """

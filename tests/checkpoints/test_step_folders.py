@@ -55,12 +55,12 @@ def test_half_deleted_step_is_not_listed(saved: Run):
 
 
 def test_failed_deletion_is_a_warning(saved: Run):
-    saved.save(4, 8.0)
-    (saved.directory / "2-deleted" / "in the way").mkdir(parents=True)
-    saved.checkpoints.close()
+    (saved.directory / "2-deleted").touch()  # in the way
+    saved.save_and_close(4, 8.0)
     (warning,) = saved.warnings
     assert warning.startswith(f"{saved.directory / '2'}: not deleted (")
     assert saved.checkpoints.steps() == [1, 2, 3, 4]
+    (saved.directory / "2-deleted").unlink()
     saved.save_and_close(5, 8.0)
     assert saved.names() == ["1", "4", "5", "best", "last"]
 
@@ -68,11 +68,15 @@ def test_failed_deletion_is_a_warning(saved: Run):
 def test_foreign_names_are_left_alone(saved: Run, tmp_path: Path):
     outside = tmp_path / "7"
     outside.mkdir()
-    for name in ("notes", "2b", "2-deleted-not"):
+    foreign = {"notes", "2b", "2-deleted-not", "007", "02-deleted", "20261125", "9"}
+    for name in foreign:
         (saved.directory / name).mkdir()
+    (saved.directory / "20261125" / "thesis.tex").touch()
+    (saved.directory / "٣").mkdir()  # a digit, but not one of ours
     (saved.directory / "7").symlink_to(outside)
     (saved.directory / "0-deleted").symlink_to(outside)
+    assert saved.checkpoints.steps() == [1, 2, 3]
     saved.save_and_close(8, 8.0)
-    expected = {"notes", "2b", "2-deleted-not", "7", "0-deleted", "1", "3", "8"}
-    assert set(saved.names()) == expected | {"best", "last"}
+    expected = foreign | {"٣", "7", "0-deleted", "1", "3", "8", "best", "last"}
+    assert set(saved.names()) == expected
     assert outside.is_dir()
