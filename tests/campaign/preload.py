@@ -1,0 +1,29 @@
+"""Imports what the commands import, in the server that forks them."""
+
+import matplotlib.pyplot
+import tensorboardX
+
+import train
+from cnn_arch.data import loading, opening, sources
+from cnn_arch.evaluation import classify, export, features, one_crop, record
+from cnn_arch.report import pages
+from cnn_arch.training import loop, preview, profile, program
+
+__all__ = [
+    "classify",
+    "export",
+    "features",
+    "loading",
+    "loop",
+    "matplotlib",
+    "one_crop",
+    "opening",
+    "pages",
+    "preview",
+    "profile",
+    "program",
+    "record",
+    "sources",
+    "tensorboardX",
+    "train",
+]
