@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.campaign.fuzzed_settings import fault_of_line
 from tests.campaign.lab import Lab, Part
 from tests.campaign.launch import Worker
 from tests.campaign.table import Trial
@@ -89,17 +90,16 @@ def take(item: tuple[bytes, int]) -> str:
 
 def _as_images(path: Path, data) -> str:
     from cnn_arch.data import views
-    from cnn_arch.errors import UsageError
+    from cnn_arch.data.decoding import UnreadableImageError
 
-    shape = (1, data.image_size, data.image_size, data.channels)
+    shape = (data.image_size, data.image_size, data.channels)
     try:
-        images = views.load_images([str(path)], data)
-    except UsageError as error:
-        return "" if str(path) in str(error) else f"unnamed: {str(error)[:150]}"
+        found = views.load_image(str(path), data).shape
+    except UnreadableImageError as error:
+        return fault_of_line(str(error))
     except BaseException as error:
         return f"foreign exception: {type(error).__name__}: {str(error)[:150]!r}"
-    found = np.shape(images)
-    return "" if found in (shape, shape[1:]) else f"shape: {found} instead of {shape}"
+    return "" if found == shape else f"shape: {found} instead of {shape}"
 
 
 def _as_folder(path: Path, data) -> str:
