@@ -214,6 +214,8 @@ def printable(text: str, columns: int | None = None) -> str:
       columns: longer text is cut to this width and ends in an ellipsis; East Asian wide
         characters count two.
     """
+    if columns is not None:
+        text = text[: columns + 1]  # more does not fit: each character takes a column
     line = "".join(char if char.isprintable() else _escape(char) for char in text)
     if columns is None or _width(line) <= columns:
         return line

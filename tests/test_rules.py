@@ -89,7 +89,6 @@ def test_every_imported_package_is_a_requirement():
         for pin in map(Requirement, read_pins(extra))
     }
     own = {"cnn_arch", "configs"} | {path.stem for path in ROOT.glob("*.py")}
-    own |= {"torch"}  # reads .pth files if the user has it
     distributions = packages_distributions()
     for path in SOURCES:
         for module in imported_modules(path) - sys.stdlib_module_names - own:

@@ -33,6 +33,7 @@ def test_printable_cuts_to_the_width():
     assert printable("衣服衣服", 8) == "衣服衣服"
     assert printable("衣服衣服", 7) == "衣服衣…"
     assert printable("衣服衣服", 6) == "衣服…"
+    assert printable("a" * 10**7, 3) == "aa…"  # at once
 
 
 def test_a_long_value_in_a_message_is_cut(monkeypatch):

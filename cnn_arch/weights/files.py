@@ -1,9 +1,11 @@
 """Files of weights: read completely or not at all, and never executed."""
 
 import dataclasses
+import itertools
 import json
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,19 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cnn_arch.errors import UsageError
 from cnn_arch.files import replacing
-from cnn_arch.weights.torchvision import TORCHVISION, from_torchvision, to_torchvision
+from cnn_arch.screen import printable
+from cnn_arch.weights.pth import read_pth
+from cnn_arch.weights.torchvision import (
+    COUNTER,
+    TORCHVISION,
+    check_shapes,
+    from_torchvision,
+    listed,
+    to_torchvision,
+)
 
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+TYPES = ("F16", "BF16", "F32", "F64", "I32", "I64")  # of safetensors; I: counters
 SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
 COLLECTIONS = ("params", "batch_stats")
 
@@ -31,8 +44,8 @@ class Weights:
 def read_weights(path: str, name: str) -> Weights:
     """Reads the weights of the network ``name``.
 
-    The file is an ``.npz`` of ``write_npz``, or torchvision's ``state_dict``: as
-    ``.safetensors``, or as ``.pth`` if PyTorch is installed.
+    The file is an ``.npz`` of ``write_npz``, or torchvision's ``state_dict``:
+    ``.safetensors``, ``.pth`` or ``.pt``.
 
     Raises:
       UsageError: the file is missing, damaged, of another type or another network's.
@@ -49,25 +62,59 @@ def read_weights(path: str, name: str) -> Weights:
             arrays, notes = read_safetensors(path)
         else:
             arrays, notes = read_pth(path), {}
-        variables, default = from_torchvision(name, arrays), TORCHVISION[name]
-        mean = _numbers(notes, "mean") or default.mean
-        std = _numbers(notes, "std") or default.std
+        variables = from_torchvision(name, as_float32(arrays))
+        default = TORCHVISION[name]
+        channels = arrays[f"{default.first}.weight"].shape[1]
+        if channels != len(default.mean):  # the weights of another training
+            default = dataclasses.replace(default, mean=None, std=None)
+        mean = _numbers(notes, "mean", channels) or default.mean
+        std = _numbers(notes, "std", channels) or default.std
         return Weights(variables, mean, std)
     except UsageError as error:
         raise UsageError(f"--weights={path}: {error}") from None
 
 
-def _numbers(notes: Mapping[str, str], key: str) -> tuple[float, ...] | None:
-    """Reads a list of numbers from a file's metadata; None if there is no such key."""
+def _numbers(
+    notes: Mapping[str, str], key: str, channels: int
+) -> tuple[float, ...] | None:
+    """Reads a number for each channel from a file's metadata; None without the key."""
     if key not in notes:
         return None
     try:
-        numbers = tuple(float(number) for number in json.loads(notes[key]))
-    except (ValueError, TypeError):
+        given = json.loads(notes[key])
+        numbers = tuple(map(float, given)) if isinstance(given, list) else ()
+    except (ValueError, TypeError, OverflowError, RecursionError):
         numbers = ()
-    if not numbers or not all(map(math.isfinite, numbers)):
-        raise UsageError(f"its {key} is {notes[key]!r}, not a list of numbers")
+    is_usable = all(math.isfinite(x) and (key == "mean" or x > 0) for x in numbers)
+    if len(numbers) != channels or not is_usable:
+        rule = "finite" if key == "mean" else "above 0"
+        raise UsageError(
+            f"its {key} is {printable(notes[key], 40)}: must be {channels} numbers, "
+            f"{rule}"
+        )
     return numbers
+
+
+def as_float32(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the arrays as float32, without PyTorch's counters of batches.
+
+    Raises:
+      UsageError: a value is not a finite number.
+    """
+    made = {}
+    for name, array in arrays.items():
+        if name.endswith(COUNTER):
+            continue
+        if array.dtype.name not in FLOATS:
+            raise UsageError(
+                f"{name} is of type {array.dtype.name}; must be float16, bfloat16, "
+                "float32 or float64"
+            )
+        with np.errstate(over="ignore"):
+            made[name] = array.astype(np.float32, copy=False)
+        if not np.isfinite(made[name]).all():
+            raise UsageError(f"{name} has values that are not finite float32 numbers")
+    return made
 
 
 def write_npz(path: Path, variables: Mapping[str, Any]) -> None:
@@ -89,19 +136,38 @@ def read_npz(path: str) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive:  # a small file could expand to terabytes
-            methods = {info.compress_type for info in archive.infolist()}
-        if methods - {zipfile.ZIP_STORED}:
+            members = archive.infolist()
+        if any(each.compress_type != zipfile.ZIP_STORED for each in members):
             raise ValueError("it is compressed")
+        names = [each.filename for each in members]
+        if any(not name.endswith(".npy") for name in names):
+            raise ValueError("it has files that are not arrays")
+        _check_names([name.removesuffix(".npy") for name in names])
         with np.load(path, allow_pickle=False) as file:
-            arrays = {tuple(key.split("/")): file[key] for key in file.files}
+            arrays = {name: file[name] for name in file.files}
+    except UsageError:
+        raise
     except Exception as error:  # of zipfile or NumPy, depending on the damage
         reason = str(error) or type(error).__name__
         raise UsageError(f"not a complete .npz file ({reason})") from None
-    for keys in arrays:
-        if len(keys) == 1 or keys[0] not in COLLECTIONS:
-            key = "/".join(keys)
-            raise UsageError(f"{key} is neither in params/ nor in batch_stats/")
-    return {"params": {}, "batch_stats": {}} | unflatten_dict(arrays)
+    by_path = {tuple(name.split("/")): x for name, x in as_float32(arrays).items()}
+    return {"params": {}, "batch_stats": {}} | unflatten_dict(by_path)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Checks that names are paths of arrays in a tree, each of them once."""
+    starts = tuple(f"{name}/" for name in COLLECTIONS)
+    if others := [name for name in names if not name.startswith(starts)]:
+        raise UsageError(f"neither in params/ nor in batch_stats/: {listed(others)}")
+    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
+        raise UsageError(f"more than once in the file: {listed(twice)}")
+    folders = {
+        folder
+        for name in names
+        for folder in itertools.accumulate(name.split("/")[:-1], "{}/{}".format)
+    }
+    if both := sorted(folders.intersection(names)):
+        raise UsageError(f"an array and a folder at once: {listed(both)}")
 
 
 def write_safetensors(
@@ -126,63 +192,34 @@ def read_safetensors(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads the arrays by name, and the file's metadata.
 
     Raises:
-      UsageError: the file is damaged, or contains a type that NumPy does not have.
+      UsageError: the file is damaged, or contains an array of another type.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            arrays = {key: file.get_tensor(key) for key in file.keys()}
-            return arrays, file.metadata() or {}
-    except (SafetensorError, TypeError, ValueError, KeyError) as error:
-        raise UsageError(f"not a safetensors file of float32 ({error})") from None
-
-
-def read_pth(path: str) -> dict[str, np.ndarray]:
-    """Reads a PyTorch file that contains tensors only.
-
-    Raises:
-      UsageError: PyTorch is not installed, or the file is damaged or has other content.
-    """
-    try:
-        import torch  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UsageError(
-            "reading .pth needs PyTorch, which is not installed; pip install torch, "
-            "or save the state_dict as .safetensors"
-        ) from None
-    try:
-        state_dict = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # of zipfile, pickle or PyTorch, depending on the damage
-        raise UsageError(
-            "not a complete PyTorch file of tensors only; torch.save(model.state_dict()"
-            ", FILE) makes one"
-        ) from None
-    if not isinstance(state_dict, Mapping) or not all(
-        isinstance(value, torch.Tensor) for value in state_dict.values()
-    ):
-        raise UsageError("not a state_dict: a dict from names to tensors")
-    return {key: value.numpy() for key, value in state_dict.items()}
+            types = {key: file.get_slice(key).get_dtype() for key in file.keys()}
+            notes = file.metadata() or {}
+        others = [f"{key} ({types[key]})" for key in types if types[key] not in TYPES]
+        if others:
+            raise UsageError(f"of a type that is not read: {listed(others)}")
+        # NumPy has no bfloat16 without JAX.
+        framework = "flax" if "BF16" in types.values() else "numpy"
+        with safe_open(path, framework=framework) as file:
+            return {key: np.asarray(file.get_tensor(key)) for key in types}, notes
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"not a whole safetensors file ({error})") from None
 
 
 def check_fit(variables: Any, shapes: Any) -> None:
     """Checks that the arrays of a file have the names and shapes of a model.
 
     Raises:
-      UsageError: they do not; the message names the arrays and both shapes.
+      UsageError: they do not.
     """
 
     def by_path(tree: Any) -> dict[str, tuple[int, ...]]:
         flat: Any = flatten_dict(dict(tree))
         return {"/".join(keys[1:]): np.shape(leaf) for keys, leaf in flat.items()}
 
-    given, wanted = by_path(variables), by_path(shapes)
-    faults = [f"{path} is missing" for path in wanted.keys() - given.keys()]
-    faults += [f"{path} is left over" for path in given.keys() - wanted.keys()]
-    faults += [
-        f"{path}: {given[path]} in the file, {wanted[path]} in the model"
-        for path in given.keys() & wanted.keys()
-        if given[path] != wanted[path]
-    ]
-    if faults:
-        raise UsageError("; ".join(sorted(faults)))
+    check_shapes(by_path(variables), by_path(shapes))

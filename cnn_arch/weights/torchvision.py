@@ -6,7 +6,7 @@ W], dense layers [O, I]. Variables have the form of ``models.init_variables``.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,11 +17,13 @@ from flax.traverse_util import flatten_dict
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, init_variables
 from cnn_arch.models.vgg import STAGES
+from cnn_arch.screen import printable
 
 StateDict = dict[str, np.ndarray]
 Path = tuple[str, ...]  # of a layer or an array: ("inception_3a", "1x1", "conv")
 
 AUX = ("aux", "AuxLogits.")  # the names of auxiliary heads start with these
+NUM_LISTED = 3  # names in a message
 COUNTER = "num_batches_tracked"  # in each BatchNorm of PyTorch; not used here
 ARRAYS = {  # our name of an array -> PyTorch's
     "kernel": "weight",
@@ -159,7 +161,7 @@ def from_torchvision(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]
 
     Raises:
       UsageError: torchvision does not have the network; or keys are missing, left over
-        or of the wrong shape, and the message names them all.
+        or of another shape.
     """
     counterpart = _find(name)
     given = {
@@ -172,7 +174,12 @@ def from_torchvision(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]
         _key(counterpart, path): tuple(leaf.shape[axis] for axis in _OIHW[leaf.ndim])
         for path, leaf in _arrays(shapes)
     }
-    _check(name, given, wanted)
+    try:
+        check_shapes(given, wanted)
+    except UsageError as error:
+        raise UsageError(
+            f"{name}: not the weights of torchvision's {counterpart.name}; {error}"
+        ) from None
 
     def convert(keys: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         path = tuple(key.key for key in keys)[1:]
@@ -259,24 +266,30 @@ def _side_of_map(counterpart: Counterpart, path: Path) -> int:
     return counterpart.behind_map.get(path[-2], 0) if path[-1] == "kernel" else 0
 
 
-def _check(
-    name: str,
-    given: Mapping[str, tuple[int, ...]],
-    wanted: Mapping[str, tuple[int, ...]],
+def check_shapes(
+    given: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Checks the keys and the shapes of a ``state_dict``."""
+    """Checks the names and the shapes of arrays.
+
+    Raises:
+      UsageError: the message has the first names of each kind of fault.
+    """
     faults = {
         "missing": sorted(wanted.keys() - given.keys()),
         "left over": sorted(given.keys() - wanted.keys()),
-        "misshapen": [
-            f"{key} {given[key]} for {shape}"
-            for key, shape in wanted.items()
+        "of another shape": [
+            f"{key} {given[key]} instead of {shape}"
+            for key, shape in sorted(wanted.items())
             if given.get(key, shape) != shape
         ],
     }
-    found = [f"{word}: {', '.join(keys)}" for word, keys in faults.items() if keys]
+    found = [f"{word}: {listed(keys)}" for word, keys in faults.items() if keys]
     if found:
-        raise UsageError(
-            f"{name}: not the weights of torchvision's {TORCHVISION[name].name}; "
-            + "; ".join(found)
-        )
+        raise UsageError("; ".join(found))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Returns the first names, and how many more there are."""
+    more = len(names) - NUM_LISTED
+    shown = [printable(name, 60) for name in names[:NUM_LISTED]]
+    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

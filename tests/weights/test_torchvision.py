@@ -122,7 +122,7 @@ def test_all_faults_are_named_at_once():
         "resnet18: not the weights of torchvision's resnet18; "
         "missing: bn1.weight, layer1.0.conv1.weight; "
         "left over: bn2.weight, extra; "
-        "misshapen: layer2.0.bn1.bias (5,) for (128,)"
+        "of another shape: layer2.0.bn1.bias (5,) instead of (128,)"
     )
 
 

@@ -1,18 +1,21 @@
 """Files of weights: whole, damaged, and of another network."""
 
-import importlib.util
+import json
+import warnings
+import zipfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.flax import save_file as flax_save
 from safetensors.numpy import save_file
 
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
-from cnn_arch.weights import files
+from cnn_arch.weights import files, pth
 from tests.models.conftest import drawn_variables
-
-HAS_TORCH = importlib.util.find_spec("torch") is not None
+from tests.weights import torch_files
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +80,16 @@ def test_a_damaged_file(resnet18, tmp_path, suffix):
     [
         (np.savez_compressed, "params/a", np.zeros(10**6), ".*it is compressed"),
         (np.savez, "params/a", np.array([{}], object), ".*allow_pickle=False"),
-        (np.savez, "weights", np.zeros(3), "weights is neither in params/ nor in "),
+        (np.savez, "weights", np.zeros(3), "neither in params/ nor .*: weights"),
+        (np.savez, "params/a", np.array(["x"]), "params/a is of type str"),
+        (np.savez, "params/a", np.ones(3, complex), "params/a is of type complex128"),
+        (
+            np.savez,
+            "params/a",
+            np.array([1e39]),
+            "params/a has values that",
+        ),
+        (np.savez, "params/a", np.array([np.nan]), "params/a has values that"),
     ],
 )
 def test_archives_that_are_refused(tmp_path, save, key, array, message):
@@ -86,33 +98,142 @@ def test_archives_that_are_refused(tmp_path, save, key, array, message):
     check_refusal(path, message)
 
 
+def test_an_archive_that_is_no_tree(tmp_path):
+    path = tmp_path / "weights.npz"
+    zeros = np.zeros(3, np.float32)
+    np.savez(path, **{"params/a": zeros, "params/a/b": zeros})
+    check_refusal(path, "an array and a folder at once: params/a$")
+    with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("params/a.npy", archive.read("params/a.npy"))
+    check_refusal(path, "more than once in the file: params/a$")
+
+
+def test_an_archive_of_many_foreign_arrays(tmp_path):
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(30_000):
+            archive.writestr(f"layer{i}.npy", b"")
+    check_refusal(path, "neither .*: layer0, layer1, layer2 and 29,997 more$")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("std", "[0, 0, 0]"),
+        ("std", "[1, 1, -1]"),
+        ("mean", "[1, null, 1]"),
+        ("mean", "[1, 2]"),
+        ("mean", str([1.0] * 2_000_000)),
+        ("mean", "[" * 100_000),
+        ("mean", '{"1": 1, "2": 2, "3": 3}'),
+        ("mean", f"[1, 2, 1{'0' * 400}]"),
+        ("mean", "[1, 2, NaN]"),
+    ],
+)
+def test_a_normalisation_that_cannot_be_used(resnet18, tmp_path, key, value):
+    path = tmp_path / "weights.safetensors"
+    save_file(files.to_torchvision("resnet18", resnet18), path, metadata={key: value})
+    with pytest.raises(UsageError, match=f"its {key} is .*: must be 3 num") as caught:
+        files.read_weights(str(path), "resnet18")
+    assert len(str(caught.value).removeprefix(f"--weights={path}")) < 120
+
+
+def test_safetensors_of_other_types(resnet18, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    arrays = files.to_torchvision("resnet18", resnet18)
+    halves = {
+        key: jnp.asarray(x, jnp.bfloat16 if x.ndim else None)
+        for key, x in arrays.items()
+    }
+    flax_save(halves, path)
+    read = files.read_weights(str(path), "resnet18").variables["params"]["fc"]["bias"]
+    expected = np.asarray(halves["fc.bias"], np.float32)
+    np.testing.assert_array_equal(read, expected)
+    header = {"fc": {"dtype": "F8_E4M3", "shape": [4], "data_offsets": [0, 4]}}
+    write_header(path, json.dumps(header))
+    check_refusal(path, r"of a type that is not read: fc \(F8_E4M3\)$")
+    write_header(path, '{"__metadata__": ' + '{"a": ' * 5000 + "1" + "}" * 5001)
+    check_refusal(path, "not a whole safetensors file")
+
+
+def write_header(path, text):
+    header = text.encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+
+
 def test_other_mistakes(resnet18, tmp_path):
     check_refusal(tmp_path / "x.bin", "must end in .npz, ")
     check_refusal(tmp_path / "x.npz", "no such file")
     path = tmp_path / "x.safetensors"
-    notes = {"mean": "[1, null]"}
-    save_file(files.to_torchvision("resnet18", resnet18), path, metadata=notes)
-    check_refusal(path, r"its mean is '\[1, null\]', not a list")
+    save_file(files.to_torchvision("resnet18", resnet18), path)
     check_refusal(path, ".* resnet50_v1_5 here; use configs/resnet50_v1", "resnet50")
 
 
-@pytest.mark.skipif(HAS_TORCH, reason="PyTorch is installed")
-def test_pth_without_pytorch(tmp_path):
-    path = tmp_path / "weights.pth"
-    path.touch()
-    check_refusal(path, ".*needs PyTorch, which is not installed; pip")
-
-
-@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed")
-def test_pth(resnet18, tmp_path):
-    import torch  # pyright: ignore[reportMissingImports]
-
-    path = tmp_path / "weights.pth"
+@pytest.mark.parametrize("save", [torch_files.save, torch_files.save_stream])
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+def test_pth(resnet18, tmp_path, save, dtype):
+    """Both formats of PyTorch, here without PyTorch; and nn.Parameter."""
     arrays = files.to_torchvision("resnet18", resnet18)
-    torch.save({key: torch.from_numpy(arrays[key]) for key in arrays}, path)
-    assert_equal(files.read_weights(str(path), "resnet18").variables, resnet18)
-    torch.save({"model": arrays}, path)
-    check_refusal(path, "not a ")
+    for name, array in arrays.items():
+        if array.dtype == np.float32:
+            arrays[name] = array.astype(dtype)
+    path = tmp_path / "weights.pth"
+    state = torch_files.state_dict(arrays, parameter=dtype == jnp.bfloat16)
+    save(path, state, arrays)
+    read = files.read_weights(str(path), "resnet18").variables
+    expected = jax.tree.map(lambda x: x.astype(dtype).astype(np.float32), resnet18)
+    assert_equal(read, expected)
+
+
+def call(module, name, *given):
+    return torch_files.Call(torch_files.Name(module, name), given)
+
+
+WHOLE = np.arange(6, dtype=np.float32).reshape(2, 3)
+
+
+def test_a_tensor_that_is_a_part_of_its_storage(tmp_path):
+    part = torch_files.tensor("0", WHOLE, offset=1, size=(2, 2), stride=(1, 3))
+    torch_files.save(tmp_path / "a.pth", {"a": part}, {"a": WHOLE})
+    read = pth.read_pth(str(tmp_path / "a.pth"))
+    np.testing.assert_array_equal(read["a"], WHOLE.T[1:])
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (call("posix", "system", "true"), "it contains posix.system"),
+        (call("builtins", "eval", "1"), "it contains builtins.eval"),
+        (call("torchvision.models", "ResNet"), "it contains torchvision.mo"),
+        ({"epoch": 3, "a": torch_files.tensor("0", WHOLE)}, "not a dict from names to"),
+        ([torch_files.tensor("0", WHOLE)], "not a dict from names to tensors"),
+        ({"a": torch_files.tensor("0", WHOLE, size=(2, 4))}, "larger than its storage"),
+        ({"a": torch_files.tensor("0", WHOLE, offset=1)}, "larger than its storage"),
+        ({"a": torch_files.tensor("0", WHOLE, offset=-1)}, "larger than its storage"),
+        ({"a": torch_files.tensor("0", WHOLE, size=(9**9,), stride=(0,))}, "larger"),
+    ],
+)
+def test_pth_files_that_are_refused(tmp_path, state, message):
+    path = tmp_path / "weights.pth"
+    for save in (torch_files.save, torch_files.save_stream):
+        save(path, state, {"a": WHOLE})
+        check_refusal(path, f".*{message}")
+
+
+def test_damaged_pth_files_are_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    arrays = {"a": np.arange(6, dtype=np.float32)}
+    for save in (torch_files.save, torch_files.save_stream):
+        save(path, torch_files.state_dict(arrays), arrays)
+        whole = path.read_bytes()
+        for end in range(0, len(whole), 7):
+            path.write_bytes(whole[:end])
+            check_refusal(path, "not a complete PyTorch file")
+    # Python would make a table of 2^32 places.
+    pickled = b"\x80\x02}r\xff\xff\xff\xff."
+    path.write_bytes(pickled)
+    check_refusal(path, "not a complete PyTorch file.*it remembers 4,294,967,295")
 
 
 def test_check_fit(resnet18):
@@ -120,7 +241,14 @@ def test_check_fit(resnet18):
     with pytest.raises(UsageError) as caught:
         files.check_fit(resnet18, shapes)
     assert str(caught.value) == (
-        "fc/bias: (7,) in the file, (9,) in the model; "
-        "fc/kernel: (512, 7) in the file, (512, 9) in the model"
+        "of another shape: fc/bias (7,) instead of (9,), "
+        "fc/kernel (512, 7) instead of (512, 9)"
     )
     files.check_fit(resnet18, resnet18)
+    foreign = {f"layer{i:05}": np.zeros(()) for i in range(30_000)}
+    with pytest.raises(UsageError) as caught:
+        files.check_fit(resnet18, {"params": foreign})
+    assert str(caught.value).startswith(
+        "missing: layer00000, layer00001, layer00002 and 29,997 more; left over: "
+    )
+    assert len(str(caught.value)) < 300
