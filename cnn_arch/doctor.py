@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from cnn_arch import installation
+from cnn_arch.parallel import cores
 from cnn_arch.parallel.gpus import nvidia_driver_found
 
 FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")
@@ -93,7 +94,7 @@ def check_device() -> Finding:
         return Finding(f"JAX does not start: {first_line}", fix)
 
     kinds = sorted({device.device_kind for device in devices})
-    value = f"{len(devices)} x {', '.join(kinds)}, {os.cpu_count()} cores"
+    value = f"{len(devices)} x {', '.join(kinds)}, {cores.usable()} cores"
     if devices[0].platform != "cpu":
         return Finding(value)
     if not nvidia_driver_found():

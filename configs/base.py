@@ -67,7 +67,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     # parts on white | stored: as the file has them
     config.data.pixels = "shown"
     config.data.skip_broken = False  # a broken image: stop, or skip it and count
-    config.data.num_threads = 0  # that decode images; 0: one for each core
+    config.data.num_threads = 0  # that decode images; 0: one for each usable core
 
     config.mesh = ConfigDict()
     config.mesh.data = 0  # parts of a batch; 0: as many as the devices allow

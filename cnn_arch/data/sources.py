@@ -14,6 +14,7 @@ from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.folder import FileSource
 from cnn_arch.data.records import RecordSource
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.parallel import cores
 
 Source = ArraySource | FileSource | RecordSource
 Splits = Mapping[str, Source]
@@ -81,7 +82,7 @@ def num_threads(source: Source, data: DataConfig) -> int:
     """Returns the number of threads to read a source with; arrays need only one."""
     if isinstance(source, ArraySource):
         return 1
-    return data.num_threads or os.cpu_count() or 1
+    return data.num_threads or cores.usable()
 
 
 def read_image(

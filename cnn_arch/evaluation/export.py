@@ -17,6 +17,7 @@ from cnn_arch.errors import RunError, UsageError
 from cnn_arch.evaluation.network import Network
 from cnn_arch.files import replacing
 from cnn_arch.ops.platform import plain_forms
+from cnn_arch.parallel import cores
 from cnn_arch.screen import Screen
 from cnn_arch.weights.files import write_npz, write_safetensors
 
@@ -104,6 +105,7 @@ def _onnx(draft: Path, network: Network) -> str:
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
+    options.intra_op_num_threads = cores.usable()  # default: the machine's
     session = onnxruntime.InferenceSession(draft, options)
     shape = (3, size, size, channels)
     images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)

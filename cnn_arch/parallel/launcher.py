@@ -72,7 +72,7 @@ def find(given: Mapping[str, Any], environment: Mapping[str, str]) -> Process:
     if count == 1:
         return ALONE
     local_index = int(environment["SLURM_LOCALID"])
-    local_count = _tasks_on_node(environment)
+    local_count = tasks_on_node(environment)
     return Process(
         index=int(environment["SLURM_PROCID"]),
         count=count,
@@ -98,13 +98,14 @@ def _by_options(coordinator: str, num_processes: str, process_id: str) -> Proces
     return Process(int(process_id), count, coordinator)
 
 
-def _tasks_on_node(environment: Mapping[str, str]) -> int:
-    """Reads ``2(x3),1``: three nodes with two tasks, one with one."""
+def tasks_on_node(environment: Mapping[str, str]) -> int:
+    """Returns the number of this job step's tasks on this node; 1 without srun."""
     counts = []
-    for part in environment["SLURM_STEP_TASKS_PER_NODE"].split(","):
+    # ``2(x3),1``: three nodes with two tasks, one with one.
+    for part in environment.get("SLURM_STEP_TASKS_PER_NODE", "1").split(","):
         tasks, _, times = part.rstrip(")").partition("(x")
         counts += [int(tasks)] * int(times or 1)
-    return counts[int(environment["SLURM_NODEID"])]
+    return counts[int(environment.get("SLURM_NODEID", 0))]
 
 
 def _gpus_of_task(

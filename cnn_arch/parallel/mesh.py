@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import installation
 from cnn_arch.errors import UsageError
-from cnn_arch.parallel import processes
+from cnn_arch.parallel import cores, processes
 
 
 def make_mesh(data: int, model: int) -> Mesh:
@@ -150,10 +150,9 @@ def describe(mesh: Mesh) -> str:
     each += f", {count} processes" if count > 1 else ""
     if device.platform != "cpu":
         return f"{mesh.size} x {device.device_kind}{each}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     memory_gib = psutil.virtual_memory().total / 2**30
     virtual = f", as {mesh.size} devices{each}" if mesh.size > 1 else ""
-    return f"cpu, {cores or os.cpu_count()} cores, {memory_gib:.0f} GiB{virtual}"
+    return f"cpu, {cores.usable()} cores, {memory_gib:.0f} GiB{virtual}"
 
 
 def available_bytes(mesh: Mesh) -> int | None:

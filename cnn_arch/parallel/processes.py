@@ -102,7 +102,9 @@ def _end(missed: str) -> NoReturn:
 def _share_cores(process: Process) -> None:
     """Gives each process of a node its own cores, unless Slurm has done so."""
     cores = sorted(os.sched_getaffinity(0))
-    if len(cores) == os.cpu_count() and len(cores) >= process.local_count:
+    # A task that Slurm has not bound sees all cores of the node, or of the job there.
+    unbound = os.cpu_count(), int(os.environ.get("SLURM_CPUS_ON_NODE", 0))
+    if len(cores) in unbound and len(cores) >= process.local_count:
         os.sched_setaffinity(0, cores[process.local_index :: process.local_count])
 
 

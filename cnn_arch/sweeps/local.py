@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel.cores import SLURM_COUNTS
 from cnn_arch.parallel.gpus import visible_gpus
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
@@ -68,11 +69,11 @@ class Local:
 
     def start(self, trials: list[Trial]) -> None:
         """Starts trials; a trial that ran before continues."""
-        # The launcher may be a Slurm job; its trials are not.
+        # The launcher may be a Slurm job; its trials are not, but share its cores.
         env = {
             key: value
             for key, value in os.environ.items()
-            if not key.startswith("SLURM_")
+            if not key.startswith("SLURM_") or key in SLURM_COUNTS
         }
         for trial in trials:
             active = self._processes

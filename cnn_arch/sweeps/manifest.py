@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import sys
 import uuid
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class Sweep:
     executor: str  # local, slurm, or "" before one is chosen
     resources: dict[str, Any]  # of a trial on Slurm, as on the command line
     max_parallel: int | None  # trials at a time; None: the executor's default
-    name: str  # unique; part of the names of Slurm's jobs
+    name: str  # unique; Slurm's jobs are NAME.0, NAME.1 and so on
     trials: list[Trial]  # the trials so far
 
     def add(self, overrides: dict[str, Any], study_number: int | None = None) -> Trial:
@@ -161,12 +162,26 @@ def open_or_make(
         executor="",
         resources={},
         max_parallel=None,
-        name=f"sweep-{uuid.uuid4().hex[:8]}",
+        name=_unique_name(workdir.resolve(), words),
         trials=[],
     )
     for overrides in trials:
         made.add(overrides)
     return made
+
+
+def _unique_name(workdir: Path, words: list[str]) -> str:
+    """Returns the folder, the recipe and a random number: ``rates-lenet5-4a2be62f``.
+
+    It consists of the characters that Slurm allows. Other sweeps may have folders of
+    the same name elsewhere, so the number makes it unique.
+    """
+    recipe = re.search(r"--config[= ]([^:\s]+)", " ".join(words))
+    parts = [workdir.name, Path(recipe[1]).stem if recipe else ""]
+    if parts[1] in parts[0]:  # sweep-lenet5-mnist5k-1
+        del parts[1]
+    text = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts)).lstrip("._-")
+    return f"{text[:50] or 'sweep'}-{uuid.uuid4().hex[:8]}"
 
 
 def load(workdir: Path) -> Sweep:

@@ -78,8 +78,8 @@ class Slurm:
         Raises:
           RunError: Slurm has never answered.
         """
-        # One line for each element of an array: name, index, id, state.
-        words = ["squeue", "--me", "--noheader", "--array", "--format=%j|%K|%F|%T"]
+        # One line for each element of an array: index, id, state, name.
+        words = ["squeue", "--me", "--noheader", "--array", "--format=%K|%F|%T|%j"]
         answer = subprocess.run(words, capture_output=True, text=True)
         if answer.returncode:
             if self._states is None:
@@ -87,7 +87,7 @@ class Slurm:
             return self._states
         jobs = {}
         for line in answer.stdout.splitlines():
-            name, index, number, state = line.split("|")
+            index, number, state, name = (*line.split("|", 3), "", "", "")[:4]
             is_element = index.isdigit()
             job = f"{number}_{index}" if is_element else number
             jobs[f"{name}/{index if is_element else 0}"] = job, state

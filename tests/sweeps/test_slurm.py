@@ -87,6 +87,38 @@ def test_paths_that_are_refused(name, tmp_path, programs):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("folder", "config", "name"),
+    [
+        ("rates", "configs/lenet5.py:mnist5k", "rates-lenet5"),
+        ("sweep-lenet5-mnist5k-1", "lenet5", "sweep-lenet5-mnist5k-1"),
+        ("_.my rätes", "own/N[1].py", "my-r-tes-N-1-"),
+        ("ä", "ö.py", "sweep"),
+        ("a" * 90, "lenet5", "a" * 50),
+    ],
+)
+def test_jobs_are_named_by_their_sweep_and_recipe(tmp_path, folder, config, name):
+    words = [f"--config={config}", "--config.epochs=1"]
+    made = [
+        manifest.open_or_make(tmp_path / folder, words, [{"seed": 0}], {}, 1).name
+        for _ in range(2)
+    ]
+    assert made[0] != made[1]
+    for each in made:
+        assert each[:-9] == name
+        assert slurm.NAME.fullmatch(f"{each}.99")
+
+
+def test_jobs_of_others_may_have_any_name(tmp_path, programs):
+    sweep = make(tmp_path / "a")
+    sweep.trials[0].submission = f"{sweep.name}.0/3"
+    lines = "3|17|RUNNING|a|b\n3|17\nc|d||\n\n" + f"3|18|PENDING|{sweep.name}.0\n"
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\ncat <<'END'\n{lines}END\n")
+    (tmp_path / "cat").symlink_to("/bin/cat")
+    assert slurm.Slurm(sweep).active() == {"trial-00": "queued"}
+    assert sweep.trials[0].job == "18_3"
+
+
 def test_a_record_that_was_changed_is_refused(tmp_path, programs):
     sweep = make(tmp_path / "a")
     slurm.Slurm(sweep)
