@@ -40,7 +40,11 @@ class _Storage(NamedTuple):
     array: np.ndarray
 
 
-class _Pickler(pickle._Pickler):  # the one in Python: names need not exist
+# The one in Python, which is not in its documentation: names need not exist.
+PythonPickler: Any = vars(pickle)["_Pickler"]
+
+
+class _Pickler(PythonPickler):
     is_stream = False
 
     def save(self, obj: Any, save_persistent_id: bool = True) -> None:
