@@ -3,6 +3,7 @@
 import json
 import warnings
 import zipfile
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -100,8 +101,8 @@ def test_archives_that_are_refused(tmp_path, save, key, array, message):
 
 def test_an_archive_that_is_no_tree(tmp_path):
     path = tmp_path / "weights.npz"
-    zeros = np.zeros(3, np.float32)
-    np.savez(path, **{"params/a": zeros, "params/a/b": zeros})
+    arrays: Any = dict.fromkeys(("params/a", "params/a/b"), np.zeros(3, np.float32))
+    np.savez(path, **arrays)
     check_refusal(path, "an array and a folder at once: params/a$")
     with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")
