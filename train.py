@@ -44,7 +44,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     from cnn_arch.data import loading, opening, sources
     from cnn_arch.evaluation import one_crop, record
     from cnn_arch.parallel import runtime
-    from cnn_arch.training import loop, preview, profile
+    from cnn_arch.training import loop, optimizer, preview, profile
     from cnn_arch.training.program import Program
 
     mesh = runtime.open_devices(config, screen, process)
@@ -53,8 +53,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     dataset = sources.load_dataset(config.data)
     opening.say_data(dataset, config.data, screen)
     screen.say("model", describe_network(config, dataset.num_classes))
-    screen.say("recipe", run_directory.describe_recipe(config))
     batches = loading.TrainBatches.of_run(config, dataset.splits["train"], mesh)
+    optimizer.say_recipe(config, words, batches.steps_per_epoch, screen)
     compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
     evaluator = one_crop.Evaluator(config, compiled.model, mesh)
     with screen.timed("compile", "training step"):
@@ -62,8 +62,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         evaluator.compile(compiled.variable_shapes)
     if options.profile:
         profile.profile(options.profile, compiled, batches, screen)
-        cli.say_next(screen, command("train", *words))
-        return 0
+        return cli.say_next(screen, command("train", *words))
 
     # Write no file before all of the above is known to work.
     opening.claim_directory(run, config, dataset)
@@ -79,8 +78,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     record.test_best(compiled, evaluator, dataset, run)
     evaluate = command("eval", f"--workdir={run.workdir}", *settings.own_recipe(words))
     write_pages(run, overrides, evaluate, dataset, compiled)
-    cli.say_next(screen, *(f"{evaluate} {option}" for option in AFTERWARDS))
-    return 0
+    return cli.say_next(screen, *(f"{evaluate} {option}" for option in AFTERWARDS))
 
 
 def write_pages(

@@ -1,4 +1,4 @@
-"""Settings that the program chooses where neither the recipe nor the user does."""
+"""Settings that the program chooses where the user does not."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -14,8 +14,11 @@ RATIOS = {
     "data.eval_resize": 256 / 224,
 }
 
+# Places in the run, which keep their share of it when the epochs change.
+SCHEDULE = ("optim.milestones", "optim.warmup_epochs")
+
 # A run keeps the choice with which it began, also if it began with an earlier version.
-CHOSEN = (*RATIOS, "data.pixels")
+CHOSEN = (*RATIOS, *SCHEDULE, "data.pixels")
 EARLIER = {"pixels": "stored"}  # config.data of runs before there was a choice
 
 
@@ -40,3 +43,21 @@ def follow_image_size(
             config.data[name] = round(ratio * size)
         elif is_size(side) and not is_fixed:
             config.data[name] = round(side * size / old_size)
+
+
+def follow_epochs(
+    config: ConfigDict, recipe: Mapping[str, Any], given: Collection[str]
+) -> None:
+    """Moves the recipe's ``SCHEDULE`` with the config's epochs, unless it is given."""
+    share, optim = config.epochs / recipe["epochs"], config.optim
+    if share == 1:
+        return  # no rounding: results are the same, bit for bit
+    if "optim.milestones" not in given:
+        optim.milestones = tuple(_short(share * each) for each in optim.milestones)
+    if "optim.warmup_epochs" not in given:
+        optim.warmup_epochs = _short(share * optim.warmup_epochs)
+
+
+def _short(value: float) -> float:
+    """Returns a number of few digits, for config.json and the screen."""
+    return float(f"{value:.5g}")

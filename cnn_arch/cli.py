@@ -147,11 +147,12 @@ def run(main: Main, parser: Parser) -> NoReturn:
         ending.fail(_in_one_line(error), RunError.exit_status)
 
 
-def say_next(screen: Screen, *commands: str) -> None:
-    """Prints commands to paste that may follow this one."""
+def say_next(screen: Screen, *commands: str) -> int:
+    """Prints commands to paste that may follow; returns the status of a success."""
     screen.row()
     for number, line in enumerate(commands):
         screen.say("" if number else "Next:", line)
+    return 0
 
 
 def _in_one_line(error: Exception) -> str:

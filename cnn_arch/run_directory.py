@@ -122,6 +122,15 @@ def check_same_run(path: Path, config: ConfigDict) -> None:
             )
 
 
+def is_worth_keeping(path: Path) -> bool:
+    """Whether a directory has a saved step or results, so that no other run may start.
+
+    A run that diverged before its first checkpoint can start again with other settings.
+    """
+    steps = (path / "checkpoints").glob("*")
+    return any(step.name[0].isdigit() for step in steps) or (path / "eval").exists()
+
+
 def match_run(
     path: Path, config: FrozenConfigDict, given: Collection[str], screen: Screen
 ) -> FrozenConfigDict:
@@ -135,6 +144,8 @@ def match_run(
     """
     if not (path / "config.json").exists():
         check_same_run(path, config)
+        return config
+    if not is_worth_keeping(path):
         return config
     stored = settings.flatten(settings.from_json(path / "config.json"))
     chosen = settings.flatten(config)
@@ -158,7 +169,7 @@ def check_same_data(path: Path, fingerprint: str) -> None:
       UsageError: the data has changed.
     """
     record = path / "data_fingerprint.txt"
-    if not record.exists():
+    if not record.exists() or not is_worth_keeping(path):
         write_text(record, fingerprint + "\n")
     elif record.read_text().strip() != fingerprint:
         raise UsageError(
@@ -220,17 +231,6 @@ def resume_command(workdir: Path) -> str:
     """Returns a line to paste that continues the run."""
     is_given = any(word.startswith("--workdir") for word in sys.argv)
     return installation.own_command(*() if is_given else [f"--workdir={workdir}"])
-
-
-def describe_recipe(config: ConfigDict) -> str:
-    """Returns the recipe in one line."""
-    optim = config.optim
-    decay = f", L2 {optim.weight_decay:g}" if optim.weight_decay else ""
-    return (
-        f"{config.epochs:g} epochs, batch {config.batch_size}, sgd momentum "
-        f"{optim.momentum:g}, lr {optim.learning_rate:g} {optim.schedule}{decay}, "
-        f"seed {config.seed}"
-    )
 
 
 def validation_errors(path: Path) -> dict[int, float] | None:

@@ -40,11 +40,13 @@ def whole(low: int, high: int, example: int | None = None) -> Rule:
     )
 
 
-def number(words: str, suits: Callable[[float], bool], example: str) -> Rule:
-    """Returns the rule of numbers up to ``LARGE`` of which ``suits`` is true."""
+def number(
+    words: str, suits: Callable[[float], bool], example: str, high: float = LARGE
+) -> Rule:
+    """Returns the rule of numbers up to ``high`` of which ``suits`` is true."""
     return Rule(
         f"a number{words}",
-        lambda v: _is_number(v) and abs(v) <= LARGE and suits(v),
+        lambda v: _is_number(v) and abs(v) <= high and suits(v),
         example,
     )
 
@@ -105,7 +107,9 @@ RULES: dict[str, Rule] = {
     "remat": SWITCH,
     "batch_norm_statistics": one_of("global", "per_device"),
     "model.name": TEXT,
-    "optim.learning_rate": ABOVE_0,
+    "optim.learning_rate": number(  # finite in float32, although a run would diverge
+        " above 0, at most 1e38", lambda v: v > 0, "0.1", high=1e38
+    ),
     "optim.schedule": one_of("cosine", "step", "constant"),
     "optim.milestones": numbers(
         "numbers of epochs, at least 0, that rise",

@@ -1,6 +1,5 @@
 """Reads the command line into a checked config, which cannot change."""
 
-import ast
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,15 +8,9 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
-from cnn_arch import choices, setting_rules
+from cnn_arch import choices, setting_rules, setting_words
 from cnn_arch.errors import UsageError
-from cnn_arch.hints import nearest_setting
 from cnn_arch.installation import ROOT, find_recipe, import_recipes, recipes
-
-# What reading a value or a file from outside may raise; deep brackets need too many
-# calls.
-_BROKEN_FILE = OSError, ValueError, TypeError, KeyError, AttributeError
-UNREADABLE = (*_BROKEN_FILE, SyntaxError, RecursionError, MemoryError)
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -43,7 +36,7 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     Raises:
       UsageError: an argument is wrong.
     """
-    recipe, others = _find_recipe(_joined(arguments))
+    recipe, others = _find_recipe(setting_words.joined(arguments))
     config = _read(recipe)
     original = flatten(config)
     if missing := [key for key in setting_rules.RULES if key not in original]:
@@ -56,18 +49,17 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     check_rules(config, lambda key: f"{recipe}: {key}={known[key]}")
     given: dict[str, str] = {}  # each setting as the user wrote it
     for argument in others:
-        key = _check_key(argument, known, recipe.removeprefix("--config="))
-        if key in given:
-            raise UsageError(f"{argument}: {given[key]} sets it too; give it once")
-        given[key] = argument
-        _change(config, key, argument)
-    choices.follow_image_size(config, original, given)
-    flat = flatten(config)
+        key = setting_words.check_key(argument, known, recipe.removeprefix("--config="))
+        given[key] = argument  # the last one counts; see `remarks`
+        setting_words.change(config, key, argument, known[key])
 
     def show(key: str) -> str:
-        return given.get(key, f"--config.{key}={flat[key]}")
+        return given.get(key, f"--config.{key}={flatten(config)[key]}")
 
+    choices.follow_image_size(config, original, given)
     check_rules(config, show)
+    choices.follow_epochs(config, original, given)
+    flat = flatten(config)
     check_pairs(config, show)
     changed = {
         key: flat[key]
@@ -77,13 +69,45 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     return FrozenConfigDict(config), changed
 
 
+def remarks(
+    words: Sequence[str], config: ConfigDict
+) -> tuple[dict[str, Any], list[str]]:
+    """Returns what a command line changes without naming it, and what has no effect.
+
+    Args:
+      words: as for ``parse``.
+      config: what they give.
+    """
+    recipe, others = _find_recipe(setting_words.joined(words))
+    plain, _ = parse([recipe])
+    flat, known = flatten(config), flatten(plain)
+    given: dict[str, str] = {}
+    idle = []
+    for word in others:
+        key = word.partition("=")[0].removeprefix("--config.")
+        if key in given and given[key] != word:
+            idle.append(f"{given[key]}: without effect, as {word} follows")
+        given[key] = word
+    moved = {
+        key: flat[key]
+        for key in choices.CHOSEN
+        if key not in given and flat[key] != known[key]
+    }
+    idle += [
+        f"--config.{key}: without effect, as {other} is {flat[other]}, not {value}"
+        for key, (other, value) in setting_rules.ONLY_WITH.items()
+        if key in given and flat[other] != value
+    ]
+    return moved, idle
+
+
 def own_recipe(words: Sequence[str]) -> list[str]:
     """Returns ``--config=FILE`` if the recipe is the user's own, else no word.
 
     Such a recipe may register a network, so later commands need it.
     """
     own = []
-    for word in _joined(words):
+    for word in setting_words.joined(words):
         option, _, given = word.partition("=")
         if option == "--config":
             path = find_recipe(given.partition(":")[0]).resolve()
@@ -149,7 +173,7 @@ def from_json(path: Path) -> FrozenConfigDict:
         flat = flatten(config)
         if missing := [key for key in setting_rules.RULES if key not in flat]:
             raise ValueError(f"it has no {missing[0]}")
-    except UNREADABLE as error:
+    except setting_words.UNREADABLE as error:
         raise UsageError(f"{path}: not the config of a run ({error})") from None
 
     def show(key: str) -> str:
@@ -170,85 +194,6 @@ def _find_recipe(words: Sequence[str]) -> tuple[str, list[str]]:
     if len(chosen) != 1:
         raise UsageError("--config: must be given once; see --help")
     return chosen[0], [word for word in words if word is not chosen[0]]
-
-
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Joins ``--config.key value`` to ``--config.key=value``."""
-    joined: list[str] = []
-    for word in arguments:
-        previous = joined[-1] if joined else ""
-        is_value = not word.startswith("-")
-        if previous.startswith("--config") and "=" not in previous and is_value:
-            joined[-1] = f"{previous}={word}"
-        else:
-            joined.append(word)
-    return joined
-
-
-def _check_key(argument: str, known: Mapping[str, Any], recipe: str) -> str:
-    """Returns the key of ``--config.KEY=VALUE``.
-
-    Raises:
-      UsageError: there is no such setting, or the argument has no value.
-    """
-    word, equals, value = argument.partition("=")
-    if not word.startswith("-"):
-        raise UsageError(
-            f"{argument!r}: settings need the prefix; write --config.{argument}"
-        )
-    if not word.startswith("--config."):
-        raise UsageError(f"{word}: no such option; see --help")
-    key = word.removeprefix("--config.")
-    if any(name.startswith(f"{key}.") for name in known):
-        raise UsageError(f"{argument}: a group of settings; set one, as in {word}.KEY")
-    if key not in known:
-        near = nearest_setting(key, known)
-        hint = f"; did you mean --config.{near} (now {known[near]})?" if near else ""
-        raise UsageError(f"{argument}: {recipe} has no such setting{hint}")
-    if not value and not (type(known[key]) is bool and not equals):
-        rule = "is empty" if equals else "needs a value"
-        example = (
-            f"as in {word}={known[key]}" if known[key] != "" else "or leave it out"
-        )
-        raise UsageError(f"{argument}: {rule}; give one, {example}")
-    return key
-
-
-def _change(config: ConfigDict, key: str, argument: str) -> None:
-    """Changes a setting of a config to ``--config.KEY=VALUE``.
-
-    Raises:
-      UsageError: the value is not of the setting's type.
-    """
-    text = argument.partition("=")[2] or "true"  # a switch alone
-    now = flatten(config)[key]
-    try:
-        value = _read_value(text, now)
-        config.update_from_flattened_dict({key: value})
-    except UNREADABLE:
-        kind = type(now).__name__
-        rule = setting_rules.RULES.get(key) or setting_rules.FIELD_RULES.get(key)
-        words = setting_rules.explain(rule, text) if rule else f"must be of type {kind}"
-        raise UsageError(f"{argument}: {words}") from None
-
-
-def _read_value(text: str, now: Any) -> Any:
-    """Reads the text of a setting, which has the type of its present value."""
-    if isinstance(now, bool):
-        return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
-    if isinstance(now, int):
-        return int(text)
-    if isinstance(now, float):
-        return float(text)
-    if isinstance(now, str):
-        return text
-    try:
-        value = ast.literal_eval(text)
-    except UNREADABLE:
-        value = text  # a word, where the present value has no type
-    if isinstance(now, list) and not isinstance(value, tuple | list):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _read(word: str) -> ConfigDict:

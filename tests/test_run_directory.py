@@ -39,6 +39,7 @@ def test_a_run_keeps_the_choices_of_an_earlier_version(tmp_path, capsys):
     stored = json.loads((tmp_path / "config.json").read_text())
     del stored["data"]["pixels"]
     (tmp_path / "config.json").write_text(json.dumps(stored))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
 
     def keep(config, given):
         return run_directory.match_run(tmp_path, config, given, Screen())
@@ -62,6 +63,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path):
 
 
 def test_changed_data_is_refused(tmp_path):
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     run_directory.check_same_data(tmp_path, "one")
     run_directory.check_same_data(tmp_path, "one")
     with pytest.raises(UsageError, match="the data has changed since this run began"):
@@ -114,3 +116,35 @@ def test_damaged_classes_are_refused(tmp_path, text):
     (tmp_path / "classes.json").write_text(text)
     with pytest.raises(UsageError, match=rf"^{tmp_path}/classes.json: .*put it back"):
         run_directory.read_classes(tmp_path)
+
+
+def test_a_run_keeps_the_schedule_with_which_it_began(tmp_path):
+    """Earlier versions left the milestones where they were when the epochs changed."""
+    words = ["--config=resnet20:folder", "--config.epochs=6"]
+    before = [*words, "--config.optim.milestones=(91.0,137.0)"]
+    (tmp_path / "config.json").write_text(settings.to_json(settings.parse(before)[0]))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    config, given = settings.parse(words)
+    assert config.optim.milestones == (3.0, 4.5165)
+    kept = run_directory.match_run(tmp_path, config, given, Screen())
+    assert kept.optim.milestones == (91.0, 137.0)
+    config, given = settings.parse([*words, "--config.optim.milestones=(3,)"])
+    with pytest.raises(UsageError, match="has a run with optim"):
+        run_directory.match_run(tmp_path, config, given, Screen())
+
+
+def test_a_run_without_a_checkpoint_or_result_starts_again_with_any_settings(tmp_path):
+    """So does a run that diverged in its first epoch."""
+    run_directory.create(tmp_path, make_config(), ["0", "1"], [])
+    run_directory.check_same_data(tmp_path, "before")
+    words = ["--config=lenet5", "--config.optim.learning_rate=0.001"]
+    config, given = settings.parse(words)
+    assert run_directory.match_run(tmp_path, config, given, Screen()) == config
+    run_directory.check_same_data(tmp_path, "after")
+    for name in ("checkpoints/5", "checkpoints/5-replaced", "eval"):
+        (tmp_path / name).mkdir(parents=True)
+        with pytest.raises(UsageError, match=r"has a run with optim\.learning_rate="):
+            run_directory.match_run(tmp_path, config, given, Screen())
+        with pytest.raises(UsageError, match="the data has changed"):
+            run_directory.check_same_data(tmp_path, "later")
+        (tmp_path / name).rmdir()

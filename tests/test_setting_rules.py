@@ -6,13 +6,24 @@ import sys
 
 import pytest
 
-from cnn_arch import installation, setting_rules, settings
+from cnn_arch import installation, setting_rules, setting_words, settings
 from cnn_arch.errors import UsageError
 from configs import base
 
 RECIPE = "--config=configs/resnet20.py"
 # No setting has one of these values: not its type, not a number, or no shape of a list.
-NO_VALUE = [None, math.nan, math.inf, -1e300, 10**400, "\n", [None], [[1.0]], {"a": {}}]
+NO_VALUE = [
+    None,
+    math.nan,
+    math.inf,
+    -1e300,
+    1e39,
+    10**400,
+    "\n",
+    [None],
+    [[1.0]],
+    {"a": {}},
+]
 # A value of another type for each setting, by the type of its default.
 OTHER_TYPE = {
     bool: ["yes", 1, 0.0],
@@ -46,7 +57,7 @@ def test_defaults_and_examples_follow_their_rules():
         assert rule.follows(default), key
         config, _ = settings.parse([RECIPE])
         now = settings.flatten(config)[key]
-        assert rule.follows(settings._read_value(rule.example, now)), key
+        assert rule.follows(setting_words.read_value(rule.example, now)), key
 
 
 def test_every_recipe_follows_the_rules():

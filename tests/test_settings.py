@@ -49,8 +49,6 @@ L = "--config=configs/lenet5.py"
          "--config.epochs=120.0"),
         (f"{L} --config.data.dir=", "--config.data.dir=: is empty; give one, or leave "
          "it out"),
-        (f"{L} --config.epochs=5 --config.epochs=6", "--config.epochs=6: "
-         "--config.epochs=5 sets it too; give it once"),
         (f"{L} --config.optim.lr=1", "--config.optim.lr=1: configs/lenet5.py has no "
          "such setting; did you mean --config.optim.learning_rate (now 0.05)?"),
         (f"{L}:", f"{L}:: must name the data after the colon, as in {L}:folder; or "
@@ -108,6 +106,15 @@ def test_a_side_that_was_given_is_listed_as_changed():
     words += " --config.data.image_size=64"
     changed = {"data.eval_resize": 256, "data.image_size": 64}
     assert settings.parse(words.split())[1] == changed
+
+
+def test_a_setting_that_is_given_twice_is_named():
+    words = [L, "--config.epochs=5", "--config.epochs", "6"]
+    config, _ = settings.parse(words)
+    assert config.epochs == 6
+    assert settings.remarks(words, config)[1] == [
+        "--config.epochs=5: without effect, as --config.epochs=6 follows"
+    ]
 
 
 def test_an_empty_word_is_no_recipe():

@@ -141,8 +141,18 @@ def test_a_loss_that_is_not_finite_stops_the_run(recipe, tmp_path):
     result = run("train.py", *words, f"--workdir={tmp_path / 'nan'}")
     line = error_line(result, 1)
     assert "at step" in line
-    assert "must be finite" in line
+    assert "must be finite; nothing was saved yet; give the same command" in line
     assert (tmp_path / "nan" / "crash.txt").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_diverged_at_once_starts_again_in_its_directory(recipe, tmp_path):
+    again, other = f"--workdir={tmp_path / 'run'}", f"--workdir={tmp_path / 'other'}"
+    run("train.py", *recipe("--config.optim.learning_rate=1e38"), again)
+    for workdir in (again, other):
+        result = run("train.py", *recipe(), workdir)
+        assert result.returncode == 0, result.stderr
+    assert_same_run(tmp_path / "run", tmp_path / "other")
 
 
 def test_a_damaged_checkpoint(finished, recipe, tmp_path):

@@ -15,7 +15,7 @@ import filelock
 from cnn_arch.errors import UsageError
 from cnn_arch.files import draft_of, write_text
 from cnn_arch.installation import ROOT
-from cnn_arch.settings import UNREADABLE
+from cnn_arch.setting_words import UNREADABLE
 from cnn_arch.sweeps import space
 
 NAME = "manifest.json"

@@ -200,13 +200,15 @@ class Trainer:
     def _not_finite(
         self, step: int, values: dict[str, float], before: float | None
     ) -> RunError:
-        name = "gradient_norm" if math.isfinite(values["loss"]) else "loss"
+        name = next(key for key in values if not math.isfinite(values[key]))
         last = "" if before is None else f", last finite loss {before:.3g}"
         saved = self.checkpoints.last_step()
-        kept = "nothing was saved yet" if saved is None else f"step {saved} is kept"
+        kept = "nothing was saved yet; give the same command"
+        if saved is not None:
+            kept = f"step {saved} is kept; start again with another --workdir"
         epoch = (step - 1) // self.batches.steps_per_epoch + 1
         return RunError(
             f"{name} is {values[name]} at step {step} (epoch {epoch}, lr "
-            f"{values['learning_rate']:g}{last}): must be finite; {kept}, start again "
-            "with a smaller --config.optim.learning_rate"
+            f"{values['learning_rate']:g}{last}): must be finite; {kept} and "
+            "a smaller --config.optim.learning_rate"
         )
