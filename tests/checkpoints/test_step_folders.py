@@ -28,6 +28,31 @@ def test_keeps_the_last_two_and_the_best(run: Run):
     assert run.warnings == []
 
 
+def test_a_step_is_on_the_disk_before_an_older_one_is_deleted(run: Run, monkeypatch):
+    synced: set[int] = set()  # inodes
+    at_deletion: list[set[int]] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noted_fsync(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def noted_rename(source, target, **where):
+        if str(target).endswith("-deleted"):
+            at_deletion.append(set(synced))
+        rename(source, target, **where)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    for step in (1, 2, 3):
+        run.save(step)
+    run.checkpoints.wait()
+    assert run.checkpoints.steps() == [2, 3] and len(at_deletion) == 1
+    saved = [*(run.directory / "3").rglob("*"), run.directory / "3", run.directory]
+    missing = [path for path in saved if path.stat().st_ino not in at_deletion[0]]
+    assert not missing
+
+
 def test_continuing_from_an_older_step_deletes_the_newer(saved: Run):
     saved.save_and_close(2, 8.0)
     assert saved.names() == ["1", "2", "best", "last"]

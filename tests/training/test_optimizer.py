@@ -121,16 +121,21 @@ def test_the_screen_names_what_follows_the_epochs_and_what_has_no_effect(capsys)
 
 
 @pytest.mark.parametrize(
-    ("decay", "bias_after"), [("all", 1 - 0.1 * 0.5), ("kernels", 1.0)]
+    ("decay", "decayed"),
+    [("all", {"kernel", "bias", "scale"}), ("kernels", {"kernel"})],
 )
-def test_decay_mask(decay, bias_after):
+def test_decay_mask(decay, decayed):
     config = make_config(
         "--config.optim.weight_decay=0.5", f"--config.optim.decay={decay}"
     )
     sgd = optimizer.make_optimizer(config, optax.constant_schedule(0.1))
-    params = {"fc": {"kernel": jnp.ones(()), "bias": jnp.ones(())}}
+    params = {
+        "conv": {"kernel": jnp.ones(()), "bias": jnp.ones(())},
+        "bn": {"scale": jnp.ones(()), "bias": jnp.ones(())},
+    }
     zeros = optax.tree.zeros_like(params)
     updates, _ = sgd.update(zeros, sgd.init(params), params)
-    after = optax.apply_updates(params, updates)["fc"]
-    np.testing.assert_allclose(after["kernel"], 1 - 0.1 * 0.5)
-    np.testing.assert_allclose(after["bias"], bias_after)
+    for layer in optax.apply_updates(params, updates).values():
+        for name, value in layer.items():
+            expected = 1 - 0.1 * 0.5 if name in decayed else 1.0
+            np.testing.assert_allclose(value, expected, err_msg=name)
