@@ -16,17 +16,28 @@ from cnn_arch.errors import UsageError
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a draft to write, which then replaces the file.
 
-    If writing fails, the file keeps its old content and the draft is deleted. The
-    file's folder is made if it does not exist.
+    If writing fails, the file keeps its old content and the draft is deleted. After a
+    power loss the name has the old or the new content, never a part. The file's folder
+    is made if it does not exist.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = draft_of(path)
     try:
         yield draft
+        sync(draft)
         os.replace(draft, path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def sync(path: Path) -> None:
+    """Waits until the content of a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def draft_of(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """A file is written whole, or keeps its old content."""
 
 import csv
+import os
 
 import pytest
 
@@ -18,6 +19,24 @@ def test_a_write_that_fails_changes_nothing(tmp_path):
         raise RuntimeError
     assert path.read_text() == "one"
     assert [file.name for file in path.parent.iterdir()] == ["results.json"]
+
+
+def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
+    path, synced = tmp_path / "config.json", set()
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(descriptor):
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def checked_replace(source, target):
+        assert os.stat(source).st_ino in synced
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", checked_replace)
+    write_text(path, "one")
+    assert path.read_text() == "one"
 
 
 def test_the_draft_of_a_killed_process_is_overwritten(tmp_path):
