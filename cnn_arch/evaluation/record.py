@@ -22,6 +22,7 @@ from cnn_arch.report import confusion, plots
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
 from cnn_arch.training.program import Program
+from cnn_arch.training.statistics import inexact_layer
 from cnn_arch.weights.files import write_npz
 
 NUM_TOP_LOSSES = 24
@@ -90,6 +91,7 @@ class Validation:
     source: Source
     screen: Screen
     skipped: set[str] = dataclasses.field(default_factory=set)  # unreadable images
+    _has_warned: bool = False
 
     def __call__(self, variables: Any) -> dict[str, float]:
         """Returns ``Results.summary`` of a network."""
@@ -97,6 +99,14 @@ class Validation:
         with self.screen.progress("validate", num_batches) as progress:
             results = self.evaluator.judge(variables, self.source, progress.advance)
         self.skipped.update(results.skipped)
+        inexact = inexact_layer(variables["batch_stats"])
+        if inexact and not self._has_warned:
+            self._has_warned = True
+            self.screen.warn(
+                f"{inexact[0]}: the mean of its inputs is so much larger than their "
+                f"deviation that BatchNorm's variance may be {100 * inexact[1]:.1f} % "
+                "wrong; subtract a mean before it, from images by --config.data.mean"
+            )
         return results.summary()
 
 

@@ -249,6 +249,21 @@ def test_batch_norm_and_its_gradient(precision):
         assert relative_error(values, right) < TOLERANCE[precision]
 
 
+@pytest.mark.parametrize("ratio", [0, 10, 100, 1000])
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_the_error_of_the_variance_has_its_bound(precision, ratio):
+    """The bound of training/statistics.py; Flax's BatchNorm has the same error."""
+    x = draw(np.random.default_rng(0), 32, 16, 16, 8) + ratio
+    x = x.astype(precision)
+    ones, zeros = jnp.ones(8), jnp.zeros(8)
+    _, mean, variance = pool_norm_relu.batch_norm(x, ones, zeros, 1e-5, None)
+    exact = np.asarray(x.astype(jnp.float32), np.float64)
+    right = exact.var(axis=(0, 1, 2))
+    bound = 8 * 2.0**-24 * (1 + ratio**2 / right)
+    assert (np.abs(np.asarray(variance) / right - 1) < bound).all()
+    np.testing.assert_allclose(mean, exact.mean(axis=(0, 1, 2)), rtol=1e-5, atol=1e-6)
+
+
 def test_batch_norm_over_devices():
     rng = np.random.default_rng(0)
     x, gradient = draw(rng, 8, 3, 3, 4), draw(rng, 8, 3, 3, 4)
