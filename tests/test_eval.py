@@ -77,7 +77,7 @@ def test_a_bad_picture_costs_only_its_own_answer(finished, photos, tmp_path):
     result = call("eval.py", *words, "--json")
     assert result.returncode == 1
     assert "warning: 2 of 11 pictures cannot be read\n" in result.stderr
-    assert "bad.png  cannot be read (8 bytes)" in result.stderr
+    assert "bad.png  not a readable image (8 bytes)" in result.stderr
     answer = json.loads(result.stdout)
     unread = [str(folder / name) for name in ("bad.png", "red/fifo.jpg")]
     assert [file for file, named in answer.items() if not named] == unread

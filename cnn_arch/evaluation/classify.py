@@ -63,7 +63,7 @@ def classify(path: str, network: Network, run: Run) -> dict[str, Answer]:
     plots.predictions(picture, drawn, [answer[file] for file, _ in drawn])
     screen.say("wrote", f"{picture}  {RESULTS}")
     for file, reason in unread.items():
-        screen.row(f"{printable(file)}  cannot be read ({reason})", last=True)
+        screen.row(f"{printable(file)}  {reason}", last=True)
     if unread:
         screen.warn(f"{len(unread):,} of {len(files):,} pictures cannot be read")
     return answer
@@ -78,7 +78,7 @@ def _batches(
         try:
             batch.append((file, load_image(file, network.config.data)))
         except UnreadableImageError as error:
-            unread[file] = str(error)
+            unread[file] = f"not a readable image ({error})"
         if len(batch) == network.config.batch_size:
             yield batch
             batch = []
@@ -94,8 +94,7 @@ def _most_probable(probabilities: np.ndarray, class_names: Sequence[str]) -> Ans
 
 
 def _nothing_read(path: str, unread: dict[str, str]) -> str:
-    first, reason = next(iter(unread.items()))
-    rule = f"not a readable image ({reason})"
+    first, rule = next(iter(unread.items()))
     if first != path:
         rule = f"none of {len(unread):,} pictures can be read, {first} is {rule}"
     return f"--images={path}: {rule}; give a JPEG, PNG, WebP or BMP file"

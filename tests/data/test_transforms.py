@@ -127,7 +127,7 @@ def test_scale_jitter_crop():
 # The limit of what is made.
 
 
-@pytest.mark.parametrize("shape", [(4000, 1), (1, 4000), (20_000, 7)])
+@pytest.mark.parametrize("shape", [(4000, 1), (1, 4000), (12_000, 7)])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_long_picture_takes_little_memory(shape, channels):
     image = random_image(*shape, channels)
@@ -136,13 +136,12 @@ def test_a_long_picture_takes_little_memory(shape, channels):
     tracemalloc.start()
     views = [
         transforms.resize_centre_crop(image, 256, 224),
-        transforms.resize_centre_crop(image, 20_000, 224),
         *(long(image, np.full(3, share)) for share in (0, 0.5, 0.9999)),
         box(image, np.full(22, 0.5)),
     ]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 100e6
+    assert peak < 60e6
     assert {view.shape for view in views} == {(224, 224, channels)}
 
 
