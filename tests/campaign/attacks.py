@@ -54,6 +54,6 @@ def _fault(ended: Ended, may_succeed: bool) -> str:
 PART = Part(
     "attacks",
     "files made to run code, to fill memory, to hang or to mislead",
-    (6, len(ATTACKS), len(ATTACKS)),
+    (5, len(ATTACKS), len(ATTACKS)),
     run,
 )

@@ -114,7 +114,7 @@ def _obstacle(lab: Lab) -> str:
 KILLS = Part(
     "calls",
     "train.py killed before or in each of its file-system calls, then repeated",
-    (4, 40, 600),
+    (3, 40, 600),
     run_kills,
     _obstacle,
     _count_kills,

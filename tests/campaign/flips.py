@@ -80,6 +80,6 @@ def _evaluate(lab: Lab, workdir: Path) -> tuple[str, str]:
 PART = Part(
     "flips",
     "one flipped bit in any file of a run, then train.py or eval.py",
-    (4, 60, 600),
+    (3, 60, 600),
     run,
 )

@@ -69,7 +69,7 @@ def _obstacle(lab: Lab) -> str:
 PART = Part(
     "disk",
     "a real full disk (tmpfs) of a random size, then the same command with more space",
-    (2, 20, 100),
+    (1, 20, 100),
     run,
     _obstacle,
 )

@@ -224,12 +224,12 @@ def run_files(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
 SETTINGS = Part(
     "settings",
     "random settings on the command line: taken with their type, or one line",
-    (500, 2000, 10_000),
+    (300, 2000, 10_000),
     run_settings,
 )
 FILES = Part(
     "config",
     "a run's config.json with random changes: taken with its types, or one line",
-    (200, 1000, 10_000),
+    (100, 1000, 10_000),
     run_files,
 )

@@ -143,6 +143,6 @@ def run(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
 PART = Part(
     "pictures",
     "mutated pictures in training, evaluation and --images: decoded, or named",
-    (300, 2000, 10_000),
+    (150, 2000, 10_000),
     run,
 )

@@ -51,7 +51,7 @@ PARTS = [
 PAGE = ROOT / "docs" / "reliability.md"
 EPILOG = """\
 examples:
-  python -m tests.campaign --short                    as in CI: about 90 seconds
+  python -m tests.campaign --short                    as in CI: at most 90 seconds
   python -m tests.campaign                            about 30 minutes
   python -m tests.campaign --long --page              a night; writes the page
   python -m tests.campaign --only=kills --trials=5
@@ -99,22 +99,20 @@ def main() -> int:
     if options.new:
         shutil.rmtree(folder, ignore_errors=True)
     lab = Lab(folder, options.seed)
-    key, skipped, trials = f"{commit()} {options.seed}", {}, {}
+    records = {
+        part.name: Record(folder / f"{part.name}.jsonl", f"{commit()} {options.seed}")
+        for part in PARTS
+    }
+    skipped = {part.name: why for part in chosen if (why := part.obstacle(lab))}
     console = Console(stderr=True)
+    for name, why in skipped.items():
+        console.print(f"skipped  {name}: {why}", highlight=False)
     with _bar(console) as bar:
         for part in chosen:
-            if obstacle := part.obstacle(lab):
-                skipped[part.name] = obstacle
-                console.print(f"skipped  {part.name}: {obstacle}", highlight=False)
-                continue
-            record = Record(folder / f"{part.name}.jsonl", key)
-            numbers = _numbers(part, lab, options)
-            _run(part, lab, numbers, record, bar)
-            trials[part.name] = [
-                record.trials[n] for n in numbers if n in record.trials
-            ]
-            record.close()
-    return _report(folder, lab, trials, skipped, options)
+            if part.name not in skipped:
+                numbers = _numbers(part, lab, options)
+                _run(part, lab, numbers, records[part.name], bar)
+    return _report(folder, records, skipped, options)
 
 
 def _numbers(part: Part, lab: Lab, options: argparse.Namespace) -> list[int]:
@@ -145,6 +143,7 @@ def _run(
                 f"         {trial.fault}",
                 highlight=False,
                 markup=False,
+                soft_wrap=True,
             )
             _keep(lab, part, trial)
     bar.update(task, completed=len(numbers))
@@ -172,32 +171,33 @@ def _bar(console: Console) -> progress.Progress:
 
 def _report(
     folder: Path,
-    lab: Lab,
-    trials: dict[str, list[Trial]],
+    records: dict[str, Record],
     skipped: dict[str, str],
     options: argparse.Namespace,
 ) -> int:
-    """Prints the table, writes results.json and the page; returns the exit status."""
-    summaries = {name: table.summary(each) for name, each in trials.items()}
-    faults = {name: [t for t in each if t.fault] for name, each in trials.items()}
-    facts = {
+    """Prints the table of all trials on record, writes results.json and the page."""
+    made = {name: each.trials.values() for name, each in records.items() if each.trials}
+    results: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit(),
         "machine": machine(),
         "seed": options.seed,
+        "parts": {name: table.summary(list(each)) for name, each in made.items()},
+        "skipped": skipped,
+        "faults": {
+            name: faults
+            for name, each in made.items()
+            if (faults := [vars(trial) for trial in each if trial.fault])
+        },
     }
-    results: dict[str, Any] = facts | {"parts": summaries, "skipped": skipped}
-    results["faults"] = {
-        name: [vars(trial) for trial in each] for name, each in faults.items() if each
-    }
-    (folder / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    print(table.text(summaries))
-    print(f"wrote    {os.path.relpath(folder / 'results.json')}")
+    written = [folder / "results.json"]
+    written[0].write_text(json.dumps(results, indent=2) + "\n")
     if options.page:
-        meanings = {part.name: part.meaning for part in PARTS}
-        table.write_page(PAGE, facts, results, meanings)
-        print(f"wrote    {os.path.relpath(PAGE)}")
-    return 1 if any(faults.values()) else 0
+        table.write_page(PAGE, results, {part.name: part.meaning for part in PARTS})
+        written.append(PAGE)
+    print(table.text(results["parts"]))
+    print(f"wrote    {'  '.join(map(os.path.relpath, written))}")
+    return 1 if results["faults"] else 0
 
 
 def commit() -> str:

@@ -90,17 +90,14 @@ def page_rows(
 
 
 def write_page(
-    path: Path,
-    facts: Mapping[str, Any],
-    results: Mapping[str, Any],
-    meanings: Mapping[str, str],
+    path: Path, results: Mapping[str, Any], meanings: Mapping[str, str]
 ) -> None:
     """Writes docs/reliability.md: what is tried, the last figures, the faults."""
     lines = [
         INTRODUCTION,
         "## The last figures",
-        f"{facts['date']}, commit `{facts['commit']}`, seed {facts['seed']}, on "
-        f"{facts['machine']}.",
+        f"{results['date']}, commit `{results['commit']}`, seed {results['seed']}, on "
+        f"{results['machine']}.",
         page_rows(results["parts"], meanings),
         *(
             f"Not tried here: {name} ({why})."
