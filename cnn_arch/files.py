@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn_arch.errors import UsageError
+
+MAX_JSON_BYTES = 64 * 2**20  # the largest of ours has a line for each of 1,000 classes
 
 
 @contextmanager
@@ -50,6 +53,23 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file."""
     with replacing(path) as draft:
         draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_json(path: Path) -> Any:
+    """Reads a JSON file that may be damaged, or made to fill the memory.
+
+    Raises:
+      OSError: it cannot be read.
+      ValueError: it is not JSON, is nested too deeply, or has more than 64 MiB.
+    """
+    with path.open("rb") as file:
+        content = file.read(MAX_JSON_BYTES + 1)
+    if len(content) > MAX_JSON_BYTES:
+        raise ValueError(f"more than {MAX_JSON_BYTES // 2**20} MiB")
+    try:
+        return json.loads(content.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnn_arch import choices, installation, settings
 from cnn_arch.errors import UsageError
-from cnn_arch.files import write_csv, write_text
+from cnn_arch.files import read_json, write_csv, write_text
 from cnn_arch.screen import Screen
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
@@ -219,8 +219,8 @@ def read_classes(path: Path) -> tuple[str, ...]:
         text = (path / "classes.txt").read_bytes().decode(errors="replace")
         return tuple(text.removesuffix("\n").split("\n"))
     try:
-        names = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        names = read_json(file)
+    except (OSError, ValueError) as error:
         raise UsageError(f"{file}: not readable ({error}); put it back") from None
     if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
         raise UsageError(f"{file}: must be a list of names; put it back")

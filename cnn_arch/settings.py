@@ -1,6 +1,5 @@
 """Reads the command line into a checked config, which cannot change."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from cnn_arch import choices, setting_rules, setting_words
 from cnn_arch.errors import UsageError
+from cnn_arch.files import read_json
 from cnn_arch.installation import ROOT, find_recipe, import_recipes, recipes
 
 
@@ -168,7 +168,7 @@ def from_json(path: Path) -> FrozenConfigDict:
       UsageError: the file has no valid config.
     """
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         config = ConfigDict(stored | {"data": choices.EARLIER | stored["data"]})
         flat = flatten(config)
         if missing := [key for key in setting_rules.RULES if key not in flat]:

@@ -6,7 +6,14 @@ import os
 import pytest
 
 from cnn_arch.errors import UsageError
-from cnn_arch.files import draft_of, make_folder, replacing, write_csv, write_text
+from cnn_arch.files import (
+    draft_of,
+    make_folder,
+    read_json,
+    replacing,
+    write_csv,
+    write_text,
+)
 
 
 def test_a_write_that_fails_changes_nothing(tmp_path):
@@ -57,6 +64,30 @@ def test_a_table_keeps_the_line_breaks_of_its_fields(tmp_path):
     write_csv(tmp_path / "names.csv", rows)
     with (tmp_path / "names.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": \xff}', "can't decode"),
+        (b"", "Expecting value"),
+    ],
+)
+def test_a_damaged_json_file_is_not_read(tmp_path, content, fault):
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=fault):
+        read_json(path)
+
+
+def test_a_json_file_without_end_is_not_read(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    assert read_json(path) == {}
+    os.truncate(path, 2**40)  # takes no space
+    with pytest.raises(ValueError, match="more than 64 MiB"):
+        read_json(path)
 
 
 def test_a_folder_cannot_replace_a_file(tmp_path):

@@ -17,6 +17,7 @@ from orbax.checkpoint import v1 as ocp
 
 from cnn_arch.checkpoints.orbax_adapter import LiteralPath
 from cnn_arch.errors import UsageError
+from cnn_arch.files import read_json
 from cnn_arch.parallel import processes
 
 _CHUNK_WORDS = 2**16  # small enough for the processor's cache, with the results
@@ -113,7 +114,7 @@ def read_record(path: Path) -> dict[str, Any]:
       DamageError: the record is missing or damaged.
     """
     try:
-        record = json.loads((path / "record" / "data.json").read_text())
+        record = read_json(path / "record" / "data.json")
         content = record["content"]
         intact = record["checksum"] == _checksum(content)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -13,7 +13,7 @@ from typing import Any
 import filelock
 
 from cnn_arch.errors import UsageError
-from cnn_arch.files import draft_of, write_text
+from cnn_arch.files import draft_of, read_json, write_text
 from cnn_arch.installation import ROOT
 from cnn_arch.setting_words import UNREADABLE
 from cnn_arch.sweeps import space
@@ -194,7 +194,7 @@ def load(workdir: Path) -> Sweep:
     if not path.exists():
         raise UsageError(f"--workdir={workdir}: no sweep there; ls runs/ lists them")
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         record["trials"] = [Trial(**trial) for trial in record["trials"]]
         sweep = Sweep(**record)
         names = [trial.name for trial in sweep.trials]
