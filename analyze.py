@@ -11,8 +11,8 @@ import json
 
 from ml_collections import ConfigDict
 
-from cnn_arch import cli, settings
-from cnn_arch.analysis import recipe
+from cnn_arch import cli, command_line, settings
+from cnn_arch.analysis import recipe, request
 from cnn_arch.installation import command
 from cnn_arch.screen import Screen
 from cnn_arch.units import parse_size
@@ -37,6 +37,7 @@ DEVICES = "a100", "h100", "v100", "gtx580", "this"
 
 def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     """Runs the command; returns its exit status."""
+    request.check(options.given, words)
     screen = Screen(quiet=options.quiet, json=options.format != "table")
     many = options.collectives or options.scale
     batch = options.batch if many or options.batch is not None else 1
@@ -109,7 +110,7 @@ def show_costs(options: argparse.Namespace, config: ConfigDict, screen: Screen):
 
 
 if __name__ == "__main__":
-    parser = cli.parser(__doc__, EXAMPLES)
+    parser = command_line.parser(__doc__, EXAMPLES)
     for name, text in {
         "model": "a network of the catalogue: ls configs/",
         "memory": "the largest batch that fits in 3GiB, 24GB",

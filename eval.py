@@ -10,7 +10,8 @@ import argparse
 import json
 import os
 
-from cnn_arch import cli, run_directory
+from cnn_arch import cli, command_line, run_directory
+from cnn_arch.evaluation import request
 from cnn_arch.installation import command
 from cnn_arch.parallel import launcher, processes
 from cnn_arch.run_directory import Run
@@ -29,11 +30,13 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     """Runs the command; returns its exit status."""
     ending.process = process = launcher.find(vars(options), os.environ)
     screen = Screen(quiet=options.quiet, json=options.json, muted=not process.writes)
+    request.check(options.given, words)
     config, workdir = run_directory.find_trained(
         words, options.workdir, options.weights, options.data_dir
     )
-    run, split = Run(workdir, screen), options.split
-    source = options.weights or f"checkpoint {options.checkpoint}"
+    run, split = Run(workdir, screen), options.split or "test"
+    which = options.checkpoint or "best"
+    source = options.weights or f"checkpoint {which}"
     screen.say("run", f"{workdir}, {source}")
 
     # These imports take seconds, so the first line is printed before them.
@@ -42,7 +45,6 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     from cnn_arch.evaluation.network import from_checkpoint, from_file
     from cnn_arch.parallel.runtime import open_devices
 
-    output = features.output_path(options.output, options.features)
     mesh = open_devices(config, screen, process)
     for name in ("export", "images", "features", "weights"):
         if getattr(options, name):
@@ -53,7 +55,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     if options.weights:
         network = from_file(options.weights, dataset, config, mesh, screen)
     else:
-        network = from_checkpoint(run, options.checkpoint, config, mesh)
+        network = from_checkpoint(run, which, config, mesh)
 
     if options.export:
         answer = export.export(options.export, network, screen)
@@ -61,12 +63,13 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         answer = classify.classify(options.images, network, run)
         status = 0 if all(answer.values()) else 1  # 1: some could not be read
     elif options.features:
-        source = dataset.splits[split]
+        source, names = dataset.splits[split], dataset.class_names
         arrays = features.extract(options.features, network, source, mesh, screen)
-        answer = features.write(output, arrays, dataset.class_names, screen)
+        output = request.output_path(options.given)
+        answer = features.write(output, arrays, names, screen)
     else:
         if options.weights:
-            run_directory.create(workdir, network.config, dataset.class_names, ())
+            run_directory.create(workdir, config, dataset.class_names, ())
         answer = {split: record.evaluate(network, dataset, split, mesh, run)}
     name = "weights" if options.weights else "workdir"
     given = f"--{name}={options.weights or workdir}"
@@ -78,7 +81,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
 
 
 if __name__ == "__main__":
-    parser = cli.parser(__doc__, EXAMPLES)
+    parser = command_line.parser(__doc__, EXAMPLES)
     for name, text in {
         "workdir": "the directory of a run",
         "checkpoint": "best, last or a step; default best",
@@ -95,6 +98,5 @@ if __name__ == "__main__":
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object, nothing else"
     )
-    parser.set_defaults(checkpoint="best", split="test")
     launcher.add_options(parser)
     cli.run(main, parser)

@@ -8,7 +8,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from cnn_arch import cli, run_directory, settings
+from cnn_arch import cli, command_line, run_directory, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 from cnn_arch.sweeps import launch, manifest, results, space, view
@@ -31,9 +31,12 @@ trust."""
 
 def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     """Runs the command; returns its exit status."""
+    command_line.check_use(options.given, launch.USES, otherwise="sweep")
     screen = Screen(quiet=options.quiet)
     sweep = plan(options, words)
+    command_line.check_folder("--workdir", str(sweep.workdir))
     executor = choose_executor(sweep, options)
+    executor.active()  # a cluster that does not answer ends the command here
     is_handed_over = sweep.executor == "slurm" and not sweep.space
     is_brief = options.status or is_handed_over
     hint = "" if is_brief else "   (stop: Ctrl-C, continues later)"
@@ -116,8 +119,7 @@ def choose_executor(
     sweep.move_to(options.executor or sweep.executor or found)
     if options.max_parallel is not None:
         sweep.max_parallel = options.max_parallel
-    given = {key: getattr(options, key) for key in RESOURCES}
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {key: options.given[key] for key in RESOURCES if key in options.given}
     if given and sweep.executor != "slurm":
         raise UsageError(f"--{next(iter(given))}: needs --executor=slurm")
     sweep.resources |= given
@@ -125,7 +127,7 @@ def choose_executor(
 
 
 if __name__ == "__main__":
-    parser = cli.parser(__doc__, EXAMPLES)
+    parser = command_line.parser(__doc__, EXAMPLES)
     parser.add_argument("--sweep", help="a file that lists trials: configs/sweeps/")
     text = "let Optuna choose trials, and stop poor ones"
     parser.add_argument("--search", choices=["tpe"], help=text)

@@ -10,12 +10,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cnn_arch import cli, run_directory, settings
+from cnn_arch import cli, command_line, run_directory, settings
 from cnn_arch.installation import command
 from cnn_arch.parallel import launcher, processes
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen
-from cnn_arch.training import stopping
+from cnn_arch.training import request, stopping
 
 EXAMPLES = """\
   python train.py --config=configs/lenet5.py
@@ -34,6 +34,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     ending.process = process = launcher.find(vars(options), os.environ)
     screen = Screen(quiet=options.quiet, muted=not process.writes)
     config, overrides = settings.parse(words)
+    request.check(options.given, config)
     workdir = run_directory.choose(options.workdir, config)
     screen.say("run", f"{workdir}   (stop: Ctrl-C, continues later)")
     config = run_directory.match_run(workdir, config, overrides, screen)
@@ -106,7 +107,7 @@ def write_pages(
 
 
 if __name__ == "__main__":
-    parser = cli.parser(__doc__, EXAMPLES)
+    parser = command_line.parser(__doc__, EXAMPLES)
     parser.add_argument(
         "--workdir", help="the run directory; default runs/MODEL-DATA-N"
     )

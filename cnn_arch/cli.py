@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from cnn_arch import __version__, installation
+from cnn_arch import __version__, command_line, installation
+from cnn_arch.command_line import Parser
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel import processes
 from cnn_arch.parallel.launcher import ALONE, Process
@@ -29,35 +30,6 @@ from cnn_arch.screen import (
     printable,
     put,
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that prints a wrong option in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Prints the line and ends the command."""
-        prepare_streams()
-        put(f"error: {one_line(message)}; see --help", sys.stderr)
-        raise SystemExit(UsageError.exit_status)
-
-
-def parser(description: str | None, examples: str) -> Parser:
-    """Makes a command's parser with the options that all commands have.
-
-    --help shows the first line of the description, and the examples to paste.
-    """
-    parser = Parser(
-        prog=installation.program(),
-        description=(description or "").partition("\n")[0],
-        epilog=f"examples:\n{installation.examples(examples)}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("--quiet", action="store_true", help="show the last line only")
-    add("--traceback", action="store_true", help="show where in the program it failed")
-    add("--version", action="version", version=f"cnn_arch {__version__}")
-    return parser
 
 
 def main() -> NoReturn:
@@ -126,11 +98,11 @@ def run(main: Main, parser: Parser) -> NoReturn:
     if len(sys.argv) == 1:
         put(parser.format_help(), sys.stderr)
         raise SystemExit(UsageError.exit_status)
-    options, words = parser.parse_known_args()
-    ending = Ending(options.traceback)
+    ending = Ending(show_traceback="--traceback" in sys.argv)
     collect_log()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX is imported
     try:
+        options, words = command_line.read(parser)
         status = main(options, words, ending)
         sys.stdout.flush()  # here, so that a reader that has ended is noticed
         raise SystemExit(status)

@@ -161,7 +161,7 @@ def test_mistakes_of_eval(finished, tmp_path):
     line = error_line(call("eval.py", "--json"))
     assert "--workdir: must be given, or --config and --weights" in line
     line = error_line(call("eval.py", f"--workdir={workdir}", "--output=x.npz"))
-    assert "--output=x.npz: goes with --features=LAYER" in line
+    assert "--output=x.npz: goes with --features" in line
     words = "--config=configs/lenet5.py", "--weights=/no/such.npz"
     line = error_line(call("eval.py", *words))
     assert "--weights=/no/such.npz: no such file" in line

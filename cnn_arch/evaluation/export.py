@@ -15,6 +15,7 @@ import numpy as np
 from cnn_arch import installation
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.evaluation.network import Network
+from cnn_arch.evaluation.request import EXPORTS
 from cnn_arch.files import replacing
 from cnn_arch.ops.platform import plain_forms
 from cnn_arch.parallel import cores
@@ -37,21 +38,16 @@ def export(file: str, network: Network, screen: Screen) -> dict[str, str]:
       The file and a description of its content.
 
     Raises:
-      UsageError: the suffix is none of these, or the format cannot store this network.
+      UsageError: the format cannot store this network.
       RunError: ONNX Runtime computes other logits than the network.
     """
-    writers: dict[str, Callable[[Path, Network], str]] = {
-        ".stablehlo": _stablehlo,
-        ".onnx": _onnx,
-        ".safetensors": _safetensors,
-        ".npz": _npz,
-    }
+    writers: list[Callable[[Path, Network], str]]
+    writers = [_stablehlo, _onnx, _safetensors, _npz]
     path = Path(file)
-    if path.suffix not in writers:
-        raise UsageError(f"--export={file}: must end in {', '.join(writers)}")
+    write = dict(zip(EXPORTS, writers, strict=True))[path.suffix]
     try:
         with replacing(path) as draft:
-            content = writers[path.suffix](draft, network)
+            content = write(draft, network)
     except UsageError as error:
         raise UsageError(f"--export={file}: {error}") from None
     content += f", {path.stat().st_size / 2**20:.1f} MiB"

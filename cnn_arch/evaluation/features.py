@@ -22,33 +22,19 @@ from cnn_arch.models import layer_output
 from cnn_arch.screen import Screen
 
 
-def output_path(output: str | None, layer: str | None) -> Path:
-    """Returns the file for a layer's outputs; without ``output`` it is LAYER.npz.
-
-    Raises:
-      UsageError: the file does not end in .npz, or there is no layer.
-    """
-    if output and not layer:
-        raise UsageError(f"--output={output}: goes with --features=LAYER")
-    path = Path(output or f"{layer}.npz".replace("/", "-"))
-    if path.suffix != ".npz":
-        raise UsageError(f"--output={output}: must end in .npz")
-    return path
-
-
 def write(
-    path: Path, arrays: dict[str, np.ndarray], names: tuple[str, ...], screen: Screen
+    path: str, arrays: dict[str, np.ndarray], names: tuple[str, ...], screen: Screen
 ) -> dict[str, Any]:
     """Writes the arrays of ``extract`` and the class names as .npz.
 
     Returns:
       The file and the shape of ``features``.
     """
-    with replacing(path) as draft:
+    with replacing(Path(path)) as draft:
         np.savez(draft, allow_pickle=False, class_names=np.array(names), **arrays)
     shape = list(arrays["features"].shape)
     screen.say("wrote", f"{path}   features {shape}, label, index", last=True)
-    return {"file": str(path), "features": shape}
+    return {"file": path, "features": shape}
 
 
 def extract(

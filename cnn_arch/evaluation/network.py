@@ -83,14 +83,16 @@ def from_file(
             f"--weights={path}: {error}; the data has {len(names)} classes"
         ) from None
     screen.say("restored", path)
+    origin: dict[str, Any] = {"weights": path}
     for key, values in (("mean", weights.mean), ("std", weights.std)):
         if not values or len(values) != config.data.channels:
             continue
         if values != tuple(config.data[key]):
             screen.say("", f"{key} {values}, as these weights expect")
             config = settings.derive(config, {f"data.{key}": values})
+            origin[key] = values  # config.json has the recipe's
     variables = jax.device_put(weights.variables, replicated(mesh))
-    return Network(model, variables, names, {"weights": path}, config)
+    return Network(model, variables, names, origin, config)
 
 
 def _class_names_of_data(config: ConfigDict) -> tuple[str, ...]:

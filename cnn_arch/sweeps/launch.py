@@ -8,7 +8,16 @@ from typing import Protocol
 from cnn_arch.errors import UsageError
 from cnn_arch.sweeps import progress
 from cnn_arch.sweeps.manifest import Sweep, Trial, load
+from cnn_arch.sweeps.slurm import RESOURCES
 from cnn_arch.training.stopping import stop_request
+
+# The options that each use of the command takes.
+PLACE = ("workdir", "executor", "max_parallel", *RESOURCES)
+USES = {
+    "status": ("workdir",),
+    "resume": (*PLACE, "num_trials"),
+    "sweep": (*PLACE, "search", "num_trials"),
+}
 
 
 class Executor(Protocol):

@@ -16,6 +16,7 @@ import sys
 import warnings
 from typing import Any
 
+from cnn_arch import installation
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
@@ -141,10 +142,17 @@ class Slurm:
             for trial in trials:
                 trial.submission, trial.state = "", "waiting"
             sweep.save()
-            raise RunError(f"sbatch: {_last_line(str(error))}") from None
+            raise self._refused(str(error)) from None
         for trial, job in zip(trials, jobs, strict=True):
             trial.job = job.job_id
         sweep.save()
+
+    def _refused(self, answer: str) -> RunError:
+        words = f"--workdir={self._sweep.workdir}", "--resume"
+        return RunError(
+            f"sbatch: {_last_line(answer)}; no trial was submitted; correct the option,"
+            f" and give it with {installation.command('sweep', *words)}"
+        )
 
     def stop(self, trial: Trial) -> None:
         """Cancels a trial's job; Slurm gives it time to save."""

@@ -71,14 +71,8 @@ def test_onnx_runtime_agrees(name, tmp_path):
     check_logits(call, name, tolerance=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [
-        ("x.pb", "must end in .stablehlo, .onnx"),
-        ("x.safetensors", "lenet5: torchvision has no such network"),
-    ],
-)
-def test_a_refused_export_writes_no_file(name, rule, tmp_path):
-    with pytest.raises(UsageError, match=f"^--export={tmp_path / name}: {rule}"):
-        export(str(tmp_path / name), make("lenet5")[0], Screen(quiet=True))
+def test_a_refused_export_writes_no_file(tmp_path):
+    path, rule = tmp_path / "x.safetensors", "lenet5: torchvision has no such network"
+    with pytest.raises(UsageError, match=f"^--export={path}: {rule}"):
+        export(str(path), make("lenet5")[0], Screen(quiet=True))
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,77 @@
+"""What eval.py is asked for, checked before JAX is imported."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from cnn_arch.command_line import check_file, check_folder, check_use
+from cnn_arch.errors import UsageError
+from cnn_arch.hints import nearest
+
+EXPORTS: tuple[str, ...] = (".stablehlo", ".onnx", ".safetensors", ".npz")
+SPLITS = ("train", "validation", "test")
+
+# What eval.py does, and the options that this uses; without the first three, it
+# evaluates a split.
+USES = {
+    "export": ("weights", "workdir", "checkpoint", "data_dir"),
+    "images": ("weights", "workdir", "checkpoint", "data_dir"),
+    "features": ("weights", "workdir", "checkpoint", "data_dir", "split", "output"),
+    "": ("weights", "workdir", "checkpoint", "data_dir", "split"),
+}
+
+
+def check(given: Mapping[str, str], words: Sequence[str]) -> None:
+    """Checks the options of eval.py, and the files that they name.
+
+    Args:
+      given: the options with their values.
+      words: ``--config`` and its settings.
+
+    Raises:
+      UsageError: an option has no effect with the others, or cannot work.
+    """
+    check_use(given, USES, otherwise="")
+    _check_source(given, words)
+    if (split := given.get("split", "test")) not in SPLITS:
+        near = nearest(split, SPLITS)
+        hint = f"; did you mean {near}?" if near else ""
+        raise UsageError(f"--split={split}: must be one of {', '.join(SPLITS)}{hint}")
+    for name in ("weights", "images", "data_dir"):
+        path = given.get(name)
+        if path and not os.path.exists(path):
+            raise UsageError(f"--{name}={path}: no such file or folder")
+    if "export" in given:
+        check_file("--export", given["export"], EXPORTS)
+    if "features" in given:
+        check_file("--output", output_path(given), (".npz",))
+    elif "export" not in given and "workdir" in given:
+        check_folder("--workdir", given["workdir"])
+
+
+def output_path(given: Mapping[str, str]) -> str:
+    """Returns the file for the outputs of a layer; the default is LAYER.npz."""
+    return given.get("output") or f"{given['features']}.npz".replace("/", "-")
+
+
+def _check_source(given: Mapping[str, str], words: Sequence[str]) -> None:
+    """Checks the options that name the network."""
+    weights, workdir = given.get("weights"), given.get("workdir")
+    makes_file = next((name for name in ("export", "features") if name in given), None)
+    if weights and not words:
+        raise UsageError(f"--weights={weights}: needs its network, --config=RECIPE")
+    if weights and "checkpoint" in given:
+        raise UsageError(
+            f"--checkpoint={given['checkpoint']}: has no effect with --weights; leave "
+            "one of them out"
+        )
+    if weights and workdir and makes_file:
+        raise UsageError(
+            f"--workdir={workdir}: has no effect with --weights and --{makes_file}; "
+            "leave it out"
+        )
+    needs_data = weights or not ("export" in given or "images" in given)
+    if "data_dir" in given and not needs_data:
+        raise UsageError(
+            f"--data_dir={given['data_dir']}: has no effect, as no data is read; leave "
+            "it out"
+        )
