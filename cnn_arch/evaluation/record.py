@@ -19,7 +19,7 @@ from cnn_arch.evaluation.one_crop import Evaluator, Results
 from cnn_arch.files import write_csv, write_text
 from cnn_arch.parallel import processes
 from cnn_arch.report import confusion, plots
-from cnn_arch.run_directory import Run
+from cnn_arch.run_directory import Run, shows_top5
 from cnn_arch.screen import Screen, printable
 from cnn_arch.training.program import Program
 from cnn_arch.training.statistics import inexact_layer
@@ -72,10 +72,13 @@ def evaluate_split(
     _draw(run.workdir / "plots", judged)
     stored = _read_results(run.workdir) | {split: summary}
     write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
+    top5 = ""
+    if shows_top5(len(network.class_names)):
+        top5 = f"; top-5 {100 - summary['top5_error']:.2f} %"
     screen.say(
         {"validation": "val"}.get(split, split),
         f"{100 - summary['top1_error']:.2f} %   ({summary['num_examples']:,} images, "
-        f"each used once; top-5 {100 - summary['top5_error']:.2f} %)",
+        f"each used once{top5})",
         last=True,
     )
     screen.say("confused", _most_confused(judged) or "nothing")

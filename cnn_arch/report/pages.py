@@ -13,8 +13,9 @@ from typing import Any
 import jinja2
 
 from cnn_arch import settings
+from cnn_arch.errors import UsageError
 from cnn_arch.files import write_text
-from cnn_arch.run_directory import Run
+from cnn_arch.run_directory import Run, read_classes, shows_top5
 from cnn_arch.screen import printable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -100,6 +101,7 @@ def write_report(workdir: Path, facts: Mapping[str, Any]) -> None:
         pictures=_pictures(workdir),
         classes=_classes(workdir, split),
         settings=_settings(workdir),
+        top5=shows_top5(_num_classes(workdir)),
         crashed=(workdir / "crash.txt").exists(),
     )
     write_text(workdir / "report.html", page)
@@ -116,10 +118,12 @@ def write_readme(workdir: Path, facts: Mapping[str, Any]) -> None:
     # Indented lines are code in Markdown: no name in them can become markup.
     for label in ("command", "device", "data", "model"):
         lines.append(f"    {label:<8} {printable(facts[label])}")
+    top5 = shows_top5(_num_classes(workdir))
     for split, result in results.items():
+        also = f"top-5 error {result['top5_error']:.2f} %, " if top5 else ""
         lines.append(
             f"    {printable(split):<8} top-1 error {result['top1_error']:.2f} %, "
-            f"top-5 error {result['top5_error']:.2f} %, loss {result['loss']:.4f}; "
+            f"{also}loss {result['loss']:.4f}; "
             f"{printable(result['protocol'])}, step {result['checkpoint_step']}"
         )
     lines += ["", "## What differs from the recipe", ""]
@@ -165,12 +169,13 @@ def _epochs(workdir: Path) -> list[dict[str, Any]]:
 
 def _classes(workdir: Path, split: str | None) -> list[dict[str, Any]]:
     """Counts images and mistakes of each class of a split, the worst class first."""
-    names: dict[int, str] = {}
+    names = _class_names(workdir)
     images: Counter[int] = Counter()
     mistakes: defaultdict[int, Counter[int]] = defaultdict(Counter)
     for row in _rows(workdir / "eval" / f"predictions_{split}.csv"):
         label, prediction = int(row["label"]), int(row["prediction"])
-        names[label], names[prediction] = row["label_name"], row["prediction_name"]
+        names.setdefault(label, row["label_name"])
+        names.setdefault(prediction, row["prediction_name"])
         images[label] += 1
         if label != prediction:
             mistakes[label][prediction] += 1
@@ -187,6 +192,18 @@ def _classes(workdir: Path, split: str | None) -> list[dict[str, Any]]:
         for label in sorted(images)
     ]
     return sorted(classes, key=lambda row: -row["error"])
+
+
+def _class_names(workdir: Path) -> dict[int, str]:
+    """Returns the names of the classes by number; empty before the run has them."""
+    try:
+        return dict(enumerate(read_classes(workdir)))
+    except UsageError:
+        return {}
+
+
+def _num_classes(workdir: Path) -> int:
+    return len(_class_names(workdir)) or 1000
 
 
 def _pictures(workdir: Path) -> dict[str, str]:

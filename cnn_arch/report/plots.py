@@ -76,8 +76,9 @@ def curves(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     value leaves a gap.
     """
     epochs = _column(rows, "epoch")
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    panels = figure.subplot_mosaic("AB;CC", height_ratios=(4, 1.3))
+    # One panel below the other: also readable on a phone, which scales the page down.
+    figure = Figure(figsize=(7.5, 10), layout="constrained")
+    panels = figure.subplot_mosaic("A;B;C", height_ratios=(4, 4, 2))
     for axes, (title, lines) in zip(panels.values(), CURVES.items(), strict=True):
         for name, label, color, dashes in lines:
             values = _column(rows, name)
@@ -85,15 +86,17 @@ def curves(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
                 axes.plot(epochs, values, dashes, color=color, label=label)
         if len(rows) <= 30:  # there is room for a marker at each epoch
             for line in axes.lines:
-                line.set(marker="o", markersize=4.5)
-        axes.set(title=title, xlim=(0, 1.02 * max([2, *epochs])), ylim=(0, None))
+                line.set(marker="o", markersize=4.5 if len(rows) > 1 else 9)
+        axes.set(title=title, xlim=(0, 1.02 * max([2, *epochs])))
+        axes.set_ylim(0, max(axes.dataLim.y1 * 1.08, 1e-9))  # no point is cut
         axes.grid(True)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panels["C"].set_xlabel("epoch")
     _mark_best(panels["B"], epochs, _column(rows, "validation_top1_error"))
     for axes in (panels["A"], panels["B"]):
-        if axes.lines:
-            axes.legend(loc="upper right")
+        if axes.lines:  # beside the title, where there are no points
+            place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0}
+            axes.legend(ncols=2, fontsize=11, **place)
     write(figure, path)
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import jax
+import numpy as np
 
 from cnn_arch import settings
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
@@ -25,7 +26,8 @@ from cnn_arch.training.metrics import Metrics, open_metrics
 from cnn_arch.training.program import Program, Variables
 from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
 
-MAX_WAIT_SHARE = 0.2  # of an epoch's time: the run warns of longer waits for images
+MAX_WAIT_SHARE = 0.2  # of the time: the run warns of longer waits for images
+MIN_WAIT_SECONDS = 10.0  # in all epochs so far; it does not warn of less
 NUM_EPOCHS_TO_LEARN = 5  # after them, the run warns if the network still guesses
 STEPS_AHEAD = 2  # steps queued on the device while the host reads metrics
 
@@ -59,8 +61,10 @@ class Trainer:
         if step >= num_steps:
             self.run.screen.say("done", "this run was finished before")
             return
+        num_classes, workdir = self.program.num_classes, self.run.workdir
+        opened = open_metrics(workdir, step, steps_per_epoch, num_classes)
         with (
-            closing(open_metrics(self.run.workdir, step, steps_per_epoch)) as metrics,
+            closing(opened) as metrics,
             closing(self.batches.iterate(step, num_steps)) as batches,
             stop_request() as stop,
         ):
@@ -183,13 +187,12 @@ class Trainer:
 
     def _advise(self, rows: list[dict[str, Any]]) -> None:
         """Warns, once in a run, of slow loading and of a network that only guesses."""
-        row = rows[-1]
-        share = row["input_wait_seconds"] / row["seconds"] if row["seconds"] else 0.0
-        if len(rows) == 1 and share > MAX_WAIT_SHARE:
+        if share := new_wait_share(rows):
             self.run.screen.warn(
                 f"the network waits for its images {100 * share:.0f} % of the time; "
                 "smaller files or more processor cores would help"
             )
+        row = rows[-1]
         guessing = math.log(self.program.num_classes)
         if len(rows) == NUM_EPOCHS_TO_LEARN and row["train_loss"] > 0.99 * guessing:
             self.run.screen.warn(
@@ -212,3 +215,16 @@ class Trainer:
             f"{values['learning_rate']:g}{last}): must be finite; {kept} and "
             "a smaller --config.optim.learning_rate"
         )
+
+
+def new_wait_share(rows: list[dict[str, Any]]) -> float:
+    """Returns the share of a run's time spent waiting for images, or 0.
+
+    It is 0 unless the share has become too large in the newest epoch.
+    """
+    waited, took = (
+        np.cumsum([float(row[name]) for row in rows])
+        for name in ("input_wait_seconds", "seconds")
+    )
+    is_long = (waited > MIN_WAIT_SECONDS) & (waited > MAX_WAIT_SHARE * took)
+    return waited[-1] / took[-1] if is_long[-1] and not is_long[:-1].any() else 0.0

@@ -9,7 +9,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from cnn_arch.report import plots
-from cnn_arch.run_directory import Table
+from cnn_arch.run_directory import Table, shows_top5
 
 STEP_COLUMNS = ("step", "loss", "top1_error", "gradient_norm", "learning_rate")
 EPOCH_COLUMNS = """
@@ -26,7 +26,9 @@ class Metrics:
     and TensorBoard gets the checkpoint's epoch again.
     """
 
-    def __init__(self, workdir: Path, step: int, steps_per_epoch: int):
+    def __init__(
+        self, workdir: Path, step: int, steps_per_epoch: int, num_classes: int = 1000
+    ):
         """Opens the files; ``step`` is the checkpoint's, 0 for a new run."""
 
         def is_before(row) -> bool:
@@ -41,6 +43,7 @@ class Metrics:
         # of a new run, which may have been killed before its first checkpoint.
         self._board = SummaryWriter(str(workdir), purge_step=first_step)
         self._next_drawing = 0.0
+        self._hidden = () if shows_top5(num_classes) else ("validation_top5_error",)
         rows = self._steps.rows
         # Of the newest step, in nats; None before the first step.
         self.last_loss: float | None = float(rows[-1]["loss"]) if rows else None
@@ -72,7 +75,7 @@ class Metrics:
             learning_rate=float(of_epoch[-1]["learning_rate"]),
             **measured,
         )
-        for name, value in self._epochs.rows[-1].items():
+        for name, value in self._shown(self._epochs.rows[-1]).items():
             self._board.add_scalar(f"epoch/{name}", value, step)
         for row in of_epoch:
             self._board.add_scalar("step/loss", float(row["loss"]), int(row["step"]))
@@ -84,9 +87,14 @@ class Metrics:
         """Draws the curves; unless it is the last time, not too often."""
         start = time.monotonic()
         if last or start >= self._next_drawing:
-            plots.curves(self._workdir / "plots" / "curves.png", self._epochs.rows)
+            rows = list(map(self._shown, self._epochs.rows))
+            plots.curves(self._workdir / "plots" / "curves.png", rows)
             end = time.monotonic()
             self._next_drawing = end + (end - start) / DRAWING_SHARE
+
+    def _shown(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Returns the columns of an epoch's row that TensorBoard and curves show."""
+        return {name: row[name] for name in row if name not in self._hidden}
 
     def sync(self) -> None:
         """Writes everything to disk, before a checkpoint is saved."""
@@ -125,10 +133,12 @@ class _Unwritten(Metrics):
         pass
 
 
-def open_metrics(workdir: Path, step: int, steps_per_epoch: int) -> Metrics:
+def open_metrics(
+    workdir: Path, step: int, steps_per_epoch: int, num_classes: int
+) -> Metrics:
     """Returns the metrics of a run; only process 0 writes files."""
     kind = Metrics if jax.process_index() == 0 else _Unwritten
-    return kind(workdir, step, steps_per_epoch)
+    return kind(workdir, step, steps_per_epoch, num_classes)
 
 
 def _mean(rows: list[dict[str, Any]], column: str) -> float:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cnn_arch.files import write_csv
 from cnn_arch.report.pages import write_readme, write_report
+from tests.catalogue.browser import CHROMIUM, Browser
 
 FACTS = {
     "command": "python train.py --config=configs/lenet5.py",
@@ -122,7 +123,7 @@ def test_report_runs_nothing_and_fetches_nothing(workdir):
 
 
 def test_report_counts_the_mistakes_of_each_class(workdir):
-    shown = "</td><script>alert(1)</script>?# `$x$` ?"
+    shown = r"</td><script>alert(1)</script>\n# `$x$` \u202e"
     rows = [row for row in report(workdir).rows if row[0] in (*NAMES, shown)]
     assert rows == [
         [shown, "4", "75.0", "dog (2), cat (1)"],
@@ -136,6 +137,15 @@ def test_report_marks_the_last_epoch_with_the_lowest_error(workdir):
     assert [row[4] for row in rows] == ["50.00", "20.00", "20.00 *"]
     assert rows[2][3] == "-"  # no validation loss in the file
     assert rows[0][7] == "11,000"
+
+
+def test_top5_is_left_out_where_there_are_at_most_five_classes(workdir):
+    for count, is_shown in ((5, False), (6, True)):
+        names = [*NAMES, *(f"class {i}" for i in range(3, count))]
+        (workdir / "classes.json").write_text(json.dumps(names))
+        write_readme(workdir, FACTS)
+        assert ("top-5" in report(workdir).text) == is_shown
+        assert ("top-5" in (workdir / "README.md").read_text()) == is_shown
 
 
 def test_report_lists_every_setting(workdir):
@@ -194,3 +204,18 @@ def test_readme_shows_hostile_names_as_text(tmp_path):
     ]
     hostile = [line for line in lines if "<script>" in line]
     assert [line[:4] for line in hostile] == ["    "] * 3  # code, not markup
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_no_table_is_cut_on_a_phone(workdir):
+    (workdir / "classes.json").write_text(json.dumps([*NAMES, *"abcdefgh"]))
+    write_report(workdir, FACTS | {"command": "x" * 500})
+    with Browser(400, 800) as browser:
+        browser.open(workdir / "report.html")
+        script = "document.querySelectorAll('details').forEach(e => e.open = true)"
+        browser.evaluate(script)
+        script = "[...document.querySelectorAll('.scroll, html')].map("
+        widths = browser.evaluate(f"{script} e => [e.scrollWidth, e.clientWidth])")
+    assert len(widths) == 5  # the page and its four tables
+    for content, window in widths:
+        assert content <= window

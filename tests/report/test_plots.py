@@ -104,10 +104,30 @@ def test_curves_draw_the_numbers_and_mark_the_lowest_error(drawn, tmp_path):
     assert not rate.lines
 
 
-def test_curves_of_one_epoch(tmp_path):
+def test_one_epoch_is_drawn_as_points(drawn, tmp_path):
     row = {"epoch": 1, "train_loss": 2.3, "learning_rate": 0.1}
     plots.curves(tmp_path / "curves.png", [row])
-    assert pixels(tmp_path / "curves.png").shape[1] == 1440
+    loss, error, rate = drawn[0].axes
+    assert not error.lines
+    for axes, value in ((loss, 2.3), (rate, 0.1)):
+        (line,) = axes.lines
+        assert line.get_marker() == "o"
+        assert line.get_ydata() == [value]
+        assert axes.get_ylim()[1] > 1.05 * value  # the point is not cut
+    # Points and texts are large enough where a phone scales the picture to 400 px.
+    scale = 400 / (72 * drawn[0].get_figwidth())
+    texts = [loss.title, *loss.get_xticklabels(), *loss.get_legend().get_texts()]
+    assert min(text.get_fontsize() for text in texts) * scale > 8
+
+
+def test_no_legend_covers_a_point(drawn, tmp_path):
+    names = [name for lines in plots.CURVES.values() for name, *_ in lines]
+    rows = [{"epoch": i + 1, **dict.fromkeys(names, 90)} for i in range(12)]
+    plots.curves(tmp_path / "curves.png", rows)
+    for axes in drawn[0].axes[:2]:
+        legend = axes.get_legend().get_window_extent()
+        assert legend.y0 >= axes.get_window_extent().y1 - 1
+        assert legend.x0 > axes._left_title.get_window_extent().x1
 
 
 def test_confusion_shows_percent_of_the_true_class(drawn, tmp_path):

@@ -2,11 +2,16 @@
 
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tensorboardX.proto import event_pb2
 
+from cnn_arch.training.loop import new_wait_share
 from cnn_arch.training.metrics import Metrics
+from tests.runs import rows
 
 
 def add_epoch(metrics: Metrics, step: int) -> None:
@@ -29,20 +34,53 @@ def test_curves_are_not_drawn_again_at_once(tmp_path):
     assert times[0] == times[1] < times[2]
 
 
-def shown_in_tensorboard(workdir: Path) -> list[int]:
-    """Returns the steps of the loss; a start hides all from its first step on."""
-    steps: list[int] = []
+def events(workdir: Path) -> Iterator[Any]:
+    """Yields TensorBoard's events, in the order of the files."""
     for path in sorted(workdir.glob("events.out.tfevents*")):
         data = path.read_bytes()
         while data:  # length, checksum, event, checksum
             (size,) = struct.unpack("<Q", data[:8])
-            event = event_pb2.Event.FromString(data[12 : 12 + size])
+            yield event_pb2.Event.FromString(data[12 : 12 + size])
             data = data[16 + size :]
-            if event.session_log.status == event_pb2.SessionLog.START:
-                steps = [step for step in steps if step < event.step]
-            if any(value.tag == "step/loss" for value in event.summary.value):
-                steps.append(event.step)
+
+
+def shown_in_tensorboard(workdir: Path) -> list[int]:
+    """Returns the steps of the loss; a start hides all from its first step on."""
+    steps: list[int] = []
+    for event in events(workdir):
+        if event.session_log.status == event_pb2.SessionLog.START:
+            steps = [step for step in steps if step < event.step]
+        if any(value.tag == "step/loss" for value in event.summary.value):
+            steps.append(event.step)
     return steps
+
+
+@pytest.mark.parametrize(("num_classes", "is_shown"), [(5, False), (6, True)])
+def test_top5_is_shown_with_more_than_five_classes(tmp_path, num_classes, is_shown):
+    metrics = Metrics(tmp_path, 0, 1, num_classes)
+    add_epoch(metrics, 1)
+    metrics.close()
+    tags = {value.tag for event in events(tmp_path) for value in event.summary.value}
+    assert ("epoch/validation_top5_error" in tags) == is_shown
+    assert "epoch/validation_top1_error" in tags
+    assert rows(tmp_path / "metrics.csv")[0]["validation_top5_error"] == "9.0"
+
+
+@pytest.mark.parametrize(
+    ("waits", "seconds", "warned"),
+    [
+        ([0.6] * 9, 0.9, None),  # short epochs: little was lost so far
+        ([0.6] * 30, 0.9, 17),  # more than ten seconds
+        ([60, 1, 1, 60], 100, 1),  # once in a run
+        ([10, 10, 50], 100, 3),
+        ([19] * 5, 100, None),  # less than a fifth of the time
+    ],
+)
+def test_waiting_for_images_is_named_once(waits, seconds, warned):
+    epochs = [{"input_wait_seconds": each, "seconds": str(seconds)} for each in waits]
+    shares = [new_wait_share(epochs[:n]) for n in range(1, len(epochs) + 1)]
+    found = [n for n, share in enumerate(shares, start=1) if share]
+    assert found == ([warned] if warned else [])
 
 
 def test_tensorboard_shows_each_step_once(tmp_path, monkeypatch):
