@@ -94,6 +94,7 @@ Main = Callable[[argparse.Namespace, list[str], Ending], int]
 
 def run(main: Main, parser: Parser) -> NoReturn:
     """Runs a command's ``main`` and ends the process with its status."""
+    _use_utf8()
     prepare_streams()
     if len(sys.argv) == 1:
         put(parser.format_help(), sys.stderr)
@@ -117,6 +118,18 @@ def run(main: Main, parser: Parser) -> NoReturn:
         ending.fail(str(error), error.exit_status)
     except Exception as error:
         ending.fail(_in_one_line(error), RunError.exit_status)
+
+
+def _use_utf8() -> None:
+    """Starts the command again if the locale would decode file names differently.
+
+    Names of classes and files would not be those of a run in another locale, and some
+    libraries accept only paths of UTF-8.
+    """
+    is_tried = os.environ.get("PYTHONUTF8") == "1"
+    if sys.getfilesystemencoding() != "utf-8" and not is_tried:
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def say_next(screen: Screen, *commands: str) -> int:

@@ -227,14 +227,6 @@ def read_classes(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def shows_top5(num_classes: int) -> bool:
-    """Returns whether the top-5 error says something: not with five classes or fewer.
-
-    Files for programs have it in any case: metrics.csv and eval/results.json.
-    """
-    return num_classes > 5
-
-
 def resume_command(workdir: Path) -> str:
     """Returns a line to paste that continues the run."""
     is_given = any(word.startswith("--workdir") for word in sys.argv)

@@ -106,6 +106,17 @@ def test_a_reader_that_is_gone_ends_nothing(tmp_path, pipe, length):
     assert path.read_text() == "only this"
 
 
+def test_a_locale_without_utf8_changes_no_name():
+    """The command starts again with UTF-8, once."""
+    code = "from cnn_arch import cli; cli._use_utf8(); import sys;"
+    code += "print(sys.getfilesystemencoding(), ascii(sys.argv[1]))"
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    for options, shown in (([], r"utf-8 '\xe9'"), (["-X", "utf8=0"], "ascii ")):
+        words = [sys.executable, *options, "-c", code, "é"]
+        result = subprocess.run(words, cwd=ROOT, env=env, capture_output=True)
+        assert result.stdout.decode().startswith(shown), result.stderr
+
+
 def test_an_encoding_without_the_name_escapes_it(tmp_path):
     words = [sys.executable, "-c", SPEAKS, "short", str(tmp_path / "file")]
     env = os.environ | {"PYTHONIOENCODING": "ascii"}

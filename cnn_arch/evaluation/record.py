@@ -19,7 +19,7 @@ from cnn_arch.evaluation.one_crop import Evaluator, Results
 from cnn_arch.files import write_csv, write_text
 from cnn_arch.parallel import processes
 from cnn_arch.report import confusion, plots
-from cnn_arch.run_directory import Run, shows_top5
+from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
 from cnn_arch.training.program import Program
 from cnn_arch.training.statistics import inexact_layer
@@ -73,7 +73,7 @@ def evaluate_split(
     stored = _read_results(run.workdir) | {split: summary}
     write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
     top5 = ""
-    if shows_top5(len(network.class_names)):
+    if confusion.shows_top5(len(network.class_names)):
         top5 = f"; top-5 {100 - summary['top5_error']:.2f} %"
     screen.say(
         {"validation": "val"}.get(split, split),

@@ -1,4 +1,4 @@
-"""Confusion of classes: counts, frequent mistakes, and example images."""
+"""Mistakes of a network: counts, frequent mistakes, example images."""
 
 import numpy as np
 
@@ -50,3 +50,11 @@ def most_confused_indices(
         surest_first = np.argsort(-probabilities[members], kind="stable")
         picked.append(members[surest_first[:examples]])
     return np.concatenate(picked)
+
+
+def shows_top5(num_classes: int) -> bool:
+    """Returns whether the top-5 error says something: not with five classes or fewer.
+
+    Files for programs have it in any case: metrics.csv and eval/results.json.
+    """
+    return num_classes > 5

@@ -15,7 +15,8 @@ import jinja2
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.files import write_text
-from cnn_arch.run_directory import Run, read_classes, shows_top5
+from cnn_arch.report.confusion import shows_top5
+from cnn_arch.run_directory import Run, read_classes
 from cnn_arch.screen import printable
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from cnn_arch.report import plots
-from cnn_arch.run_directory import Table, shows_top5
+from cnn_arch.report import confusion, plots
+from cnn_arch.run_directory import Table
 
 STEP_COLUMNS = ("step", "loss", "top1_error", "gradient_norm", "learning_rate")
 EPOCH_COLUMNS = """
@@ -43,7 +43,9 @@ class Metrics:
         # of a new run, which may have been killed before its first checkpoint.
         self._board = SummaryWriter(str(workdir), purge_step=first_step)
         self._next_drawing = 0.0
-        self._hidden = () if shows_top5(num_classes) else ("validation_top5_error",)
+        self._hidden: tuple[str, ...] = ()
+        if not confusion.shows_top5(num_classes):
+            self._hidden = ("validation_top5_error",)
         rows = self._steps.rows
         # Of the newest step, in nats; None before the first step.
         self.last_loss: float | None = float(rows[-1]["loss"]) if rows else None
