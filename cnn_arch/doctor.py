@@ -19,7 +19,7 @@ from cnn_arch.parallel import cores
 from cnn_arch.parallel.gpus import nvidia_driver_found
 
 FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")
-TFDS_DIR = Path.home() / "tensorflow_datasets"
+TFDS_DIR = Path(os.path.expanduser("~/tensorflow_datasets"))  # "~" without a home
 
 # Checkpoints of VGG-19, the largest network: 143.7 M parameters and their momentum,
 # 4 bytes each; the best, the last two, and the one being written.

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +29,11 @@ def replacing(path: Path) -> Iterator[Path]:
         yield draft
         sync(draft)
         os.replace(draft, path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # a read-only disk refuses this too
+            draft.unlink(missing_ok=True)
+        if isinstance(error, OSError) and str(error.filename) == str(draft):
+            error.filename = str(path)  # the name that the user knows
         raise
 
 

@@ -56,7 +56,7 @@ def test_the_log_has_what_was_said_before_it_was_opened(tmp_path, capsys, monkey
         collect_log()
         screen = Screen()
         screen.say("run", "runs/\x1b[31ma")
-        logging.getLogger("matplotlib").warning("no\x07 font")
+        logging.getLogger("a.library").warning("no\x07 font")
         screen.log_to(tmp_path / "log.txt")
         screen.warn("slow")
     finally:
@@ -64,7 +64,7 @@ def test_the_log_has_what_was_said_before_it_was_opened(tmp_path, capsys, monkey
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == [
         r"cnn_arch INFO run      runs/\x1b[31ma",
-        r"matplotlib WARNING no\x07 font",
+        r"a.library WARNING no\x07 font",
         "cnn_arch WARNING slow",
     ]
     shown = capsys.readouterr()

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -57,9 +58,21 @@ def open_devices(config: ConfigDict, screen: Screen, process: Process = ALONE) -
 
 
 def keep_compiled_programs() -> None:
-    """Lets JAX keep compiled programs on disk, for the next command."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    jax.config.update("jax_compilation_cache_dir", str(cache / "cnn_arch" / "xla"))
+    """Lets JAX keep compiled programs on disk, for the next command.
+
+    Where the user has no home, or the folder cannot be written, nothing is kept.
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = Path(cache, "cnn_arch", "xla")
+    try:
+        if not folder.is_absolute():  # the user has no home
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
     # Keep also the many small programs of a start: together they take a second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -229,6 +229,6 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "curves.png"
     path.write_bytes(b"old")
     (tmp_path / ".draft-curves.png").mkdir()
-    with pytest.raises(OSError, match="draft"):
+    with pytest.raises(OSError, match=f"'{path}'$"):
         plots.curves(path, [{"epoch": 1, "train_loss": 1}])
     assert path.read_bytes() == b"old"
