@@ -76,11 +76,11 @@ def remarks(
 
     Args:
       words: as for ``parse``.
-      config: what they give.
+      config: what they give, with the choices that a continued run keeps.
     """
     recipe, others = _find_recipe(setting_words.joined(words))
-    plain, _ = parse([recipe])
-    flat, known = flatten(config), flatten(plain)
+    flat = flatten(config)
+    known, now = (flatten(parse(each)[0]) for each in ([recipe], words))
     given: dict[str, str] = {}
     idle = []
     for word in others:
@@ -91,7 +91,7 @@ def remarks(
     moved = {
         key: flat[key]
         for key in choices.CHOSEN
-        if key not in given and flat[key] != known[key]
+        if key not in given and flat[key] == now[key] != known[key]
     }
     idle += [
         f"--config.{key}: without effect, as {other} is {flat[other]}, not {value}"

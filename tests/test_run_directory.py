@@ -48,6 +48,12 @@ def test_a_run_keeps_the_choices_of_an_earlier_version(tmp_path, capsys):
     assert kept.data.eval_resize == 256
     assert kept.data.pixels == "stored"
     assert "with data.scale_min=256, data.scale_max=480, " in capsys.readouterr().out
+    assert settings.remarks(words, kept)[0] == {}  # they are not in proportion
+    assert settings.remarks(words, config)[0] == {
+        "data.scale_min": 73,
+        "data.scale_max": 137,
+        "data.eval_resize": 73,
+    }
     assert keep(kept, given) == kept
     assert not capsys.readouterr().out
     for word in ("--config.data.eval_resize=73", "--config.data.pixels=shown"):
