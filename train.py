@@ -58,9 +58,10 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     optimizer.say_recipe(config, words, batches.steps_per_epoch, screen)
     compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
     evaluator = one_crop.Evaluator(config, compiled.model, mesh)
-    with screen.timed("compile", "training step"):
-        compiled.compile()
-        evaluator.compile(compiled.variable_shapes)
+    if not loop.is_finished(run, config, batches.steps_per_epoch):
+        with screen.timed("compile", "training step"):
+            compiled.compile()
+            evaluator.compile(compiled.variable_shapes)
     if options.profile:
         profile.profile(options.profile, compiled, batches, screen)
         return cli.say_next(screen, command("train", *words))
@@ -108,9 +109,7 @@ def write_pages(
 
 if __name__ == "__main__":
     parser = command_line.parser(__doc__, EXAMPLES)
-    parser.add_argument(
-        "--workdir", help="the run directory; default runs/MODEL-DATA-N"
-    )
+    parser.add_argument("--workdir", help="of the run; default runs/MODEL-DATA-N")
     parser.add_argument(
         "--profile",
         help="a folder: trace a few steps, list the slowest operations, end",

@@ -7,7 +7,10 @@ import shutil
 
 import pytest
 
+from cnn_arch.models import create_model
+from cnn_arch.weights.files import write_safetensors
 from tests.commands import call, error_line, run
+from tests.models.conftest import drawn_variables
 from tests.runs import rows
 
 
@@ -143,6 +146,21 @@ def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     assert result.returncode == 0, result.stderr
     words = shlex.split(result.stdout.partition("Next:")[2])
     assert call(*words[1:]).returncode == 0
+
+
+@pytest.mark.slow
+def test_weights_with_their_own_mean_are_evaluated_twice_in_one_directory(
+    photos, tmp_path
+):
+    variables = drawn_variables(create_model("resnet18", 3), 64, 3)
+    weights = tmp_path / "resnet18.safetensors"
+    write_safetensors(weights, "resnet18", variables, [127.5] * 3, [64.0] * 3)
+    words = "--config=resnet18:folder", f"--config.data.dir={photos}", "--json"
+    words += "--config.data.image_size=64", f"--weights={weights}"
+    for _ in range(2):
+        result = call("eval.py", *words, f"--workdir={tmp_path / 'out'}")
+        assert result.returncode == 0, result.stderr
+        assert json.loads(result.stdout)["test"]["mean"] == [127.5] * 3
 
 
 def test_mistakes_of_eval(finished, tmp_path):

@@ -72,8 +72,17 @@ def evaluate_split(
     _draw(run.workdir / "plots", judged)
     stored = _read_results(run.workdir) | {split: summary}
     write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
+    _say_summary(split, summary, len(network.class_names), screen)
+    screen.say("confused", _most_confused(judged) or "nothing")
+    say_skipped(results.skipped, screen)
+    return summary
+
+
+def _say_summary(
+    split: str, summary: dict[str, Any], num_classes: int, screen: Screen
+) -> None:
     top5 = ""
-    if confusion.shows_top5(len(network.class_names)):
+    if confusion.shows_top5(num_classes):
         top5 = f"; top-5 {100 - summary['top5_error']:.2f} %"
     screen.say(
         {"validation": "val"}.get(split, split),
@@ -81,9 +90,6 @@ def evaluate_split(
         f"each used once{top5})",
         last=True,
     )
-    screen.say("confused", _most_confused(judged) or "nothing")
-    say_skipped(results.skipped, screen)
-    return summary
 
 
 @dataclasses.dataclass
@@ -154,6 +160,8 @@ def test_best(
     # The test split is used only once on each checkpoint.
     tested = _read_results(run.workdir).get("test", {})
     is_done = processes.from_first(tested.get("checkpoint_step") == step)
+    if is_done and tested:  # the file may be process 0's alone
+        _say_summary("test", tested, dataset.num_classes, run.screen)
     if "test" in dataset.splits and not is_done:
         names, origin = dataset.class_names, {"checkpoint_step": step}
         variables = program.place(variables)

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from cnn_arch import settings
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
@@ -32,11 +33,20 @@ NUM_EPOCHS_TO_LEARN = 5  # after them, the run warns if the network still guesse
 STEPS_AHEAD = 2  # steps queued on the device while the host reads metrics
 
 
+def is_finished(run: Run, config: ConfigDict, steps_per_epoch: int) -> bool:
+    """Whether a run has saved its last step, so that it needs no compiled program.
+
+    If that step is damaged, `Trainer` continues from an older one and compiles then.
+    """
+    saved = open_checkpoints(run).last_step()
+    return saved is not None and saved >= round(config.epochs * steps_per_epoch)
+
+
 @dataclasses.dataclass
 class Trainer:
     """Trains to the end of the run and saves the result as checkpoints."""
 
-    program: Program  # compiled
+    program: Program  # compiled, or compiled at its first step
     batches: TrainBatches
     # Returns "loss" in nats, "top1_error" and "top5_error" in percent, on the split
     # that chooses the best checkpoint.

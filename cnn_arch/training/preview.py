@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from cnn_arch.data.device import augment
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.report import plots
-from cnn_arch.run_directory import Run
+from cnn_arch.run_directory import Run, is_worth_keeping
 from cnn_arch.training.step import AUGMENTATION, step_key
 
 
@@ -19,7 +19,7 @@ def draw_first_batch(
     Each image is next to its view in evaluation: a view that shows too little is
     visible too.
     """
-    if jax.process_index():
+    if jax.process_index() or is_worth_keeping(run.workdir):  # it was drawn before
         return
     batch = batches.batch(0)
     key = step_key(config.seed, 0, AUGMENTATION)

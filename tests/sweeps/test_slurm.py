@@ -5,6 +5,7 @@ from submitit.slurm.slurm import _make_sbatch_string
 
 from cnn_arch.errors import UsageError
 from cnn_arch.sweeps import manifest, slurm
+from tests.commands import call, error_line
 
 
 # sbatch(1), --time.
@@ -125,3 +126,14 @@ def test_a_record_that_was_changed_is_refused(tmp_path, programs):
     sweep.name = "sweep\n#SBATCH --uid=0"
     with pytest.raises(UsageError, match="a name given to Slurm"):
         slurm.Slurm(sweep)
+
+
+def test_a_cluster_that_does_not_answer_leaves_no_folder(programs, tmp_path):
+    reason = "slurm_load_jobs error: Unable to contact slurm controller"
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho '{reason}' >&2\nexit 1\n")
+    workdir = tmp_path / "new" / "sweep"
+    words = "--config=lenet5", "--sweep=lr_wd", "--executor=slurm"
+    result = call("sweep.py", *words, f"--workdir={workdir}")
+    assert error_line(result, 1) == f"error: squeue: {reason}; try again later"
+    assert not workdir.parent.exists()
