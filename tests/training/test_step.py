@@ -74,10 +74,32 @@ def test_more_devices_give_the_same_state(num_devices, on_one_device):
     assert largest_difference(metrics, on_one_device[1]) < 1e-4
 
 
-def test_statistics_per_device_train_another_network(on_one_device):
-    config = make_config("--config.batch_norm_statistics=per_device")
+def test_statistics_per_device_are_averaged():
+    """Each device normalises its quarter of the batch; all keep the same statistics."""
+    words = "--config.data.train_crop=none", "--config.data.flip=false"
+    config = make_config("--config.batch_norm_statistics=per_device", *words)
     state, _ = train(config, 4)
-    assert largest_difference(state.params, on_one_device[0].params) > 1e-4
+    fresh = Program(config, 10, make_mesh(1, 1)).initialise()
+    image = (make_batch()["image"] - np.array(config.data.mean)) / config.data.std
+
+    @jax.jit
+    def statistics(quarter):
+        apply = partial(CifarResNet(8).apply, train=True, mutable=["batch_stats"])
+        return apply(fresh.variables, quarter)[1]["batch_stats"]
+
+    quarters = [statistics(part) for part in np.split(image.astype(np.float32), 4)]
+    expected = jax.tree.map(lambda *each: np.mean(each, axis=0), *quarters)
+    assert largest_difference(state.batch_stats, expected) < 1e-5
+    assert largest_difference(quarters[0], expected) > 1e-3
+
+
+def test_augmentation_and_dropout_draw_different_numbers():
+    keys = [
+        tuple(jax.random.key_data(step.step_key(0, number, purpose)).tolist())
+        for number in (0, 1)
+        for purpose in (step.AUGMENTATION, step.DROPOUT)
+    ]
+    assert len(set(keys)) == 4
 
 
 @pytest.mark.slow
