@@ -156,7 +156,8 @@ def run(program: str, *words: object, output: Path, **how: Any) -> Ended:
 def run_cold(program: str, *words: object) -> None:
     """Runs a command as a user does, from the start of Python."""
     given = [sys.executable, str(ROOT / program), *map(str, words)]
-    subprocess.run(given, cwd=ROOT, check=True, capture_output=True)
+    ended = subprocess.run(given, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
 
 
 def _run(
