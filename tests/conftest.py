@@ -24,6 +24,17 @@ os.environ["MALLOC_TRIM_THRESHOLD_"] = os.environ["MALLOC_MMAP_THRESHOLD_"] = st
 gc.set_threshold(200_000, 50, 100)
 
 
+@pytest.fixture(autouse=True)
+def _free_programs(request):
+    """Frees what a slow test has compiled: all of them together fill the memory."""
+    yield
+    if request.node.get_closest_marker("slow"):
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
+
+
 def pytest_configure(config):
     """Lets all commands share what they compile, and leaves the user's cache alone."""
     if not hasattr(config, "workerinput"):  # xdist's workers inherit it
