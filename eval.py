@@ -40,7 +40,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     screen.say("run", f"{workdir}, {source}")
 
     # These imports take seconds, so the first line is printed before them.
-    from cnn_arch.data import opening
+    from cnn_arch.datasets.opening import Use, open_split
     from cnn_arch.evaluation import classify, export, features, record
     from cnn_arch.evaluation.network import from_checkpoint, from_file
     from cnn_arch.parallel.runtime import open_devices
@@ -50,8 +50,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         if getattr(options, name):
             processes.check_alone(f"--{name}={getattr(options, name)}")
     needs_split = not (options.export or options.images)
-    status = 0
-    dataset = opening.open_split(config, split, screen) if needs_split else None
+    use = Use.of_evaluation(screen, workdir, split, options.given)
+    dataset = open_split(config, use) if needs_split else None
     if options.weights:
         network = from_file(options.weights, dataset, config, mesh, screen)
     else:
@@ -61,7 +61,6 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         answer = export.export(options.export, network, screen)
     elif dataset is None:
         answer = classify.classify(options.images, network, run)
-        status = 0 if all(answer.values()) else 1  # 1: some could not be read
     elif options.features:
         source, names = dataset.splits[split], dataset.class_names
         arrays = features.extract(options.features, network, source, mesh, screen)
@@ -77,7 +76,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     cli.say_next(screen, command("eval", *words, given, *after))
     if options.json and process.writes:
         print(json.dumps(answer, indent=2))
-    return status
+    some_unread = options.images and not all(answer.values())
+    return 1 if some_unread else 0
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cnn_arch import cli, command_line, run_directory, settings
+from cnn_arch import cli, command_line, run_directory, same_run, settings
 from cnn_arch.installation import command
 from cnn_arch.parallel import launcher, processes
 from cnn_arch.run_directory import Run
@@ -33,16 +33,18 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     """Runs the command; returns its exit status."""
     ending.process = process = launcher.find(vars(options), os.environ)
     screen = Screen(quiet=options.quiet, muted=not process.writes)
+    words = request.with_data_dir(words, options.data_dir)
     config, overrides = settings.parse(words)
     request.check(options.given, config)
     workdir = run_directory.choose(options.workdir, config)
     screen.say("run", f"{workdir}   (stop: Ctrl-C, continues later)")
-    config = run_directory.match_run(workdir, config, overrides, screen)
+    config = same_run.match_run(workdir, config, overrides, screen)
     stopping.prepare(options.workdir, screen.warn)
 
     # These imports take seconds, so the first line is printed before them.
     from cnn_arch.costs.summary import describe_network
-    from cnn_arch.data import loading, opening, sources
+    from cnn_arch.data import loading
+    from cnn_arch.datasets import opening
     from cnn_arch.evaluation import one_crop, record
     from cnn_arch.parallel import runtime
     from cnn_arch.training import loop, optimizer, preview, profile
@@ -50,11 +52,9 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
 
     mesh = runtime.open_devices(config, screen, process)
     run = Run(Path(processes.from_first(str(workdir))), screen)
-    opening.check_images(config)
-    dataset = sources.load_dataset(config.data)
-    opening.say_data(dataset, config.data, screen)
+    dataset = opening.open_for_training(config, run)
     screen.say("model", describe_network(config, dataset.num_classes))
-    batches = loading.TrainBatches.of_run(config, dataset.splits["train"], mesh)
+    batches = loading.TrainBatches.of_run(config, dataset, mesh)
     optimizer.say_recipe(config, words, batches.steps_per_epoch, screen)
     compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
     evaluator = one_crop.Evaluator(config, compiled.model, mesh)
@@ -75,8 +75,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         loop.Trainer(compiled, batches, validation, run).fit()
     except stopping.StoppedError as stopped:
         return stopping.leave(stopped, run, requeues=process.writes)
-    skipped = dataset.skipped | batches.skipped | validation.skipped
-    opening.say_skipped(processes.union(skipped), screen)
+    opening.finish_inspection(dataset, batches.skipped | validation.skipped, run)
     record.test_best(compiled, evaluator, dataset, run)
     evaluate = command("eval", f"--workdir={run.workdir}", *settings.own_recipe(words))
     write_pages(run, overrides, evaluate, dataset, compiled)
@@ -92,7 +91,7 @@ def write_pages(
     if jax.process_index():
         return
     from cnn_arch.costs.summary import describe_network
-    from cnn_arch.data.opening import describe_data
+    from cnn_arch.datasets.opening import describe_data
     from cnn_arch.parallel.mesh import describe
     from cnn_arch.report import pages
 
@@ -110,6 +109,7 @@ def write_pages(
 if __name__ == "__main__":
     parser = command_line.parser(__doc__, EXAMPLES)
     parser.add_argument("--workdir", help="of the run; default runs/MODEL-DATA-N")
+    parser.add_argument("--data_dir", help="the data's folder, if it has moved")
     parser.add_argument(
         "--profile",
         help="a folder: trace a few steps, list the slowest operations, end",

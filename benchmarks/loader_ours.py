@@ -6,7 +6,7 @@ import simplejpeg
 from worker import serve
 
 from cnn_arch.data.loading import TrainBatches
-from cnn_arch.data.sources import load_dataset
+from cnn_arch.datasets.dataset import load_dataset
 from cnn_arch.parallel.runtime import keep_freed_memory
 from configs import base
 

@@ -99,6 +99,7 @@ def run(main: Main, parser: Parser) -> NoReturn:
     if len(sys.argv) == 1:
         put(parser.format_help(), sys.stderr)
         raise SystemExit(UsageError.exit_status)
+    sys.argv[1:] = map(_expand_home, sys.argv[1:])
     ending = Ending(show_traceback="--traceback" in sys.argv)
     collect_log()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before JAX is imported
@@ -130,6 +131,14 @@ def _use_utf8() -> None:
     if sys.getfilesystemencoding() != "utf-8" and not is_tried:
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def _expand_home(word: str) -> str:
+    """Replaces ``~`` where a shell does not: after the = of an option."""
+    option, equals, value = word.partition("=")
+    if option.startswith("--"):
+        return option + equals + os.path.expanduser(value)
+    return os.path.expanduser(word)
 
 
 def say_next(screen: Screen, *commands: str) -> int:

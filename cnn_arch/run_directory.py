@@ -7,25 +7,22 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from cnn_arch import choices, installation, settings
+from cnn_arch import installation, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.files import read_json, write_csv, write_text
+from cnn_arch.same_run import check_same_run
 from cnn_arch.screen import Screen
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
 CLASSES = "classes.json"
-
-# Settings that may change when a run continues: they change the order of sums, and
-# nothing else in the result. (Dropout's masks are the same on any mesh.)
-FREE = ("mesh.data", "mesh.model", "data.num_threads", "checkpoint.every_minutes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +76,8 @@ def find_trained(
         raise UsageError("--workdir: must be given, or --config and --weights")
     # Any mesh can evaluate a network; one process must see its layers whole.
     changes: dict[str, Any] = {"mesh.data": 0, "mesh.model": 1}
+    # An evaluation leaves out what it cannot read, and says so.
+    changes |= {"data.skip_broken": True}
     changes |= {"data.dir": data} if data else {}
     return settings.derive(config, changes), path
 
@@ -99,85 +98,6 @@ def _check_recipe(words: Sequence[str], config: ConfigDict, path: Path) -> None:
         )
 
 
-def check_same_run(path: Path, config: ConfigDict) -> None:
-    """Checks that a directory is empty, or has a run with this config.
-
-    Raises:
-      UsageError: it has another run, or files that are not of a run.
-    """
-    if not (path / "config.json").exists():
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
-            raise UsageError(
-                f"--workdir={path}: has files that are not of a run; choose another"
-            )
-        return
-    stored = settings.flatten(settings.from_json(path / "config.json"))
-    given = settings.flatten(config)
-    # The network first: another one also differs in many other settings.
-    for key in ("model.name", *sorted(stored.keys() | given.keys())):
-        if key not in FREE and stored.get(key) != given.get(key):
-            raise UsageError(
-                f"--workdir={path}: has a run with {key}={stored.get(key)}, this one "
-                f"has {given.get(key)}; choose another --workdir"
-            )
-
-
-def is_worth_keeping(path: Path) -> bool:
-    """Whether a directory has a saved step or results, so that no other run may start.
-
-    A run that diverged before its first checkpoint can start again with other settings.
-    """
-    steps = (path / "checkpoints").glob("*")
-    return any(step.name[0].isdigit() for step in steps) or (path / "eval").exists()
-
-
-def match_run(
-    path: Path, config: FrozenConfigDict, given: Collection[str], screen: Screen
-) -> FrozenConfigDict:
-    """Returns the config to train with in a directory, which may have the same run.
-
-    That run keeps its choices: the settings of ``choices.CHOSEN`` that are not
-    ``given`` by the user.
-
-    Raises:
-      UsageError: the directory has another run, or files that are not of a run.
-    """
-    if not (path / "config.json").exists():
-        check_same_run(path, config)
-        return config
-    if not is_worth_keeping(path):
-        return config
-    stored = settings.flatten(settings.from_json(path / "config.json"))
-    chosen = settings.flatten(config)
-    kept = {
-        key: stored[key]
-        for key in choices.CHOSEN
-        if key not in given and stored[key] != chosen[key]
-    }
-    if kept:
-        named = ", ".join(f"{key}={value}" for key, value in kept.items())
-        screen.say("", f"with {named}, as the run began")
-    config = settings.derive(config, kept)
-    check_same_run(path, config)
-    return config
-
-
-def check_same_data(path: Path, fingerprint: str) -> None:
-    """Checks that the data is the same as when the run began; records it at first.
-
-    Raises:
-      UsageError: the data has changed.
-    """
-    record = path / "data_fingerprint.txt"
-    if not record.exists() or not is_worth_keeping(path):
-        write_text(record, fingerprint + "\n")
-    elif record.read_text().strip() != fingerprint:
-        raise UsageError(
-            f"--workdir={path}: the data has changed since this run began; put it "
-            "back, or choose another --workdir"
-        )
-
-
 def create(
     path: Path,
     config: ConfigDict,
@@ -194,8 +114,7 @@ def create(
     # JSON, as a folder's name may have line breaks and bytes that are not UTF-8.
     names = json.dumps(list(class_names), indent=2, ensure_ascii=False)
     write_text(path / CLASSES, names + "\n")
-    if split_rows:
-        write_csv(path / "split.csv", [("split", "class", "file"), *split_rows])
+    write_split(path, split_rows)
     lines = [
         f"command  {installation.own_command()}",
         f"python   {platform.python_version()} on {platform.platform()}",
@@ -206,6 +125,12 @@ def create(
         if name in os.environ:
             lines.append(f"setting  {name}={os.environ[name]}")
     write_text(path / "environment.txt", "\n".join(lines) + "\n")
+
+
+def write_split(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Writes split.csv, if the run has a folder of images."""
+    if rows:
+        write_csv(path / "split.csv", [("split", "class", "file"), *rows])
 
 
 def read_classes(path: Path) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def photos(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("photos")
     generator = np.random.default_rng(0)
-    for split, count in (("train", 40), ("test", 9)):
+    for split, count in (("train", 36), ("val", 4), ("test", 9)):
         for channel, name in enumerate(("blue", "green", "red")):
             folder = root / split / name
             folder.mkdir(parents=True)

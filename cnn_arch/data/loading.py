@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Generator
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
@@ -40,6 +41,7 @@ class TrainBatches:
     seed: int
     batch_size: int  # of all processes together
     share: tuple[int, int] = (0, 1)  # (i, n): part i, from 0, of n equal parts
+    check: Callable[[], None] = lambda: None  # before each batch; may raise RunError
 
     def __post_init__(self) -> None:
         """Checks the settings."""
@@ -61,11 +63,12 @@ class TrainBatches:
         self.skipped: set[str] = set()  # names of images that could not be read
 
     @classmethod
-    def of_run(cls, config: ConfigDict, source: Source, mesh: Mesh) -> "TrainBatches":
+    def of_run(cls, config: ConfigDict, dataset: Any, mesh: Mesh) -> "TrainBatches":
         """Returns the part of a run's batches that this process makes."""
         return cls(
-            source,
+            dataset.splits["train"],
             config.data,
+            check=dataset.check,
             seed=config.seed,
             batch_size=config.batch_size,
             share=batch_share(mesh),
@@ -78,6 +81,7 @@ class TrainBatches:
           "image" uint8 [B / n, image_size, image_size, channels] and "label" int32
           [B / n], of a batch of B images.
         """
+        self.check()
         data, indices = self.data, self._indices(step)
         generator = np.random.default_rng((self.seed, AUGMENTATION, step))
         shape = (self.batch_size, transforms.NUM_CROP_UNIFORMS + 1)

@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from cnn_arch.data.device import normalise
-from cnn_arch.data.opening import say_skipped
 from cnn_arch.data.sources import Source
+from cnn_arch.datasets.opening import say_skipped
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.one_crop import Evaluator

@@ -12,7 +12,7 @@ from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.costs.summary import describe_network
 from cnn_arch.data import records
 from cnn_arch.data.device import normalise
-from cnn_arch.data.sources import Dataset, load_dataset
+from cnn_arch.datasets.dataset import Dataset, load_dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model

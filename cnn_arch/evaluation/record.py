@@ -11,9 +11,10 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
-from cnn_arch.data.opening import check_classes, say_skipped
-from cnn_arch.data.sources import Dataset, Source
+from cnn_arch.data.sources import Source
 from cnn_arch.data.views import load_examples
+from cnn_arch.datasets.dataset import Dataset
+from cnn_arch.datasets.opening import check_classes, say_skipped
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.one_crop import Evaluator, Results
 from cnn_arch.files import write_csv, write_text

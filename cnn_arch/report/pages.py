@@ -33,6 +33,7 @@ FILES = {
     "classes.json": "the names of the classes, in the order of the network's outputs",
     "split.csv": "which image went to training, validation and test",
     "data_fingerprint.txt": "checksum of the data; the run resumes only with it",
+    "data_checksums.csv": "checksum of each image; the run resumes only with them",
     "plots/train_batch.jpg": "images as the network gets them, and in evaluation",
     "plots/curves.png": "loss, error and learning rate over the epochs",
     "plots/confusion.png": "which class is taken for which",

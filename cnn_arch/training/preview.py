@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 from cnn_arch.data.device import augment
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.report import plots
-from cnn_arch.run_directory import Run, is_worth_keeping
+from cnn_arch.run_directory import Run
+from cnn_arch.same_run import is_worth_keeping
 from cnn_arch.training.step import AUGMENTATION, step_key
 
 

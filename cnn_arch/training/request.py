@@ -9,7 +9,12 @@ from cnn_arch.command_line import check_folder, check_use
 from cnn_arch.errors import UsageError
 
 # A profile has its own folder; without one, train.py trains.
-USES = {"profile": (), "": ("workdir",)}
+USES = {"profile": ("data_dir",), "": ("workdir", "data_dir")}
+
+
+def with_data_dir(words: list[str], directory: str | None) -> list[str]:
+    """Returns the words for the config with those of --data_dir, if it is given."""
+    return words + ([f"--config.data.dir={directory}"] if directory else [])
 
 
 def check(given: Mapping[str, str], config: ConfigDict) -> None:

@@ -112,7 +112,7 @@ def _as_folder(path: Path, data) -> str:
         str(path.parent),
         [path.name],
         np.zeros(1, np.int32),
-        np.array([path.stat().st_size]),
+        np.array([[path.stat().st_size, 0, 0]]),
     )
     try:
         batches = loading.TrainBatches(source, data, seed=0, batch_size=1)

@@ -4,13 +4,15 @@ import matplotlib.pyplot
 import tensorboardX
 
 import train
-from cnn_arch.data import loading, opening, sources
+from cnn_arch.data import loading
+from cnn_arch.datasets import dataset, opening
 from cnn_arch.evaluation import classify, export, features, one_crop, record
 from cnn_arch.report import pages
 from cnn_arch.training import loop, preview, profile, program
 
 __all__ = [
     "classify",
+    "dataset",
     "export",
     "features",
     "loading",
@@ -23,7 +25,6 @@ __all__ = [
     "profile",
     "program",
     "record",
-    "sources",
     "tensorboardX",
     "train",
 ]

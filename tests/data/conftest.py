@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cnn_arch.data.sources import load_dataset
+from cnn_arch.datasets.dataset import load_dataset
 from cnn_arch.errors import UsageError
 from configs import base
 
@@ -54,7 +54,7 @@ def make_folder(tmp_path):
         generator = np.random.default_rng(0)
         for place, count in counts.items():
             folder = tmp_path / "photos" / place
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True, exist_ok=True)
             for i in range(count):
                 shape = size or tuple(generator.integers(20, 40, 2))
                 image = generator.integers(0, 256, (*shape, 3), np.uint8)
@@ -67,7 +67,8 @@ def make_folder(tmp_path):
 @pytest.fixture
 def photos(make_folder, data_config):
     """Returns a function that gives the config and the splits of a folder."""
-    root = make_folder({"train/a": 20, "train/b": 20, "test/a": 6, "test/b": 5})
+    counts = {"train/a": 18, "train/b": 18, "val/a": 2, "val/b": 2}
+    root = make_folder(counts | {"test/a": 6, "test/b": 5})
 
     def make(**fields):
         data = data_config(dir=root, **fields)

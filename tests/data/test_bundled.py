@@ -73,6 +73,20 @@ def test_no_fashion_mnist(data_config, tmp_path):
 
 
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"
+
+
+def set_crc(path):
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1  # the checksum of the bytes, then their number
+    path.write_bytes(content)
+
+
+def flip_compressed(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 INCOMPLETE = "{path}: not a complete idx file of "
 
 
@@ -82,6 +96,9 @@ INCOMPLETE = "{path}: not a complete idx file of "
         (IMAGES, lambda path: path.write_bytes(path.read_bytes()[:-1]), INCOMPLETE),
         (IMAGES, lambda path: path.write_bytes(b"\0" + path.read_bytes()), INCOMPLETE),
         (LABELS, lambda path: path.write_bytes(b"no gzip"), INCOMPLETE),
+        (LABELS, set_crc, INCOMPLETE),
+        ("train-images-idx3-ubyte.gz", flip_compressed, INCOMPLETE),
+        (IMAGES, lambda path: path.write_bytes(path.read_bytes() + b"0"), INCOMPLETE),
         (IMAGES, Path.unlink, f"has no {IMAGES} or {IMAGES}.gz; all four idx files"),
         (
             IMAGES,
@@ -94,7 +111,17 @@ INCOMPLETE = "{path}: not a complete idx file of "
             "fashion_mnist/test: label 10 is not in 0 to 9; ",
         ),
     ],
-    ids=["cut", "header", "not_gzip", "missing", "counts", "label"],
+    ids=[
+        "cut",
+        "header",
+        "not_gzip",
+        "crc",
+        "bits",
+        "longer",
+        "missing",
+        "counts",
+        "label",
+    ],
 )
 def test_broken_idx_files(fashion, tmp_path, name, change, text):
     path = tmp_path / name

@@ -91,13 +91,25 @@ def huge_bmp():
         b"not an image",
         png(random_image(64, 64, 3))[:60],
         png(random_image(64, 64, 4))[:60],
-        cv2.imencode(".jpg", random_image(64, 64, 3))[1].tobytes()[:-500],
     ],
-    ids=["empty", "gif", "text", "png_cut", "transparent_png_cut", "jpeg_cut"],
+    ids=["empty", "gif", "text", "png_cut", "transparent_png_cut"],
 )
 def test_decode_refuses(encoded):
     with pytest.raises(decoding.UnreadableImageError, match=f"{len(encoded):,} byt"):
         decode(encoded, 3)
+
+
+def test_a_damaged_jpeg_is_refused_with_the_reason_and_nothing_is_printed(capfd):
+    whole = cv2.imencode(".jpg", random_image(64, 64, 3))[1].tobytes()
+    for encoded, reason in (
+        (whole[:-500], "Premature end of JPEG file"),
+        (whole[:-2], "Premature end of JPEG file"),
+        (whole[:-2] + bytes(50) + whole[-2:], "Corrupt JPEG data: "),
+    ):
+        with pytest.raises(decoding.UnreadableImageError, match=reason):
+            decode(encoded, 3)
+    assert capfd.readouterr() == ("", "")
+    assert decode(whole + b"after the end", 3).shape == (64, 64, 3)
 
 
 @pytest.mark.parametrize("kind", ["BMP", "PNG", "RGBA"])

@@ -173,7 +173,7 @@ def break_image(source, index):
     """Cuts the end off a file: only decoding finds this damage."""
     path = source.name(index)
     with open(path, "rb+") as file:
-        file.truncate(source.num_bytes[index] - 100)
+        file.truncate(source.stats[index, 0] - 100)
     return path
 
 

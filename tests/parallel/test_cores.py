@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from cnn_arch.data.folder import find_splits
 from cnn_arch.data.sources import num_threads
+from cnn_arch.datasets.listing import list_folder
 from cnn_arch.parallel import cores
 from configs import base
 
@@ -58,9 +58,9 @@ def test_the_limit_of_a_container(tmp_path, limits, count):
 
 
 def test_the_loader_has_a_thread_for_each_of_them(many, monkeypatch, photos):
-    _, splits = find_splits(str(photos), check_files=False)
+    source = list_folder(str(photos)).images
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 5, 6, 7})
     data = base.get_config().data
-    assert num_threads(splits["train"], data) == 4
+    assert num_threads(source, data) == 4
     data.num_threads = 9
-    assert num_threads(splits["train"], data) == 9
+    assert num_threads(source, data) == 9

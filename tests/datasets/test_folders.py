@@ -24,7 +24,7 @@ def test_folder_with_splits(make_folder, data_config):
                 assert source.example(i) == (file.read(), source.labels[i])
     rows = {f"{root}/{file}": (split, name) for split, name, file in dataset.split_rows}
     assert len(rows) == 35
-    assert rows[splits["validation"].name(0)] == ("validation", "rose")
+    assert rows[splits["validation"].name(0)] == ("validation", "tulip")
 
 
 CLASS_FOLDERS = "images but no class folders; put them as"
@@ -63,6 +63,16 @@ RENAME = "rename or delete it"
             SPLITS | {"val/zebra": 1},
             "class 'zebra' of val/ is not in train/ (train/ has 'rose', 'tulip');"
             f" {RENAME}",
+        ),
+        (
+            SPLITS | {"val": 3},
+            "ROOT/val/ has 3 images, but none in a class folder; put them as"
+            " ROOT/val/CLASS/*.jpg, or rename the folder",
+        ),
+        (
+            SPLITS | {"val/rose": 0},
+            "ROOT/val/ has no images; put them as"
+            " ROOT/val/CLASS/*.jpg, or rename the folder",
         ),
         (
             SPLITS | {"train/lily": 0},

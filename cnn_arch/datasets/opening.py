@@ -7,9 +7,12 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from cnn_arch import run_directory
-from cnn_arch.data.sources import DataConfig, Dataset, load_dataset
+from cnn_arch import run_directory, same_run
+from cnn_arch.data.sources import DataConfig
 from cnn_arch.data.views import small_views
+from cnn_arch.datasets import inspection
+from cnn_arch.datasets.dataset import Dataset, load_dataset
+from cnn_arch.datasets.pictures import Use
 from cnn_arch.errors import UsageError
 from cnn_arch.models.build import build_model, check_image_size
 from cnn_arch.parallel import processes
@@ -30,21 +33,43 @@ def check_images(config: ConfigDict) -> None:
     check_image_size(model, config.model.name, data.image_size, data.channels)
 
 
-def open_split(config: ConfigDict, split: str, screen: Screen) -> Dataset:
+def open_for_training(config: ConfigDict, run: Run) -> Dataset:
+    """Finds, checks and reports the data of a run.
+
+    Raises:
+      UsageError: the data is not there or cannot be used, or it is not the data that
+        the run began with.
+    """
+    check_images(config)
+    dataset = load_dataset(config.data, Use(run.screen, run.workdir))
+    say_data(dataset, config.data, run.screen)
+    return dataset
+
+
+def open_split(config: ConfigDict, use: Use) -> Dataset:
     """Finds and reports the data, and checks that it suits the network.
 
     Raises:
       UsageError: the data is not there, does not have the split, or its images are too
-        small for the network.
+        small for the network; or a run had other data.
     """
     check_images(config)
-    dataset = load_dataset(config.data)
-    say_data(dataset, config.data, screen)
-    if split not in dataset.splits:
+    dataset = load_dataset(config.data, use)
+    say_data(dataset, config.data, use.screen)
+    if use.split not in dataset.splits:
         raise UsageError(
-            f"--split={split}: {dataset.name} has no such split; choose one "
+            f"--split={use.split}: {dataset.name} has no such split; choose one "
             f"of {', '.join(dataset.splits)}"
         )
+    if use.workdir and not same_run.is_same_data(use.workdir, dataset.fingerprint):
+        changed = "the data has changed since the run began"
+        if not dataset.pictures:
+            raise UsageError(
+                f"--workdir={use.workdir}: {changed}, and its images may have been "
+                "trained on; give the run's data with --data_dir"
+            )
+        if not (use.workdir / inspection.FILE).exists() and not dataset.skipped:
+            use.screen.warn(changed)
     return dataset
 
 
@@ -62,6 +87,8 @@ def say_data(dataset: Dataset, data: DataConfig, screen: Screen) -> None:
     screen.say("data", describe_data(dataset))
     for line in small_views(data):
         screen.warn(line)
+    for note in dataset.pictures.notes if dataset.pictures else ():
+        screen.warn(note)
     if data.source != "folder":  # TFDS's data sets are well known, and slow to count
         return
     counts = Counter(dataset.splits["train"].labels.tolist()).most_common()
@@ -89,15 +116,37 @@ def say_skipped(names: Sequence[str] | set[str], screen: Screen) -> None:
 def claim_directory(run: Run, config: ConfigDict, dataset: Dataset) -> None:
     """Makes the directory of a run and writes its config, classes and split files.
 
+    Images of a folder that are not inspected yet are inspected from now on.
+
     Raises:
       UsageError: a process has other data, or the data changed after the run started.
     """
     processes.check_same("the data", dataset.fingerprint)
     if jax.process_index() == 0:
-        run_directory.check_same_data(run.workdir, dataset.fingerprint)
+        pictures, table = dataset.pictures, run.workdir / inspection.FILE
+        if not pictures:
+            same_run.check_same_data(run.workdir, dataset.fingerprint)
+        elif pictures.division.is_begun and not (table.exists() or dataset.skipped):
+            # A run of version 0.1, which did not inspect its images one by one.
+            same_run.check_same_data(run.workdir, dataset.fingerprint)
         names, rows = dataset.class_names, dataset.split_rows
         run_directory.create(run.workdir, config, names, rows)
+        if pictures:
+            pictures.inspection.start(table, run.screen)
     run.screen.log_to(run.workdir / "log.txt")
+
+
+def finish_inspection(dataset: Dataset, skipped: set[str], run: Run) -> None:
+    """Waits until all images are inspected, and names those that were not used.
+
+    Raises:
+      RunError: an image is not the one that the run began with.
+    """
+    if dataset.pictures and not jax.process_index():
+        dataset.pictures.inspection.finish(run.screen)
+        dataset.pictures.check_changes()
+        run_directory.write_split(run.workdir, dataset.split_rows)
+    say_skipped(processes.union(dataset.skipped | skipped), run.screen)
 
 
 def check_classes(dataset: Dataset, class_names: Sequence[str], workdir: Path) -> None:

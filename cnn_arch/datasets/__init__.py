@@ -1,0 +1,1 @@
+"""Data sets: found, divided into splits, inspected and reported."""

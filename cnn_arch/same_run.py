@@ -1,0 +1,126 @@
+"""Which run continues in a directory: the settings and the data that it must keep."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from cnn_arch import choices, settings
+from cnn_arch.errors import UsageError
+from cnn_arch.files import write_text
+from cnn_arch.screen import Screen
+
+# Settings that may change when a run continues: they change the order of sums, and
+# nothing else in the result. (Dropout's masks are the same on any mesh.) The images are
+# compared one by one, wherever their folder is.
+FREE = (
+    "mesh.data", "mesh.model", "data.dir", "data.skip_broken", "data.num_threads",
+    "checkpoint.every_minutes",
+)  # fmt: skip
+
+
+def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]:
+    """Checks that a directory is empty, or has a run with this config.
+
+    Returns:
+      The settings that have changed, with their old and new values: they may change
+      when a run continues.
+
+    Raises:
+      UsageError: it has another run, or files that are not of a run.
+    """
+    if not (path / "config.json").exists():
+        if path.is_file() or (path.is_dir() and any(path.iterdir())):
+            raise UsageError(
+                f"--workdir={path}: has files that are not of a run; choose another"
+            )
+        return {}
+    stored = settings.flatten(settings.from_json(path / "config.json"))
+    given = settings.flatten(config)
+    changes = {
+        key: (stored.get(key), given.get(key))
+        # The network first: another one also differs in many other settings.
+        for key in ("model.name", *sorted(stored.keys() | given.keys()))
+        if stored.get(key) != given.get(key)
+    }
+    for key, (old, new) in changes.items():
+        if not _is_free(key, config):
+            fix = "choose another --workdir"
+            if key == "epochs":
+                fix = f"its rate depends on them; {fix}"
+            elif key in choices.SCHEDULE and "epochs" in changes:
+                value = str(tuple(old) if isinstance(old, list) else old)
+                fix = f'add "--config.{key}={value.replace(" ", "")}", or {fix}'
+            raise UsageError(
+                f"--workdir={path}: has a run with {key}={old}, this one has {new}; "
+                f"{fix}"
+            )
+    return changes
+
+
+def _is_free(key: str, config: ConfigDict) -> bool:
+    if key == "epochs":  # the rates of cosine depend on the length
+        return config.optim.schedule in ("constant", "step")
+    return key in FREE or (key == "data.name" and config.data.source == "folder")
+
+
+def is_worth_keeping(path: Path) -> bool:
+    """Whether a directory has a saved step or results, so that no other run may start.
+
+    A run that diverged before its first checkpoint can start again with other settings.
+    """
+    steps = (path / "checkpoints").glob("*")
+    return any(step.name[0].isdigit() for step in steps) or (path / "eval").exists()
+
+
+def match_run(
+    path: Path, config: FrozenConfigDict, given: Collection[str], screen: Screen
+) -> FrozenConfigDict:
+    """Returns the config to train with in a directory, which may have the same run.
+
+    That run keeps its choices: the settings of ``choices.CHOSEN`` that are not
+    ``given`` by the user.
+
+    Raises:
+      UsageError: the directory has another run, or files that are not of a run.
+    """
+    if not (path / "config.json").exists():
+        check_same_run(path, config)
+        return config
+    if not is_worth_keeping(path):
+        return config
+    stored = settings.flatten(settings.from_json(path / "config.json"))
+    chosen = settings.flatten(config)
+    kept = {
+        key: stored[key]
+        for key in choices.CHOSEN
+        if key not in given and stored[key] != chosen[key]
+    }
+    if kept:
+        named = ", ".join(f"{key}={value}" for key, value in kept.items())
+        screen.say("", f"with {named}, as the run began")
+    config = settings.derive(config, kept)
+    for key, (old, new) in check_same_run(path, config).items():
+        screen.say("changed", f"{key}={new}, before {old}")
+    return config
+
+
+def is_same_data(path: Path, fingerprint: str) -> bool:
+    """Returns whether the data is the same as when the run began, if it is known."""
+    record = path / "data_fingerprint.txt"
+    return not record.exists() or record.read_text().strip() == fingerprint
+
+
+def check_same_data(path: Path, fingerprint: str) -> None:
+    """Checks that the data is the same as when the run began; records it at first.
+
+    Raises:
+      UsageError: the data has changed.
+    """
+    if is_worth_keeping(path) and not is_same_data(path, fingerprint):
+        raise UsageError(
+            f"--workdir={path}: the data has changed since this run began; put it "
+            "back, or choose another --workdir"
+        )
+    write_text(path / "data_fingerprint.txt", fingerprint + "\n")
