@@ -82,7 +82,7 @@ class Parser(argparse.ArgumentParser):
         for name, value in values.items():
             if times[f"--{name}"] > 1 and not isinstance(value, bool):
                 raise UsageError(f"--{name}: is given twice; give it once")
-        for word in setting_words.joined(others):
+        for word in setting_words.joined(others, "--"):
             name = word.partition("=")[0]
             if name != "--config" and not name.startswith("--config."):
                 raise UsageError(explain(word, self.names))
@@ -213,9 +213,11 @@ def _explain_bare(word: str, names: Sequence[str]) -> str:
     if name in known or path.suffix == ".py":
         is_sweep = "sweep" in names and "sweeps" in path.parts
         meant = "sweep" if is_sweep else "config"
+    elif name in installation.sweeps():
+        meant = "sweep"
     elif any((path / each).is_file() for each in ("config.json", "manifest.json")):
         meant = "workdir"
-    elif path.exists():
+    elif path.exists() or path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
         meant = "images" if "images" in names else "config.data.dir"
     if meant and (meant in names or "." in meant):
         return f"{word!r}: a word without its option; write --{meant}={word}"

@@ -61,6 +61,14 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
+def choose(word: str, known: Collection[str]) -> str:
+    """Returns a fix for a word that is none of the known ones."""
+    near = difflib.get_close_matches(word, list(known), n=3)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are {', '.join(known)}"
+
+
 def meant_setting(key: str, known: Collection[str]) -> str | None:
     """Returns the setting that a key names without its group, or by another name."""
     key = key.lower().replace("-", "_")

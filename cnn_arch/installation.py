@@ -28,6 +28,11 @@ def recipes() -> list[str]:
     return [name for name in _names(ROOT / "configs") if name != "base"]
 
 
+def sweeps() -> list[str]:
+    """Returns the names of the project's sweeps."""
+    return [name for name in _names(ROOT / "configs" / "sweeps") if name != "base"]
+
+
 def find_recipe(given: str) -> Path:
     """Returns the file of a recipe, given as a path or a name of ``recipes()``.
 

@@ -1,6 +1,7 @@
 """The words of the command line that change settings: ``--config.KEY=VALUE``."""
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,13 +17,16 @@ _BROKEN_FILE = OSError, ValueError, TypeError, KeyError, AttributeError
 UNREADABLE = (*_BROKEN_FILE, SyntaxError, RecursionError, MemoryError)
 
 
-def joined(arguments: Sequence[str]) -> list[str]:
-    """Joins ``--config.key value`` to ``--config.key=value``."""
+def joined(arguments: Sequence[str], option: str = "--config") -> list[str]:
+    """Joins ``--config.key value`` to ``--config.key=value``.
+
+    ``option`` is how the options to join begin.
+    """
     joined: list[str] = []
     for word in arguments:
         previous = joined[-1] if joined else ""
-        is_value = not word.startswith("-")
-        if previous.startswith("--config") and "=" not in previous and is_value:
+        is_value = not word.startswith("-") or re.match(r"-[\d.]", word)
+        if previous.startswith(option) and "=" not in previous and is_value:
             joined[-1] = f"{previous}={word}"
         else:
             joined.append(word)

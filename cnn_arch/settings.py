@@ -191,6 +191,8 @@ def _find_recipe(words: Sequence[str]) -> tuple[str, list[str]]:
       UsageError: there is no such word, or there are two.
     """
     chosen = [word for word in words if word.partition("=")[0] == "--config"]
+    if chosen == ["--config"]:
+        raise UsageError("--config: needs a value, as in --config=lenet5")
     if len(chosen) != 1:
         raise UsageError("--config: must be given once; see --help")
     return chosen[0], [word for word in words if word is not chosen[0]]
@@ -217,6 +219,10 @@ def _read(word: str) -> ConfigDict:
         reason = str(error).strip().splitlines()[-1]
         if "Traceback" in str(error):
             reason = reason.partition(": ")[2] or reason
+            if "has no attribute 'get_config'" in reason:
+                reason = "it has no function get_config"
+            if not reason.startswith(":"):  # as `base.use_data` names its data sets
+                reason = f"not a recipe ({reason})"
         raise UsageError(f"{word}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UsageError(f"{word}: not a recipe, its get_config returns no ConfigDict")

@@ -140,17 +140,17 @@ def test_claims():
         ([], "usage"),
         (
             ["--model=alexnt"],
-            "error: --model=alexnt: no such network; there are alexnet",
+            "error: --model=alexnt: no such network; did you mean alexnet",
         ),
         (["--model=../setup"], "error: --model=../setup: no such network"),
         (["--quiet"], "error: --model: must be given, or --config, or --claims"),
         (["--model=alexnet", "--image_size=32"], "alexnet needs at least 67 px"),
-        (["--model=vgg16", "--image_size=0"], "--image_size=0: must be at least 1"),
+        (["--model=vgg16", "--image_size=0"], "--image_size=0: must be a whole number"),
         (
             ["--model=vgg16", "--image_size=big"],
             "--image_size: must be a whole number, not big",
         ),
-        (["--model=vgg16", "--batch=-1"], "--batch=-1: must be at least 1"),
+        (["--model=vgg16", "--batch=-1"], "--batch=-1: must be a whole number"),
         (["--model=vgg16", "--memory=3"], "--memory=3: must be a size such as 3GiB"),
         (["--model=vgg16", "--roofline=b200"], "--roofline: must be one of a100, h100"),
         (["--model=vgg16", "--depth=3"], "--depth=3: no such option"),
@@ -165,6 +165,11 @@ def test_claims():
             ["--model=vgg16", "--scale=0", "--roofline=h100", "--link=pcie3"],
             "--scale=0: must be rising numbers",
         ),
+        (
+            "--model=nin --scale=2 --roofline=h100 --link=pcie3 --latency=nan".split(),
+            "--latency=nan: must be 0 to 1,000,000",
+        ),
+        (["--model=vgg16", "--image_size=1000000000"], "--image_size=1000000000: must"),
     ],
 )
 def test_mistakes(words, expected):

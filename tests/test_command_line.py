@@ -53,6 +53,8 @@ def test_options_and_settings_are_told_apart():
          "--config.optim.learning_rate=0.1"),
         ("--optim.learning_rate=5", "'--optim.learning_rate=5': settings need the "
          "prefix; write --config.optim.learning_rate=5"),
+        ("--epochs 5", "'--epochs=5': settings need the prefix; write "
+         "--config.epochs=5"),
         ("--epochs=5", "'--epochs=5': settings need the prefix; write "
          "--config.epochs=5"),
         ("lr=0.1", "'lr=0.1': settings need the prefix; write "
@@ -69,6 +71,8 @@ def test_options_and_settings_are_told_apart():
          "--config=configs/lenet5.py"),
         ("configs/sweeps/lr_wd.py", "'configs/sweeps/lr_wd.py': a word without its "
          "option; write --sweep=configs/sweeps/lr_wd.py"),
+        ("lr_wd", "'lr_wd': a word without its option; write --sweep=lr_wd"),
+        ("no.png", "'no.png': a word without its option; write --images=no.png"),
         ("lenett5", "'lenett5': a word without its option; did you mean "
          "--config=lenet5?"),
         ("docs", "'docs': a word without its option; write --images=docs"),

@@ -45,6 +45,9 @@ L = "--config=configs/lenet5.py"
          "4,294,967,295, such as 0"),
         (f"{L} --config.epochs", "--config.epochs: needs a value; give one, as in "
          "--config.epochs=120.0"),
+        (f"{L} --config.epochs -5", "--config.epochs=-5: must be a number above 0, at "
+         "most 1,000,000, such as 1.0"),
+        ("--config", "--config: needs a value, as in --config=lenet5"),
         (f"{L} --config.epochs=", "--config.epochs=: is empty; give one, as in "
          "--config.epochs=120.0"),
         (f"{L} --config.data.dir=", "--config.data.dir=: is empty; give one, or leave "

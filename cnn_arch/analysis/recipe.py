@@ -1,13 +1,13 @@
 """Chooses the network, and the size of its images and batches."""
 
-import difflib
 from collections.abc import Sequence
 
 from ml_collections import FrozenConfigDict
 
-from cnn_arch import settings
+from cnn_arch import hints, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.installation import ROOT, recipes
+from cnn_arch.setting_rules import RULES, explain
 
 
 def choose(
@@ -36,8 +36,8 @@ def choose(
     ):
         if value is None:
             continue
-        if value < 1:
-            raise UsageError(f"--{option}={value}: must be at least 1")
+        if not RULES[key].follows(value):
+            raise UsageError(f"--{option}={value}: {explain(RULES[key], value)}")
         changes[key] = value
     return settings.derive(config, changes)
 
@@ -55,5 +55,4 @@ def _words_of(model: str) -> list[str]:
     if model in MODELS:
         base = ROOT / "configs" / "base.py"
         return [f"--config={base}", f"--config.model.name={model}"]
-    near = difflib.get_close_matches(model, names, n=3) or names
-    raise UsageError(f"--model={model}: no such network; there are {', '.join(near)}")
+    raise UsageError(f"--model={model}: no such network; {hints.choose(model, names)}")

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cnn_arch import hints
 from cnn_arch.errors import UsageError
 from cnn_arch.models.alexnet import AlexNet
 from cnn_arch.models.alexnet_owt import OneWeirdTrick
@@ -99,11 +100,9 @@ def create_model(name: str, num_classes: int = 1000, **fields: Any) -> nn.Module
       UsageError: there is no such network, or the network has no such field.
     """
     if name not in MODELS:
-        near = difflib.get_close_matches(name, MODELS, n=3)
-        known = f"there are {', '.join(near)}" if near else "README.md lists all"
         raise UsageError(
-            f"--config.model.name={name}: no such network; {known}; for a network of "
-            "your own, give the recipe that registers it: --config=RECIPE"
+            f"--config.model.name={name}: no such network; a network of your own needs "
+            f"the recipe that registers it; {hints.choose(name, MODELS)}"
         )
     model: Any = MODELS[name](num_classes=num_classes)
     known = {field.name for field in dataclasses.fields(model)} - {"parent", "name"}
@@ -160,5 +159,5 @@ def layer_output(
     if not outputs:
         near = difflib.get_close_matches(layer, names, n=3)
         known = near or [name for name in names if "/" not in name]
-        raise UsageError(f"{layer}: no such layer; there are {', '.join(known)}")
+        raise UsageError(f"{layer}: no such layer; {hints.choose(layer, known)}")
     return outputs[0]

@@ -44,8 +44,8 @@ def parse_link(text: str, latency_microseconds: float) -> Link:
     Raises:
       UsageError: the text is no rate, or the latency is negative.
     """
-    if latency_microseconds < 0:
-        raise UsageError(f"--latency={latency_microseconds:g}: must be at least 0")
+    if not 0 <= latency_microseconds <= 1e6:
+        raise UsageError(f"--latency={latency_microseconds:g}: must be 0 to 1,000,000")
     seconds = latency_microseconds / 1e6
     if text in NAMED:
         return Link(text, NAMED[text][0], seconds, NAMED[text][1])
@@ -62,9 +62,13 @@ def parse_devices(text: str) -> list[int]:
       UsageError: they are not rising, or not positive.
     """
     words = text.split(",")
-    numbers = [int(word) if word.isdecimal() else 0 for word in words]
-    if numbers != sorted(set(numbers)) or min(numbers) < 1:
-        raise UsageError(f"--scale={text}: must be rising numbers, such as 1,2,4,8")
+    is_number = [word.isascii() and word.isdecimal() for word in words]
+    numbers = [int(word) for word in words if len(word) < 9] if all(is_number) else []
+    is_rising = numbers == sorted(set(numbers)) and len(numbers) == len(words)
+    if not is_rising or not 1 <= numbers[0] <= numbers[-1] <= 2**20:
+        raise UsageError(
+            f"--scale={text}: must be rising numbers up to 1,048,576, such as 1,2,4,8"
+        )
     return numbers
 
 
