@@ -219,10 +219,10 @@ def _read(word: str) -> ConfigDict:
         reason = str(error).strip().splitlines()[-1]
         if "Traceback" in str(error):
             reason = reason.partition(": ")[2] or reason
-            if "has no attribute 'get_config'" in reason:
-                reason = "it has no function get_config"
-            if not reason.startswith(":"):  # as `base.use_data` names its data sets
-                reason = f"not a recipe ({reason})"
+        if "has no attribute 'get_config'" in reason:
+            reason = "it has no function get_config"
+        if not reason.startswith(":"):  # as `base.use_data` names its data sets
+            reason = f"not a recipe ({reason})"
         raise UsageError(f"{word}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UsageError(f"{word}: not a recipe, its get_config returns no ConfigDict")

@@ -146,5 +146,7 @@ def test_a_file_that_is_not_a_recipe(text, tmp_path, monkeypatch):
     # ml_collections keeps the recipe of an earlier test as this module.
     monkeypatch.delitem(sys.modules, "config_config", raising=False)
     (tmp_path / "other.py").write_text(text)
-    with pytest.raises(UsageError, match=r"other.py: .*(get_config|no_such_module)"):
+    with pytest.raises(
+        UsageError, match=r"other.py: not a recipe .*(get_config|no_such_mod)"
+    ):
         settings.parse([f"--config={tmp_path / 'other.py'}"])

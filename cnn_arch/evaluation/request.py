@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
 from cnn_arch.hints import nearest
+from cnn_arch.weights import SUFFIXES
 
 EXPORTS: tuple[str, ...] = (".stablehlo", ".onnx", ".safetensors", ".npz")
 SPLITS = ("train", "validation", "test")
@@ -59,6 +60,8 @@ def _check_source(given: Mapping[str, str], words: Sequence[str]) -> None:
     makes_file = next((name for name in ("export", "features") if name in given), None)
     if weights and not words:
         raise UsageError(f"--weights={weights}: needs its network, --config=RECIPE")
+    if weights and os.path.splitext(weights)[1] not in SUFFIXES:
+        raise UsageError(f"--weights={weights}: must end in {', '.join(SUFFIXES)}")
     if weights and "checkpoint" in given:
         raise UsageError(
             f"--checkpoint={given['checkpoint']}: has no effect with --weights; leave "

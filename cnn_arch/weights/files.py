@@ -16,6 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from cnn_arch.errors import UsageError
 from cnn_arch.files import replacing
 from cnn_arch.screen import printable
+from cnn_arch.weights import SUFFIXES
 from cnn_arch.weights.pth import read_pth
 from cnn_arch.weights.torchvision import (
     COUNTER,
@@ -28,7 +29,6 @@ from cnn_arch.weights.torchvision import (
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 TYPES = ("F16", "BF16", "F32", "F64", "I32", "I64")  # of safetensors; I: counters
-SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")
 COLLECTIONS = ("params", "batch_stats")
 
 

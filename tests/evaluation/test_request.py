@@ -58,6 +58,7 @@ def test_options_that_go_together(text):
         ("weights=w.npz workdir=run export=b.npz", "--workdir=run: has no effect with"),
         ("data_dir=run images=a.png", "--data_dir=run: has no effect, as no data is"),
         ("images=no.png", "--images=no.png: no such file or folder"),
+        ("weights=a.png", "--weights=a.png: must end in .npz, .safetensors, .pth, .pt"),
         ("weights=no.npz", "--weights=no.npz: no such file or folder"),
         ("data_dir=no", "--data_dir=no: no such file or folder"),
         ("export=b.txt", r"--export=b.txt: must end in .stablehlo, .onnx, .safet"),
