@@ -14,7 +14,6 @@ from cnn_arch import cli, command_line, run_directory
 from cnn_arch.evaluation import request
 from cnn_arch.installation import command
 from cnn_arch.parallel import launcher, processes
-from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen
 
 EXAMPLES = """\
@@ -31,13 +30,11 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     ending.process = process = launcher.find(vars(options), os.environ)
     screen = Screen(quiet=options.quiet, json=options.json, muted=not process.writes)
     request.check(options.given, words)
-    config, workdir = run_directory.find_trained(
-        words, options.workdir, options.weights, options.data_dir
-    )
-    run, split = Run(workdir, screen), options.split or "test"
+    cleanup = ending.cleanup if process.writes else None
+    config, run = run_directory.find_trained(words, options.given, screen, cleanup)
+    split = options.split or "test"
     which = options.checkpoint or "best"
-    source = options.weights or f"checkpoint {which}"
-    screen.say("run", f"{workdir}, {source}")
+    screen.say("run", f"{run.workdir}, {options.weights or f'checkpoint {which}'}")
 
     # These imports take seconds, so the first line is printed before them.
     from cnn_arch.datasets.opening import Use, open_split
@@ -49,11 +46,13 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     for name in ("export", "images", "features", "weights"):
         if getattr(options, name):
             processes.check_alone(f"--{name}={getattr(options, name)}")
+    use = Use.of_evaluation(screen, run.workdir, split, options.given)
     needs_split = not (options.export or options.images)
-    use = Use.of_evaluation(screen, workdir, split, options.given)
     dataset = open_split(config, use) if needs_split else None
     if options.weights:
         network = from_file(options.weights, dataset, config, mesh, screen)
+        if not (options.export or options.features):  # those have their own file
+            run_directory.create(run.workdir, config, network.class_names, ())
     else:
         network = from_checkpoint(run, which, config, mesh)
 
@@ -67,11 +66,9 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         output = request.output_path(options.given)
         answer = features.write(output, arrays, names, screen)
     else:
-        if options.weights:
-            run_directory.create(workdir, config, dataset.class_names, ())
         answer = {split: record.evaluate(network, dataset, split, mesh, run)}
     name = "weights" if options.weights else "workdir"
-    given = f"--{name}={options.weights or workdir}"
+    given = f"--{name}={options.weights or run.workdir}"
     after = [] if options.images else ["--images=my_picture.jpg"]
     cli.say_next(screen, command("eval", *words, given, *after))
     if options.json and process.writes:

@@ -6,9 +6,10 @@ writes their results as a table and figures. It can be killed at any time and re
 
 import argparse
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
-from cnn_arch import cli, command_line, run_directory, settings
+from cnn_arch import cli, command_line, folders, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 from cnn_arch.sweeps import launch, manifest, results, space, view
@@ -29,11 +30,11 @@ WORKDIR/trial-NN. Recipes and sweep files are Python code: run only those that y
 trust."""
 
 
-def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
+def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> int:
     """Runs the command; returns its exit status."""
     command_line.check_use(options.given, launch.USES, otherwise="sweep")
     screen = Screen(quiet=options.quiet)
-    sweep = plan(options, words)
+    sweep = plan(options, words, ending.cleanup)
     command_line.check_folder("--workdir", str(sweep.workdir))
     executor = choose_executor(sweep, options)
     executor.active()  # a cluster that does not answer ends the command here
@@ -74,8 +75,12 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     return 1 if left and not options.status else 0
 
 
-def plan(options: argparse.Namespace, words: list[str]) -> manifest.Sweep:
+def plan(
+    options: argparse.Namespace, words: list[str], cleanup: ExitStack
+) -> manifest.Sweep:
     """Returns the sweep of the command line: a new one, or one to continue.
+
+    The folder of a new one is made; ``cleanup`` removes it if it stays empty.
 
     Raises:
       UsageError: options are missing or do not go together, or a setting is invalid.
@@ -97,7 +102,7 @@ def plan(options: argparse.Namespace, words: list[str]) -> manifest.Sweep:
     if not options.sweep:
         raise UsageError("--sweep: must be given, or --status or --resume; see --help")
     config, _ = settings.parse(words)
-    workdir = run_directory.choose(options.workdir, config, prefix="sweep-")
+    workdir = folders.make(options.workdir, config, cleanup, prefix="sweep-")
     if options.search or options.num_trials:
         if not (options.search and options.num_trials):
             raise UsageError("--search=tpe: needs --num_trials=N; give both")

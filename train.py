@@ -7,7 +7,6 @@ report.
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 from cnn_arch import cli, command_line, run_directory, same_run, settings
@@ -36,9 +35,10 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     words = request.with_data_dir(words, options.data_dir)
     config, overrides = settings.parse(words)
     request.check(options.given, config)
-    workdir = run_directory.choose(options.workdir, config)
-    screen.say("run", f"{workdir}   (stop: Ctrl-C, continues later)")
-    config = same_run.match_run(workdir, config, overrides, screen)
+    cleanup = ending.cleanup if process.writes and not options.profile else None
+    run = run_directory.open_run(options.workdir, config, screen, cleanup)
+    screen.say("run", f"{run.workdir}   (stop: Ctrl-C, continues later)")
+    config = same_run.match_run(run.workdir, config, overrides, screen)
     stopping.prepare(options.workdir, screen.warn)
 
     # These imports take seconds, so the first line is printed before them.
@@ -51,7 +51,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     from cnn_arch.training.program import Program
 
     mesh = runtime.open_devices(config, screen, process)
-    run = Run(Path(processes.from_first(str(workdir))), screen)
+    run = run.at(processes.from_first(str(run.workdir)))
     dataset = opening.open_for_training(config, run)
     screen.say("model", describe_network(config, dataset.num_classes))
     batches = loading.TrainBatches.of_run(config, dataset, mesh)
@@ -66,9 +66,9 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         profile.profile(options.profile, compiled, batches, screen)
         return cli.say_next(screen, command("train", *words))
 
-    # Write no file before all of the above is known to work.
+    # Write no file, but the lock's, before all of the above is known to work.
     opening.claim_directory(run, config, dataset)
-    ending.crash_folder = run.workdir
+    ending.run = run
     preview.draw_first_batch(batches, dataset.class_names, config, run)
     validation = record.Validation(evaluator, dataset.splits["validation"], screen)
     try:

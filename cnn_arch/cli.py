@@ -14,7 +14,6 @@ import runpy
 import sys
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 from cnn_arch import __version__, command_line, installation
@@ -22,6 +21,7 @@ from cnn_arch.command_line import Parser
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel import processes
 from cnn_arch.parallel.launcher import ALONE, Process
+from cnn_arch.run_directory import Run
 from cnn_arch.screen import (
     Screen,
     collect_log,
@@ -58,11 +58,21 @@ class Ending:
 
     show_traceback: bool = False
     process: Process = ALONE
-    crash_folder: Path | None = None  # for crash.txt; None: no run was opened yet
+    run: Run | None = None  # None: no run was opened yet
+    # Closed at the end: the lock of the run's directory, and the directory if empty.
+    cleanup: contextlib.ExitStack = dataclasses.field(
+        default_factory=contextlib.ExitStack
+    )
 
     def fail(self, message: str, status: int) -> NoReturn:
         """Prints the one line; writes the traceback of a failed run to a file."""
-        message, folder = one_line(message), self.crash_folder
+        folder = self.run and self.run.workdir
+        if self.run and status == RunError.exit_status:
+            try:
+                self.run.check(now=True)
+            except RunError as lost:  # which explains any other error
+                message, folder = str(lost), None
+        message = one_line(message)
         trace = "\n".join(map(printable, traceback.format_exc().split("\n")))
         if self.show_traceback:
             put(trace, sys.stderr)
@@ -74,13 +84,14 @@ class Ending:
                 message += f" (details: {printable(str(path))})"
         if self.process.count > 1:
             message = f"process {self.process.index}: {message}"
-        if folder:  # log.txt is open too
+        if self.run:  # log.txt is open too
             logging.getLogger("cnn_arch").error("%s", message)
         put(f"error: {message}", sys.stderr)
         self.exit(status)
 
     def exit(self, status: int) -> NoReturn:
         """Ends the process."""
+        self.cleanup.close()
         if self.process.count > 1:
             # At a normal exit JAX would wait for the other processes.
             sys.stdout.flush()
@@ -119,6 +130,8 @@ def run(main: Main, parser: Parser) -> NoReturn:
         ending.fail(str(error), error.exit_status)
     except Exception as error:
         ending.fail(_in_one_line(error), RunError.exit_status)
+    finally:
+        ending.cleanup.close()
 
 
 def _use_utf8() -> None:
@@ -151,15 +164,16 @@ def say_next(screen: Screen, *commands: str) -> int:
 
 def _in_one_line(error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            f"{error.filename or 'a file of the run'}: the disk is full; free some "
-            "space, then repeat the command to continue from the last checkpoint"
-        )
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    again = "repeat the command to continue from the last checkpoint"
+    if isinstance(error, OSError) and error.strerror:
+        name = error.filename or "a file of the run"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            full = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            return f"{name}: {full}; free some space, then {again}"
+        fix = "" if error.filename else f"; {again}"
+        return f"{name}: {error.strerror}{fix}"
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
         return f"out of memory: try a smaller --config.batch_size ({text[:200]})"
     if lost := processes.explain_loss(error):
-        return f"{lost}; repeat the command to continue from the last checkpoint"
+        return f"{lost}; {again}"
     return f"{type(error).__name__}: {text[:300]}"

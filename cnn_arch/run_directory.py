@@ -7,16 +7,18 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from cnn_arch import installation, settings
+from cnn_arch import folders, installation, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.files import read_json, write_csv, write_text
+from cnn_arch.lock import Lock
 from cnn_arch.same_run import check_same_run
 from cnn_arch.screen import Screen
 
@@ -31,43 +33,83 @@ class Run:
 
     workdir: Path
     screen: Screen
+    lock: Lock | None = None  # None: this process does not write the run's files
+
+    def at(self, workdir: str) -> "Run":
+        """Returns the run in another directory."""
+        return dataclasses.replace(self, workdir=Path(workdir))
+
+    def check(self, *, now: bool = False) -> None:
+        """Checks, not too often, that the directory is still there.
+
+        Raises:
+          RunError: it was moved or deleted.
+        """
+        if self.lock:
+            self.lock.check(now=now)
 
 
-def choose(workdir: str | None, config: ConfigDict, prefix: str = "") -> Path:
-    """Returns the directory given, or the next free ``runs/[PREFIX]MODEL-DATA-N``."""
-    if workdir:
-        return Path(workdir)
-    stem = f"{prefix}{config.model.name}-{config.data.name or config.data.source}"
-    ends = [path.name.rpartition("-")[2] for path in Path("runs").glob(f"{stem}-*")]
-    taken = [int(end) for end in ends if end.isdigit()]
-    return Path("runs", f"{stem}-{max(taken, default=0) + 1}")
+def open_run(
+    workdir: str | None,
+    config: ConfigDict,
+    screen: Screen,
+    cleanup: ExitStack | None,
+    prefix: str = "",
+) -> Run:
+    """Makes and locks the directory of a run, until the end of the command.
+
+    Args:
+      workdir: the directory given; None: the next free one.
+      config: of the run.
+      screen: of the command.
+      cleanup: ends the lock; None: this process writes no files, so it needs no lock.
+      prefix: of the name of a new directory.
+
+    Raises:
+      UsageError: another command uses the directory, it has files that are not of a
+        run, or it cannot be written.
+    """
+    path = folders.choose(workdir, config, prefix)
+    folders.check_no_others(path)
+    if not cleanup:
+        return Run(path, screen)
+    path = folders.make(workdir, config, cleanup, prefix)
+    lock = Lock(path / folders.LOCK)
+    cleanup.callback(lock.release)
+    lock.take(screen.warn)
+    return Run(path, screen, lock)
 
 
 def find_trained(
-    words: Sequence[str], workdir: str | None, weights: str | None, data: str | None
-) -> tuple[FrozenConfigDict, Path]:
-    """Returns the config of a trained network, and a directory for results.
+    words: Sequence[str],
+    given: Mapping[str, str],
+    screen: Screen,
+    cleanup: ExitStack | None,
+) -> tuple[FrozenConfigDict, Run]:
+    """Returns the config of a trained network, and the run to write results to.
 
     Args:
-      words: with ``weights``, ``--config`` and its settings; with a run, nothing, or
-        the ``--config`` that registers the run's network.
-      workdir: of the run; with ``weights``, of the results (default: the next free).
-      weights: a file; None: the network comes from the run.
-      data: the data's folder, if it differs from the config's.
+      words: with weights, ``--config`` and its settings; with a run, nothing, or the
+        ``--config`` that registers the run's network.
+      given: options: "weights" is a file, instead of which the network comes from a
+        run; "workdir" is that run's, or with weights that of the results (default: the
+        next free); "data_dir" replaces the config's.
+      screen: of the command.
+      cleanup: as in ``open_run``, for a directory of results.
 
     Raises:
       UsageError: there is no such run, or the options give neither a run nor a recipe
         with weights.
     """
-    if weights:
+    if "weights" in given:
         config, _ = settings.parse(words)
-        path = choose(workdir, config, prefix="eval-")
-        check_same_run(path, config)
-    elif workdir:
-        path = Path(workdir)
+        run = open_run(given.get("workdir"), config, screen, cleanup, prefix="eval-")
+        check_same_run(run.workdir, config)
+    elif "workdir" in given:
+        path = folders.check_path(Path(given["workdir"]))
         if not (path / "config.json").is_file():
             raise UsageError(f"--workdir={path}: no run there; train one first")
-        config = settings.from_json(path / "config.json")
+        config, run = settings.from_json(path / "config.json"), Run(path, screen)
         _check_recipe(words, config, path)
     elif words:
         hint = "needs --weights=FILE" if "--config" in words[0] else "no such option"
@@ -78,8 +120,8 @@ def find_trained(
     changes: dict[str, Any] = {"mesh.data": 0, "mesh.model": 1}
     # An evaluation leaves out what it cannot read, and says so.
     changes |= {"data.skip_broken": True}
-    changes |= {"data.dir": data} if data else {}
-    return settings.derive(config, changes), path
+    changes |= {"data.dir": given["data_dir"]} if "data_dir" in given else {}
+    return settings.derive(config, changes), run
 
 
 def _check_recipe(words: Sequence[str], config: ConfigDict, path: Path) -> None:
@@ -181,41 +223,3 @@ def _git_commit() -> str:
     except OSError:
         return "unknown"
     return answer.stdout.strip() or "unknown"
-
-
-class Table:
-    """A CSV file that a run appends to; a continued run first drops later rows.
-
-    Numbers are written with all their digits: reading them gives the same numbers.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        columns: Sequence[str],
-        keep: Callable[[Mapping[str, str]], bool],
-    ):
-        """Opens or makes the file; ``keep`` returns whether a complete row stays."""
-        self.columns = columns
-        self.rows: list[dict[str, Any]] = []
-        if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                complete = [row for row in csv.DictReader(file) if all(row.values())]
-            self.rows = list(filter(keep, complete))
-        write_csv(path, [columns, *([row[c] for c in columns] for row in self.rows)])
-        self._file = path.open("a", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file, lineterminator="\n")
-
-    def add(self, **values: Any) -> None:
-        """Adds a row with a value for each column."""
-        self.rows.append(values)
-        self._writer.writerow([values[column] for column in self.columns])
-
-    def sync(self) -> None:
-        """Forces the rows onto the disk; a checkpoint of the same step follows."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from cnn_arch import choices, settings
+from cnn_arch import choices, folders, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.files import write_text
 from cnn_arch.screen import Screen
@@ -21,7 +21,7 @@ FREE = (
 
 
 def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]:
-    """Checks that a directory is empty, or has a run with this config.
+    """Checks that a directory has a run with this config, or nothing that matters.
 
     Returns:
       The settings that have changed, with their old and new values: they may change
@@ -30,11 +30,8 @@ def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]
     Raises:
       UsageError: it has another run, or files that are not of a run.
     """
+    folders.check_no_others(path)
     if not (path / "config.json").exists():
-        if path.is_file() or (path.is_dir() and any(path.iterdir())):
-            raise UsageError(
-                f"--workdir={path}: has files that are not of a run; choose another"
-            )
         return {}
     stored = settings.flatten(settings.from_json(path / "config.json"))
     given = settings.flatten(config)

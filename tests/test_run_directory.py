@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cnn_arch import run_directory, same_run, settings
+from cnn_arch import folders, run_directory, same_run, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 
@@ -18,8 +18,8 @@ def test_the_next_free_directory(tmp_path, monkeypatch):
         (tmp_path / "runs" / f"lenet5-mnist5k-{number}").mkdir(parents=True)
     lenet = make_config()
     monkeypatch.chdir(tmp_path)
-    assert str(run_directory.choose(None, lenet)) == "runs/lenet5-mnist5k-11"
-    assert str(run_directory.choose("runs/mine", lenet)) == "runs/mine"
+    assert str(folders.choose(None, lenet)) == "runs/lenet5-mnist5k-11"
+    assert str(folders.choose("runs/mine", lenet)) == "runs/mine"
 
 
 def test_another_run_is_refused(tmp_path):
@@ -74,26 +74,6 @@ def test_changed_data_is_refused(tmp_path):
     same_run.check_same_data(tmp_path, "one")
     with pytest.raises(UsageError, match="the data has changed since this run began"):
         same_run.check_same_data(tmp_path, "other")
-
-
-def test_a_table_is_cut_back_to_the_checkpoint(tmp_path):
-    path = tmp_path / "steps.csv"
-    # A killed run leaves rows after the checkpoint, the last one half-written.
-    path.write_text("step,loss\n1,0.5\n2,0.1000000014901161\n3,0.25\n4,0.")
-    columns = "step", "loss"
-    table = run_directory.Table(path, columns, lambda row: int(row["step"]) <= 2)
-    table.add(step=3, loss=1 / 3)
-    table.sync()
-    text = "step,loss\n1,0.5\n2,0.1000000014901161\n3,0.3333333333333333\n"
-    assert path.read_text() == text
-    table.close()
-
-
-def test_a_row_without_all_columns_is_dropped(tmp_path):
-    path = tmp_path / "steps.csv"
-    path.write_text("step,loss\n1,0.5\n2")
-    run_directory.Table(path, ("step", "loss"), lambda row: True).close()
-    assert path.read_text() == "step,loss\n1,0.5\n"
 
 
 def test_validation_errors_by_step(tmp_path):

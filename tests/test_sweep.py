@@ -150,7 +150,7 @@ def test_killed_stopped_and_resumed(tmp_path):
             if line.startswith("trial-00  running"):
                 assert processes(workdir) == [pid]  # found, not started again
                 result = run(f"--workdir={workdir}", "--resume")
-                assert "another sweep.py is running there" in error_line(result)
+                assert f": sweep.py (process {launcher.pid} on " in error_line(result)
                 launcher.send_signal(signal.SIGINT)
     assert launcher.returncode == 130
     assert not processes(workdir)

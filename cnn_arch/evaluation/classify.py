@@ -10,6 +10,7 @@ from cnn_arch.data.decoding import UnreadableImageError
 from cnn_arch.data.views import find_images, load_image, small_views
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.network import Network
+from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.files import write_csv
 from cnn_arch.report import plots
 from cnn_arch.run_directory import Run
@@ -58,9 +59,10 @@ def classify(path: str, network: Network, run: Run) -> dict[str, Answer]:
     if not drawn:
         raise UsageError(_nothing_read(path, unread))
 
-    write_csv(run.workdir / RESULTS, _table(answer, unread))
     picture = run.workdir / "plots" / "predictions.png"
-    plots.predictions(picture, drawn, [answer[file] for file, _ in drawn])
+    with own_turn(run):
+        write_csv(run.workdir / RESULTS, _table(answer, unread))
+        plots.predictions(picture, drawn, [answer[file] for file, _ in drawn])
     screen.say("wrote", f"{picture}  {RESULTS}")
     for file, reason in unread.items():
         screen.row(f"{printable(file)}  {reason}", last=True)

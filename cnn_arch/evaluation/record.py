@@ -17,6 +17,7 @@ from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.datasets.opening import check_classes, say_skipped
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.one_crop import Evaluator, Results
+from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.files import write_csv, write_text
 from cnn_arch.parallel import processes
 from cnn_arch.report import confusion, plots
@@ -69,10 +70,11 @@ def evaluate_split(
         return {}
     judged = _Judged(split, source, results, network)
     summary = results.summary() | {"protocol": evaluator.protocol, **network.origin}
-    _write_predictions(run.workdir, judged)
-    _draw(run.workdir / "plots", judged)
-    stored = _read_results(run.workdir) | {split: summary}
-    write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
+    with own_turn(run):
+        _write_predictions(run.workdir, judged)
+        _draw(run.workdir / "plots", judged)
+        stored = _read_results(run.workdir) | {split: summary}
+        write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
     _say_summary(split, summary, len(network.class_names), screen)
     screen.say("confused", _most_confused(judged) or "nothing")
     say_skipped(results.skipped, screen)
@@ -154,6 +156,7 @@ def test_best(
     program: Program, evaluator: Evaluator, dataset: Dataset, run: Run
 ) -> None:
     """Writes the best network of a run, and evaluates it once on the test split."""
+    run.check(now=True)
     checkpoints = open_checkpoints(run)
     variables, step = program.restore_best(checkpoints)
     if not jax.process_index():

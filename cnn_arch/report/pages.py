@@ -24,6 +24,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 # The files of a run directory, in the order of its README.
 FILES = {
     "report.html": "the whole report on one page; open it in a browser, also offline",
+    "run.lock": "which command uses the directory, or used it last",
     "config.json": "every setting of the run, defaults included",
     "environment.txt": "command line, packages, git commit",
     "log.txt": "the printed lines of the run, with times",
@@ -73,6 +74,7 @@ def write_pages(run: Run, facts: Mapping[str, Any]) -> None:
     ``facts`` are in no other file: "command", "device", "data", "model", "evaluate",
     one line each; "overrides", one line for each setting that differs from the recipe.
     """
+    run.check(now=True)
     for path in run.workdir.glob("crash*.txt"):  # from an earlier start, any process
         path.unlink()
     write_report(run.workdir, facts)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import filelock
-
+from cnn_arch import folders
 from cnn_arch.errors import UsageError
-from cnn_arch.files import draft_of, read_json, write_text
+from cnn_arch.files import read_json, write_text
 from cnn_arch.installation import ROOT
+from cnn_arch.lock import Lock
 from cnn_arch.setting_words import UNREADABLE
 from cnn_arch.sweeps import space
 
@@ -107,15 +107,8 @@ class Sweep:
           UsageError: another launcher has the lock.
         """
         self.workdir.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.workdir / LOCK, timeout=0)
-        try:
-            acquired = lock.acquire()
-        except filelock.Timeout:
-            raise UsageError(
-                f"--workdir={self.workdir}: another sweep.py is running there; "
-                "--status shows it"
-            ) from None
-        with acquired:
+        with Lock(self.workdir / LOCK, fix="look at it with --status") as lock:
+            lock.take()
             if (self.workdir / NAME).exists():
                 self.trials = load(self.workdir).trials
             yield
@@ -145,13 +138,11 @@ def open_or_make(
             )
         stored.num_trials = num_trials
         return stored
-    # A launcher that is killed before it writes the record may leave these.
-    ours = {draft_of(workdir / NAME).name, LOCK}
-    if workdir.is_file() or (
-        workdir.is_dir() and {path.name for path in workdir.iterdir()} - ours
-    ):
+    # A launcher that is killed before it writes the record may leave the lock.
+    if others := [name for name in folders.foreign_names(workdir) if name != LOCK]:
         raise UsageError(
-            f"--workdir={workdir}: contains other files; choose a new folder"
+            f"--workdir={workdir}: contains other files ({others[0]}); choose a new "
+            "folder"
         )
     made = Sweep(
         workdir=workdir.resolve(),

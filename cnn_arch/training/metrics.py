@@ -1,6 +1,9 @@
 """The metrics of a run's steps and epochs: CSV files, TensorBoard, curves."""
 
+import csv
+import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,8 @@ import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
+from cnn_arch.files import write_csv
 from cnn_arch.report import confusion, plots
-from cnn_arch.run_directory import Table
 
 STEP_COLUMNS = ("step", "loss", "top1_error", "gradient_norm", "learning_rate")
 EPOCH_COLUMNS = """
@@ -17,6 +20,44 @@ EPOCH_COLUMNS = """
     validation_top5_error learning_rate images_per_second seconds input_wait_seconds
 """.split()
 DRAWING_SHARE = 1 / 500  # the largest share of a run's time for drawing curves
+
+
+class Table:
+    """A CSV file that a run appends to; a continued run first drops later rows.
+
+    Numbers are written with all their digits: reading them gives the same numbers.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Sequence[str],
+        keep: Callable[[Mapping[str, str]], bool],
+    ):
+        """Opens or makes the file; ``keep`` returns whether a complete row stays."""
+        self.columns = columns
+        self.rows: list[dict[str, Any]] = []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                complete = [row for row in csv.DictReader(file) if all(row.values())]
+            self.rows = list(filter(keep, complete))
+        write_csv(path, [columns, *([row[c] for c in columns] for row in self.rows)])
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file, lineterminator="\n")
+
+    def add(self, **values: Any) -> None:
+        """Adds a row with a value for each column."""
+        self.rows.append(values)
+        self._writer.writerow([values[column] for column in self.columns])
+
+    def sync(self) -> None:
+        """Forces the rows onto the disk; a checkpoint of the same step follows."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 class Metrics:

@@ -1,6 +1,7 @@
 """Several processes that together make one run."""
 
 import json
+import resource
 import signal
 import time
 from functools import partial
@@ -144,6 +145,26 @@ def test_the_first_process_that_is_killed_ends_the_others(tmp_path):
     status, errors = kill_one_of_two(tmp_path / "run", killed=0, num_steps=20)
     assert status != 0
     assert "process" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_write_that_fails_in_one_process_ends_both(tmp_path, failing):
+    workdir = tmp_path / "run"
+    words = *RECIPE, "--config.epochs=100", EARLY, f"--workdir={workdir}"
+    started = start_two("train.py", *words)
+    launch.wait_for_steps(workdir, 100)
+    limits = 2000, 2000  # bytes; no file can grow beyond them
+    resource.prlimit(started[failing].pid, resource.RLIMIT_FSIZE, limits)
+    begin = time.monotonic()
+    results = launch.finish(started)
+    assert time.monotonic() - begin < 300
+    assert all(status != 0 for status, _, _ in results), results
+    _, _, errors = results[failing]
+    (line,) = (line for line in errors.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: process {failing}: ")
+    assert "File too large; " in line
+    assert "the same command continues" in line or "to continue from the last" in line
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """The record of a sweep: written, read, and locked."""
 
+import os
+
 import pytest
 
 from cnn_arch.errors import UsageError
@@ -64,7 +66,8 @@ def test_a_trial_is_always_inside_its_sweep(tmp_path):
 
 def test_one_launcher_at_a_time(tmp_path):
     sweep = make(tmp_path)
-    with sweep.held(), pytest.raises(UsageError, match="another sweep"):
+    owner = rf"\(process {os.getpid()} on .*, since .*\) uses it; .*--status"
+    with sweep.held(), pytest.raises(UsageError, match=owner):
         with sweep.held():
             pass
     with sweep.held():  # the lock is free again

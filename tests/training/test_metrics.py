@@ -10,7 +10,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from cnn_arch.training.loop import new_wait_share
-from cnn_arch.training.metrics import Metrics
+from cnn_arch.training.metrics import Metrics, Table
 from tests.runs import rows
 
 
@@ -95,3 +95,23 @@ def test_tensorboard_shows_each_step_once(tmp_path, monkeypatch):
         metrics.close()
     assert len(list(tmp_path.glob("events*"))) == 3
     assert shown_in_tensorboard(tmp_path) == [1, 2, 3]
+
+
+def test_a_table_is_cut_back_to_the_checkpoint(tmp_path):
+    path = tmp_path / "steps.csv"
+    # A killed run leaves rows after the checkpoint, the last one half-written.
+    path.write_text("step,loss\n1,0.5\n2,0.1000000014901161\n3,0.25\n4,0.")
+    columns = "step", "loss"
+    table = Table(path, columns, lambda row: int(row["step"]) <= 2)
+    table.add(step=3, loss=1 / 3)
+    table.sync()
+    text = "step,loss\n1,0.5\n2,0.1000000014901161\n3,0.3333333333333333\n"
+    assert path.read_text() == text
+    table.close()
+
+
+def test_a_row_without_all_columns_is_dropped(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text("step,loss\n1,0.5\n2")
+    Table(path, ("step", "loss"), lambda row: True).close()
+    assert path.read_text() == "step,loss\n1,0.5\n"
