@@ -149,7 +149,7 @@ class Screen:
             progress.MofNCompleteColumn(),
             progress.TextColumn("{task.fields[note]}"),
             progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(file=careful(sys.stderr)),
             transient=True,
         )
         with bar:
@@ -194,6 +194,28 @@ def put(text: str, stream: TextIO, end: str = "\n") -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         log.warning("output %d: %s; no more lines go there", stream.fileno(), error)
+
+
+class _Careful:
+    """A stream that ignores the loss of its reader, as ``put`` does."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        put(text, self._stream, end="")
+        return len(text)
+
+    def flush(self) -> None:
+        """Does nothing: ``put`` has flushed."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def careful(stream: TextIO) -> Any:
+    """Returns a stream for rich: a closed terminal does not end the command."""
+    return _Careful(stream)
 
 
 def clock(seconds: float) -> str:

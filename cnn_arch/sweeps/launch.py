@@ -115,7 +115,8 @@ def carry_out(sweep: Sweep, executor: Executor, show: Callable[[Sweep], None]) -
         search = Search(sweep)
     queue = prepare(sweep, executor)
     asked: set[str] = set()  # names of the trials that were asked to stop
-    with stop_request() as stop:
+    # The trials go on without the launcher, so a closed terminal need not stop them.
+    with stop_request(hangup=False) as stop:
         while True:
             active = refresh(sweep, executor)
             for trial in sweep.trials:

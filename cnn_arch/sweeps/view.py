@@ -1,5 +1,6 @@
 """A sweep on the screen: a live table on a terminal, plain lines elsewhere."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cnn_arch.installation import command
-from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen, printable
+from cnn_arch.screen import PLAIN_INTERVAL_SECONDS, Screen, careful, printable
 from cnn_arch.settings import own_recipe
 from cnn_arch.sweeps import progress, results, space
 from cnn_arch.sweeps.manifest import ACTIVE, STATES, Sweep
@@ -50,7 +51,8 @@ def display(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
         from rich.live import Live
         from rich.text import Text
 
-        with Live(console=Console(), auto_refresh=False, transient=True) as live:
+        console = Console(file=careful(sys.stdout))
+        with Live(console=console, auto_refresh=False, transient=True) as live:
 
             def draw(sweep: Sweep) -> None:
                 # A terminal may be too short for all trials: show active ones first.

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -57,12 +57,14 @@ class Trainer:
         """Opens the checkpoints of the run."""
         self.checkpoints = open_checkpoints(self.run)
         self._agreement = Agreement()
+        self._has_saved = False  # in this start, and not because it was asked to stop
 
     def fit(self) -> None:
         """Trains from the newest checkpoint, or from the start.
 
         Raises:
-          RunError: the loss is not finite, or a checkpoint could not be read or saved.
+          RunError: the loss is not finite, a checkpoint could not be read or saved, or
+            the directory of the run was deleted or moved.
           StoppedError: a signal asked to stop; the state is saved.
         """
         state = self._begin()
@@ -97,14 +99,15 @@ class Trainer:
                     input_wait_seconds=round(wait_seconds, 3),
                 )
                 self._save(state, validation["top1_error"])
+                self._has_saved = True
                 if rows:
                     self._say(rows)
                     self._advise(rows)
+                self.run.check(now=True)  # drawing would make the directory again
                 metrics.draw(last=step == num_steps)
                 self._agreement.ask(Wish(signal=stop.number))
                 if (asked := self._agreement.hear().signal) and step < num_steps:
-                    self.checkpoints.close()
-                    raise StoppedError(asked, step / steps_per_epoch)
+                    self._stop(asked, step)
         self.checkpoints.close()
 
     def _begin(self) -> TrainState:
@@ -129,7 +132,7 @@ class Trainer:
         stop: StopRequest,
     ) -> tuple[TrainState, float]:
         """Makes the steps up to ``end``; returns the state and the wait for input."""
-        step, steps_per_epoch = int(state.step), self.batches.steps_per_epoch
+        step = int(state.step)
         # Steps whose metrics are still on the device: number and metrics of each.
         running: collections.deque[tuple[int, Any]] = collections.deque()
         wait_seconds, last_saved = 0.0, time.monotonic()
@@ -144,7 +147,7 @@ class Trainer:
                 metrics.add_step(number, values)
                 progress.advance(f"loss {values['loss']:.3f}")
 
-        label = f"epoch {(end - 1) // steps_per_epoch + 1}"
+        label = f"epoch {(end - 1) // self.batches.steps_per_epoch + 1}"
         with self.run.screen.progress(label, end - step) as progress:
             while step < end:
                 start = time.monotonic()
@@ -153,6 +156,7 @@ class Trainer:
                 batch = put_batch(batch, self.program.mesh)
                 state, on_device = self.program.train_step(state, batch)
                 step += 1
+                self.run.check()
                 minutes = (time.monotonic() - last_saved) / 60
                 is_due = minutes > self.program.config.checkpoint.every_minutes
                 running.append((step, on_device))
@@ -169,11 +173,16 @@ class Trainer:
                     self._save(state, None)
                     last_saved = time.monotonic()
                     if asked.signal:
-                        self.checkpoints.close()
-                        raise StoppedError(asked.signal, step / steps_per_epoch)
+                        self._stop(asked.signal, step, self._has_saved or stop.is_late)
+                    self._has_saved = True
         return state, wait_seconds
 
+    def _stop(self, number: int, step: int, has_advanced: bool = True) -> NoReturn:
+        self.checkpoints.close()
+        raise StoppedError(number, step / self.batches.steps_per_epoch, has_advanced)
+
     def _save(self, state: TrainState, validation_error: float | None) -> None:
+        self.run.check(now=True)  # orbax would make the directory again
         self.checkpoints.save(
             unrolled(state),
             config=json.loads(settings.to_json(self.program.config)),

@@ -4,9 +4,13 @@ import dataclasses
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from cnn_arch.errors import RunError
+from cnn_arch.files import write_text
 from cnn_arch.run_directory import Run, resume_command
 
 # A scheduler's signals before it ends a job: SIGTERM at preemption; one of the others
@@ -16,14 +20,19 @@ SCHEDULER_SIGNALS = tuple(
     for name in ("SIGTERM", "SIGUSR1", "SIGUSR2")
     if hasattr(signal, name)
 )
+HANGUP = getattr(signal, "SIGHUP", None)  # the terminal was closed
+MAX_REQUEUES = 3  # in a row, without progress
+REQUEUES = "requeues.txt"  # their number
+_STARTED = time.monotonic()
 
 
 class StoppedError(Exception):
     """A run has stopped after a signal, and its state is saved."""
 
-    def __init__(self, number: int, epoch: float):
+    def __init__(self, number: int, epoch: float, has_advanced: bool = True):
         super().__init__(signal.Signals(number).name)
         self.epoch = epoch  # passes over the training split so far
+        self.has_advanced = has_advanced  # far enough to be worth another start
         self.by_scheduler = number in SCHEDULER_SIGNALS
         # Slurm starts a job again only if it ended with status 0.
         self.exit_status = 0 if self.by_scheduler else 128 + number
@@ -34,6 +43,12 @@ class StopRequest:
     """Whether a signal has asked to stop."""
 
     number: int = 0  # of the newest signal; 0: none
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the run has trained for at least as long as it took to begin."""
+        return time.monotonic() - self.began >= self.began - _STARTED
 
 
 _early = StopRequest()  # of a signal before the first step
@@ -57,17 +72,22 @@ def prepare(workdir: str | None, warn: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def stop_request() -> Iterator[StopRequest]:
-    """Turns signals into a request to stop; a second SIGINT ends the run at once."""
+def stop_request(*, hangup: bool = True) -> Iterator[StopRequest]:
+    """Turns signals into a request to stop; a second SIGINT ends the run at once.
+
+    With ``hangup``, a closed terminal is such a signal, unless the command was started
+    with nohup.
+    """
     request = StopRequest(_early.number)
+    numbers = [signal.SIGINT, *SCHEDULER_SIGNALS]
+    if hangup and HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:
+        numbers.append(HANGUP)
 
     def note(number, _):
         request.number = number
         signal.signal(signal.SIGINT, previous[signal.SIGINT])
 
-    previous = {
-        each: signal.signal(each, note) for each in (signal.SIGINT, *SCHEDULER_SIGNALS)
-    }
+    previous = {each: signal.signal(each, note) for each in numbers}
     try:
         yield request
     finally:
@@ -79,12 +99,39 @@ def leave(stopped: StoppedError, run: Run, *, requeues: bool) -> int:
     """Prints where a run stopped and how it continues; returns the exit status.
 
     If Slurm stopped the run, the process with ``requeues`` requeues the job.
+
+    Raises:
+      RunError: Slurm has started the job several times without progress.
     """
     then = f"Continue: {resume_command(run.workdir)}"
-    if requeues and stopped.by_scheduler and requeue():
-        then = "Slurm will start it again"
+    if requeues and stopped.by_scheduler and os.environ.get("SLURM_JOB_ID"):
+        count_requeue(run.workdir, stopped)
+        if requeue():
+            then = "Slurm will start it again"
     run.screen.row(f"stopped at epoch {stopped.epoch:.4g}, saved. {then}", last=True)
     return stopped.exit_status
+
+
+def count_requeue(workdir: Path, stopped: StoppedError) -> None:
+    """Counts the starts in a row that made no progress.
+
+    Raises:
+      RunError: there were too many; they are no longer counted.
+    """
+    path = workdir / REQUEUES
+    text = path.read_text() if path.exists() else ""
+    count = 0 if stopped.has_advanced else int(text if text.isdecimal() else 0) + 1
+    if 0 < count <= MAX_REQUEUES:
+        write_text(path, str(count))
+        return
+    path.unlink(missing_ok=True)
+    if count:
+        raise RunError(
+            f"stopped at epoch {stopped.epoch:.4g}, saved, but not started again: in "
+            f"{count} starts in a row, the signal came before the run had trained for "
+            "as long as it took to begin; give the job more time, or send the signal "
+            "later (--signal)"
+        )
 
 
 def requeue() -> bool:

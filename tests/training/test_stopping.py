@@ -1,16 +1,21 @@
 """The signals that stop a run, and its exit status."""
 
+import os
 import signal
+import time
 
 import pytest
 
+from cnn_arch.errors import RunError
+from cnn_arch.run_directory import Run
+from cnn_arch.screen import Screen
 from cnn_arch.training import stopping
 from cnn_arch.training.stopping import StoppedError, stop_request
 
 
 @pytest.fixture(autouse=True)
 def restored_handlers():
-    signals = signal.SIGINT, *stopping.SCHEDULER_SIGNALS
+    signals = signal.SIGINT, signal.SIGHUP, *stopping.SCHEDULER_SIGNALS
     before = {each: signal.getsignal(each) for each in signals}
     yield
     for each, handler in before.items():
@@ -62,3 +67,59 @@ def test_under_slurm_an_early_signal_waits_for_the_first_step(monkeypatch):
     signal.raise_signal(signal.SIGUSR1)
     with stop_request() as request:
         assert request.number == signal.SIGUSR1
+
+
+def test_a_closed_terminal_stops_the_run_unless_it_shall_not():
+    before = signal.getsignal(signal.SIGHUP)
+    with stop_request() as request:
+        signal.raise_signal(signal.SIGHUP)
+        assert request.number == signal.SIGHUP
+        stopped = StoppedError(request.number, epoch=7)
+        assert (stopped.exit_status, stopped.by_scheduler) == (129, False)
+    assert signal.getsignal(signal.SIGHUP) == before
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    with stop_request() as request:
+        signal.raise_signal(signal.SIGHUP)
+        assert not request.number
+
+
+SCONTROL = """#!/bin/sh
+[ "$2" = show ] && echo "JobState=RUNNING Requeue=1"
+echo "$1" >> {log}
+"""
+
+
+def test_a_job_without_progress_is_started_again_three_times(tmp_path, monkeypatch):
+    """A time limit that leaves no time to train would requeue it for ever."""
+    (tmp_path / "run").mkdir()
+    log, scontrol = tmp_path / "log", tmp_path / "scontrol"
+    scontrol.write_text(SCONTROL.format(log=log))
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.delenv("SLURM_ARRAY_JOB_ID", raising=False)
+    run = Run(tmp_path / "run", Screen(muted=True))
+
+    def leave(has_advanced):
+        stopped = StoppedError(signal.SIGUSR1, 0.1, has_advanced)
+        return stopping.leave(stopped, run, requeues=True)
+
+    def num_requeued():
+        return log.read_text().split().count("requeue")
+
+    for has_advanced in (False, False, True, False, False, False):
+        assert leave(has_advanced) == 0
+    assert num_requeued() == 6
+    with pytest.raises(RunError, match="not started again: in 4 starts in a row"):
+        leave(False)
+    assert num_requeued() == 6
+    assert leave(False) == 0  # the user has submitted it again
+    assert num_requeued() == 7
+
+
+def test_a_stop_is_late_once_the_training_took_longer_than_the_start(monkeypatch):
+    monkeypatch.setattr(stopping, "_STARTED", time.monotonic() - 20)
+    request = stopping.StopRequest()
+    assert not request.is_late
+    request.began -= 11
+    assert request.is_late
