@@ -5,12 +5,12 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 
 from cnn_arch.data import bundled, records, transforms
 from cnn_arch.data.bundled import ArraySource
+from cnn_arch.data.device import WHOLE_CROPS
 from cnn_arch.data.records import RecordSource
 from cnn_arch.data.sources import (
     DataConfig,
@@ -28,6 +28,7 @@ from cnn_arch.screen import Screen
 Splits = Mapping[str, Source]
 
 ALONE = Use(Screen(quiet=True))  # the data of no run
+LARGE = 2**20  # bytes of an image: a photograph, not a small image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +181,20 @@ def _check_labels(source: ArraySource, num_classes: int, name: str) -> None:
 
 
 def _decode(source: Source, data: DataConfig) -> list[tuple[np.ndarray | None, int]]:
-    """Reads all images of a source and their labels."""
+    """Reads all images of a source and their labels.
+
+    A photograph that will be resized to image_size as a whole is resized at once.
+    """
+    is_resized = data.fit == "resize" and data.train_crop in WHOLE_CROPS
+
+    def read(index: int) -> tuple[np.ndarray | None, int]:
+        image, label = read_image(source, index, data)
+        if image is not None and is_resized and image.nbytes > LARGE:
+            size = data.image_size
+            image = transforms.resize_centre_crop(image, size, size)
+        return image, label
+
     with ThreadPoolExecutor(num_threads(source, data)) as pool:
-        read = partial(read_image, source, data=data)
         try:
             return list(pool.map(read, range(len(source))))
         except RunError as error:  # nothing has been started yet

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from cnn_arch.data import sources
+from cnn_arch.data.views import evaluation_view
+from cnn_arch.datasets import dataset as datasets
 from tests.data.conftest import SPLITS, load, sizes, usage_error
 
 
@@ -121,6 +123,22 @@ def test_in_memory_at_own_size(make_folder, data_config):
 def test_in_memory_of_various_sizes(make_folder, data_config):
     data = data_config(dir=make_folder(SPLITS), in_memory=True, channels=1)
     assert load(data).splits["train"].images.shape == (27, 16, 16, 1)
+
+
+@pytest.mark.parametrize("size", [None, (30, 40)])  # various sizes, or one
+def test_in_memory_large_images_are_resized_at_once(
+    make_folder, data_config, monkeypatch, size
+):
+    root = make_folder(SPLITS, size=size)
+    data = data_config(dir=root, in_memory=True, train_crop="pad_crop")
+    kept = load(data).splits["train"]
+    monkeypatch.setattr(datasets, "LARGE", 0)  # all are photographs
+    resized = load(data).splits["train"]
+    assert resized.images.shape[1:3] == (data.image_size, data.image_size)
+    for before, after in zip(kept.images, resized.images, strict=True):
+        np.testing.assert_array_equal(
+            evaluation_view(before, data), evaluation_view(after, data)
+        )
 
 
 def test_in_memory_broken(make_folder, data_config):
