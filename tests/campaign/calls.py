@@ -51,9 +51,7 @@ def run_kills(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
     calls = calls_of_a_run(lab)
     for number in numbers:
         generator = lab.generator("calls", number)
-        # Few trials are spread over the run; as many as calls take each call once.
-        is_all = len(numbers) >= len(calls)
-        call = calls[number if is_all else generator.integers(len(calls))]
+        call = calls[_chosen(lab, number, len(calls))]
         in_the_middle = call.name in WRITES and generator.random() < 0.5
         action = KILL_IN_THE_MIDDLE if in_the_middle else KILL
         workdir, log = lab.fresh("calls"), lab.folder / "call.log"
@@ -69,9 +67,7 @@ def run_errors(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
     calls = calls_of_the_end(lab)
     total = _count_errors(lab)
     for number in numbers:
-        generator = lab.generator("errors", number)
-        is_all = len(numbers) >= total
-        chosen = number if is_all else int(generator.integers(total))
+        chosen = _chosen(lab, number, total)
         call, error = calls[chosen // len(ERRORS)], ERRORS[chosen % len(ERRORS)]
         workdir = lab.copy(lab.half_done, "errors")
         log = lab.folder / "error.log"
@@ -82,6 +78,12 @@ def run_errors(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
         fault = fault or lab.finish(workdir)
         case = f"{errno.errorcode[error]} at {_last(log, call, workdir)}"
         yield _trial(number, case, fault, ended)
+
+
+def _chosen(lab: Lab, number: int, total: int) -> int:
+    """Returns a place in a random order: few trials are spread, all take each once."""
+    order = lab.generator("order", total).permutation(total)
+    return int(order[number % total])
 
 
 def _success(lab: Lab, workdir: Path, ended: Ended) -> str:

@@ -2,7 +2,10 @@
 
 import json
 
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from cnn_arch.errors import RunError
 from cnn_arch.sweeps import manifest
@@ -51,6 +54,16 @@ def test_the_median_of_three_decides(tmp_path):
     other = begin(search)
     write(sweep, other, [99, 99, 41])
     assert search.follow(other)
+    other.state = "pruned"
+    assert not search.follow(other)
+    study = optuna.load_study(  # pruned errors count in later draws, failed do not
+        study_name=sweep.name,
+        storage=JournalStorage(
+            JournalFileBackend(str(tmp_path / "optuna_journal.log"))
+        ),
+    )
+    states = [each.state.name for each in study.trials]
+    assert states == ["COMPLETE", "COMPLETE", "COMPLETE", "RUNNING", "PRUNED"]
 
 
 def test_no_trial_is_stopped_before_three_are_done(tmp_path):
