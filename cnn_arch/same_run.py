@@ -43,15 +43,10 @@ def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]
     }
     for key, (old, new) in changes.items():
         if not _is_free(key, config):
-            fix = "choose another --workdir"
-            if key == "epochs":
-                fix = f"its rate depends on them; {fix}"
-            elif key in choices.SCHEDULE and "epochs" in changes:
-                value = str(tuple(old) if isinstance(old, list) else old)
-                fix = f'add "--config.{key}={value.replace(" ", "")}", or {fix}'
+            reason = " and its rate depends on them" * (key == "epochs")
             raise UsageError(
-                f"--workdir={path}: has a run with {key}={old}, this one has {new}; "
-                f"{fix}"
+                f"--workdir={path}: has a run with {key}={old}, this one has {new}"
+                f"{reason}; choose another --workdir"
             )
     return changes
 

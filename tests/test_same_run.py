@@ -1,0 +1,66 @@
+"""What may change when a run continues in a directory, and what it must keep."""
+
+import pytest
+
+from cnn_arch import cli, run_directory, same_run, settings
+from cnn_arch.errors import UsageError
+from cnn_arch.screen import Screen
+
+STEP = "--config=configs/resnet18.py:folder"
+
+
+def parse(*words, recipe="--config=configs/lenet5.py:folder"):
+    return settings.parse([recipe, *words])
+
+
+@pytest.fixture
+def go_on(tmp_path, capsys):
+    """Returns a function that gives the lines of a start with other words."""
+
+    def start(before, after, recipe="--config=configs/lenet5.py:folder"):
+        config, _ = parse(*before, recipe=recipe)
+        run_directory.create(tmp_path, config, ["0", "1"], [])
+        (tmp_path / "checkpoints" / "3").mkdir(parents=True, exist_ok=True)
+        config, given = parse(*after, recipe=recipe)
+        same_run.match_run(tmp_path, config, given, Screen())
+        return capsys.readouterr().out.splitlines()
+
+    return start
+
+
+def test_settings_that_do_not_change_the_training_may_change_and_are_said(go_on):
+    before = "--config.data.dir=photos", "--config.data.skip_broken=true"
+    after = "--config.data.dir=/scratch/photos", "--config.data.num_threads=3"
+    assert go_on(before, after) == [
+        "changed  data.dir=/scratch/photos, before photos",
+        "changed  data.num_threads=3, before 0",
+        "changed  data.skip_broken=False, before True",
+    ]
+    assert go_on(before, before) == []
+
+
+def test_more_epochs_where_the_rate_does_not_depend_on_them(go_on):
+    constant = "--config.optim.schedule=constant"
+    assert go_on([constant], [constant, "--config.epochs=99"])
+    with pytest.raises(
+        UsageError, match=r"epochs=.* and its rate depends on them; choose"
+    ):
+        go_on([], ["--config.epochs=99"])
+
+
+def test_more_epochs_keep_the_milestones_of_the_run(go_on):
+    said = go_on([], ["--config.epochs=60"], recipe=STEP)
+    assert "with optim.milestones=[7.5, 15.0, 22.5]" in said[0]
+    assert said[1:] == ["changed  epochs=60.0, before 30.0"]
+
+
+def test_the_home_is_found_after_an_equals_sign(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    for word, expected in (
+        ("--workdir=~/runs/a", "--workdir=/home/me/runs/a"),
+        ("--config.data.dir=~", "--config.data.dir=/home/me"),
+        ("~/photos", "/home/me/photos"),
+        ("--config.data.dir=a~b", "--config.data.dir=a~b"),
+        ("--quiet", "--quiet"),
+    ):
+        assert cli._expand_home(word) == expected
