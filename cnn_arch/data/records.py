@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn_arch.data.decoding import UnreadableImageError
 from cnn_arch.errors import RunError, UsageError
 
 
@@ -38,8 +39,12 @@ class RecordSource:
 
         Raises:
           RunError: the label is not the number of a class.
+          UnreadableImageError: the file of the record is damaged.
         """
-        record = self.records[int(self.indices[index])]
+        try:
+            record = self.records[int(self.indices[index])]
+        except (RuntimeError, ValueError, OSError) as error:  # of array_record
+            raise UnreadableImageError(str(error).partition(";")[0]) from None
         label = int(record["label"])
         if not 0 <= label < self.num_classes:
             raise RunError(

@@ -13,6 +13,7 @@ from cnn_arch.costs.summary import describe_network
 from cnn_arch.data import records
 from cnn_arch.data.device import normalise
 from cnn_arch.datasets.dataset import Dataset, load_dataset
+from cnn_arch.datasets.pictures import Use
 from cnn_arch.errors import UsageError
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
@@ -70,7 +71,7 @@ def from_file(
       UsageError: there is no such file, or it does not fit the network.
     """
     weights = read_weights(path, config.model.name)
-    names = dataset.class_names if dataset else _class_names_of_data(config)
+    names = dataset.class_names if dataset else _class_names_of_data(config, screen)
     screen.say("model", describe_network(config, len(names)))
     model = build_model(config, len(names), loops=False)
     if hasattr(model, "aux_heads"):  # the file may have none: only training uses them
@@ -95,11 +96,11 @@ def from_file(
     return Network(model, variables, names, origin, config)
 
 
-def _class_names_of_data(config: ConfigDict) -> tuple[str, ...]:
+def _class_names_of_data(config: ConfigDict, screen: Screen) -> tuple[str, ...]:
     """Returns the class names of a recipe's data; ImageNet itself is not needed."""
     if config.data.source == "tfds" and config.data.name == "imagenet2012":
         return records.imagenet_class_names()
-    return load_dataset(config.data).class_names
+    return load_dataset(config.data, Use(screen, split="train")).class_names
 
 
 def _shapes(model: Any, config: ConfigDict) -> Any:

@@ -153,6 +153,22 @@ def test_other_features(shapes, prepared, tmp_path):
     assert "has the features label, picture; an 'image' and a 'label'" in text
 
 
+@pytest.mark.parametrize("place", [0.1, 0.5])
+def test_a_damaged_file_of_records(shapes, prepared, tmp_path, place):
+    copy = tmp_path / "copy"
+    shutil.copytree(prepared, copy)
+    (path,) = copy.glob("shapes/1.0.0/*train.array_record*")
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(content)
+    text = usage_error(shapes(dir=copy, in_memory=True))
+    assert text.startswith("shapes/1.0.0/train[")
+    assert "not a readable image (Corrupted Riegeli/records file: " in text
+    source = load(shapes(dir=copy)).splits["train"]
+    with pytest.raises(RunError, match=r"shapes/1.0.0/train\[\d+\]: not a readable"):
+        list(loading.evaluation_batches(source, shapes(), 8))
+
+
 def test_label_out_of_range(shapes, prepared, tmp_path):
     def edit(content):
         content["featuresDict"]["features"]["label"]["classLabel"]["numClasses"] = "1"
