@@ -70,8 +70,14 @@ def test_the_next_free_number(tmp_path):
     assert folders.next_free(tmp_path / "runs", "a") == tmp_path / "runs" / "a-1"
 
 
+def share(barrier):
+    global together
+    together = barrier
+
+
 def make_next(folder: Path) -> str:
     with ExitStack() as cleanup:
+        together.wait()
         while not folders.make_new(path := folders.next_free(folder, "a"), cleanup):
             pass
         cleanup.pop_all()
@@ -79,7 +85,8 @@ def make_next(folder: Path) -> str:
 
 
 def test_no_two_starts_share_a_new_folder(tmp_path):
-    with multiprocessing.get_context("forkserver").Pool(4) as pool:
+    context = multiprocessing.get_context("forkserver")
+    with context.Pool(4, share, [context.Barrier(4)]) as pool:
         made = pool.map(make_next, [tmp_path / "runs"] * 40, chunksize=1)
     assert sorted(made) == sorted(f"a-{number}" for number in range(1, 41))
 
