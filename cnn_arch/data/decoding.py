@@ -14,8 +14,15 @@ MAX_FILE_BYTES = 100 * 2**20
 MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
 JPEG_MAGIC = b"\xff\xd8\xff"
 MAGIC_BYTES = (JPEG_MAGIC, b"\x89PNG\r\n\x1a\n", b"BM")  # the last two: PNG, BMP
-# How libjpeg's warnings of damage begin; others are of unusual but whole files.
-JPEG_DAMAGE = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
+# How libjpeg's words for damage begin; others are of unusual but whole files.
+JPEG_DAMAGE = (
+    "Corrupt JPEG data",
+    "Premature end",
+    "Inconsistent progression",
+    "Invalid JPEG file structure",
+    "Unsupported JPEG process",
+    "Unsupported marker type",
+)
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's limit; ours is lower, and not a warning
 

@@ -1,11 +1,15 @@
 """Mutated pictures: decoded in bounded memory, or refused by name."""
 
+import contextlib
 import io
+import os
+import re
 import resource
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -81,14 +85,27 @@ def take(item: tuple[bytes, int]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.jpg"
         path.write_bytes(content)
-        fault = _as_images(path, data) or _as_folder(path, data)
+        with tempfile.TemporaryFile() as said, _stderr_to(said):
+            fault = _as_images(path, data, said) or _as_folder(path, data)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
     if not fault and grown > MAX_BYTES:
         fault = f"memory: {grown / 2**20:,.0f} MiB"
     return fault
 
 
-def _as_images(path: Path, data) -> str:
+@contextlib.contextmanager
+def _stderr_to(file: IO[bytes]) -> Iterator[None]:
+    """Sends what C libraries print to a file."""
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _as_images(path: Path, data, said: IO[bytes]) -> str:
     from cnn_arch.data import views
     from cnn_arch.data.decoding import UnreadableImageError
 
@@ -99,6 +116,9 @@ def _as_images(path: Path, data) -> str:
         return fault_of_line(str(error))
     except BaseException as error:
         return f"foreign exception: {type(error).__name__}: {str(error)[:150]!r}"
+    said.seek(0)
+    if re.search(rb"Corrupt JPEG data|Premature end", printed := said.read()):
+        return f"damaged, but used: {printed[:150]!r}"
     return "" if found == shape else f"shape: {found} instead of {shape}"
 
 

@@ -105,6 +105,7 @@ def test_a_damaged_jpeg_is_refused_with_the_reason_and_nothing_is_printed(capfd)
         (whole[:-500], "Premature end of JPEG file"),
         (whole[:-2], "Premature end of JPEG file"),
         (whole[:-2] + bytes(50) + whole[-2:], "Corrupt JPEG data: "),
+        (whole[:700] + b"\xff\x08" + whole[702:], "Unsupported marker type 0x08"),
     ):
         with pytest.raises(decoding.UnreadableImageError, match=reason):
             decode(encoded, 3)
