@@ -1,7 +1,7 @@
 # Needs git, make and Python 3.11 or later; everything else goes into .venv.
 # Each target works in a new clone, and installs only what has changed.
 
-.PHONY: help train test test-cluster lint format doctor clean setup setup-dev
+.PHONY: help train test test-campaign test-cluster lint format doctor clean setup setup-dev
 unexport PYTHONPATH # hide the packages of other programs
 
 help:  ## list these targets
@@ -12,6 +12,9 @@ train: setup  ## train LeNet-5 on 5,000 real digits and test it: 2 minutes
 
 test: setup-dev  ## run the fast tests
 	@.venv/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
+
+test-campaign: setup-dev  ## kill and disturb the commands for one minute
+	@.venv/bin/python -m tests.campaign --short --new
 
 test-cluster: setup-dev  ## start a Slurm cluster here and run its tests (as root)
 	@.venv/bin/python -m pytest -q -m slurm -rs tests/cluster

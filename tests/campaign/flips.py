@@ -80,6 +80,6 @@ def _evaluate(lab: Lab, workdir: Path) -> tuple[str, str]:
 PART = Part(
     "flips",
     "one flipped bit in any file of a run, then train.py or eval.py",
-    (3, 60, 600),
+    (2, 60, 600),
     run,
 )

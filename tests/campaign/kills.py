@@ -52,6 +52,6 @@ def _fault_of_stop(ended: launch.Ended, chosen: signal.Signals) -> str:
 PART = Part(
     "kills",
     "train.py killed or signalled up to three times at random moments, then repeated",
-    (2, 20, 200),
+    (1, 20, 200),
     run,
 )

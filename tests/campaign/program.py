@@ -51,7 +51,7 @@ PARTS = [
 PAGE = ROOT / "docs" / "reliability.md"
 EPILOG = """\
 examples:
-  python -m tests.campaign --short                    as in CI: at most 90 seconds
+  python -m tests.campaign --short                    as in CI: about one minute
   python -m tests.campaign                            about 30 minutes
   python -m tests.campaign --long --page              a night; writes the page
   python -m tests.campaign --only=kills --trials=5

@@ -71,7 +71,7 @@ def run(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
 PART = Part(
     "torn",
     "power loss at a random call: files without fsync are empty, halved or zeros",
-    (2, 20, 200),
+    (1, 20, 200),
     run,
     calls._obstacle,
 )
