@@ -87,8 +87,8 @@ def _csv_line(row: Sequence[Any]) -> str:
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
-def make_folder(folder: Path, option: str) -> None:
-    """Makes the folder that an option names, if it does not exist.
+def make_folder(folder: Path, given: str) -> None:
+    """Makes the folder of an option, ``given`` as ``--OPTION=FOLDER``.
 
     Raises:
       UsageError: the folder cannot be made.
@@ -96,9 +96,12 @@ def make_folder(folder: Path, option: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise UsageError(f"{option}={folder}: is a file; give a folder") from None
+        there = next(each for each in (folder, *folder.parents) if each.exists())
+        raise UsageError(
+            f"{given}: {there} is not a folder; choose another folder"
+        ) from None
     except OSError as error:
-        raise UsageError(f"{option}={folder}: {error.strerror}") from None
+        raise UsageError(f"{given}: {error.strerror}") from None
 
 
 def free_bytes(path: Path) -> int:

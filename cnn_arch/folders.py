@@ -104,7 +104,7 @@ def make_new(path: Path, cleanup: ExitStack) -> bool:
       UsageError: the folder cannot be made.
     """
     made = [each for each in (path, *path.parents) if not each.exists()]
-    make_folder(path.parent, "--workdir")
+    make_folder(path.parent, f"--workdir={path}")
     try:
         path.mkdir()  # of two commands at the same time, one makes it
     except FileExistsError:

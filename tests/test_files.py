@@ -91,8 +91,9 @@ def test_a_json_file_without_end_is_not_read(tmp_path):
 
 
 def test_a_folder_cannot_replace_a_file(tmp_path):
-    make_folder(tmp_path / "a" / "b", "--figures")
+    make_folder(tmp_path / "a" / "b", "--figures=b")
     (tmp_path / "c").touch()
     for folder in (tmp_path / "c", tmp_path / "c" / "d"):
-        with pytest.raises(UsageError, match=f"^--figures={folder}: is a file; give"):
-            make_folder(folder, "--figures")
+        given = f"--figures={folder}"
+        with pytest.raises(UsageError, match=f"^{given}: {tmp_path}/c is not a folder"):
+            make_folder(folder, given)

@@ -98,5 +98,5 @@ def test_a_folder_that_stays_empty_is_removed(tmp_path):
         assert not folders.make_new(path, cleanup)
     assert os.listdir(tmp_path) == []
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="file: is a file; give a folder"):
+    with pytest.raises(UsageError, match="file is not a folder; choose another"):
         folders.make_new(tmp_path / "file" / "a", ExitStack())

@@ -45,7 +45,7 @@ def test_what_a_run_leaves(finished, network):
     assert len(rows(workdir / "steps.csv")) == 39
     assert len(rows(workdir / "split.csv")) == 147
     results = json.loads((workdir / "eval" / "results.json").read_text())
-    assert set(results) == {"test"}
+    assert "test" in results  # other tests add splits
     assert results["test"]["num_examples"] == 27
     if network == "resnet20":
         assert results["test"]["top1_error"] < 10

@@ -54,7 +54,7 @@ def write_figures(folder: Path, config: ConfigDict | None, screen: Screen) -> li
       UsageError: the folder cannot be made, or the network cannot be built.
     """
     own = {config.model.name: costs_of_config(config).rows} if config else {}
-    make_folder(folder, "--figures")
+    make_folder(folder, f"--figures={folder}")
     sourced = [name for name in MODELS if published_errors(name, "ImageNet")]
     catalogue = _count(dict.fromkeys([*FIELDS, *sourced]), screen)
     made = {}
@@ -90,7 +90,7 @@ def write_report(folder: Path, screen: Screen) -> list[str]:
     Raises:
       UsageError: the folder cannot be made.
     """
-    make_folder(folder, "--report")
+    make_folder(folder, f"--report={folder}")
     path = page.write_report(folder, _count(MODELS, screen))
     size = path.stat().st_size / 1e6
     screen.say("wrote", f"{path}   ({len(MODELS)} networks, {size:.1f} MB)")

@@ -132,7 +132,7 @@ def show_scaling(
     }
     if figures:
         folder = Path(figures)
-        make_folder(folder, "--figures")
+        make_folder(folder, f"--figures={folder}")
         figure = chart.draw(config, found, made, setting)
         files = canvas.write_slide(figure, folder, f"{config.model.name}-scaling")
         record["wrote"] = [str(path) for path in files]

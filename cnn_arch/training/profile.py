@@ -48,7 +48,7 @@ def profile(
     """
     processes.check_alone(f"--profile={directory}")
     folder = Path(directory)
-    make_folder(folder, "--profile")
+    make_folder(folder, f"--profile={folder}")
     known = set(folder.rglob("*.xplane.pb"))
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0  # it would slow down the steps

@@ -41,8 +41,8 @@ def test_mistakes_are_one_line(tmp_path):
     file = tmp_path / "file"
     file.touch()
     for words, message in {
-        (f"--figures={file}",): "is a file; give a folder",
-        (f"--report={file}/below",): "is a file; give a folder",
+        (f"--figures={file}",): f"{file} is not a folder; choose another folder",
+        (f"--report={file}/below",): f"{file} is not a folder; choose another folder",
         ("--figures=x", "--model=alexnet", "--batch=2"): "--batch=2: pictures are of",
         ("--figures=x", "--model=resnet5"): "--model=resnet5: no such network",
         ("--figures=x", "--model=alexnet", "--image_size=30"): "needs at least",

@@ -69,14 +69,21 @@ def test_under_slurm_an_early_signal_waits_for_the_first_step(monkeypatch):
         assert request.number == signal.SIGUSR1
 
 
-def test_a_closed_terminal_stops_the_run_unless_it_shall_not():
-    before = signal.getsignal(signal.SIGHUP)
+@pytest.fixture
+def hangup():
+    """The usual answer to SIGHUP, also where the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield signal.SIG_DFL
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_closed_terminal_stops_the_run_unless_it_shall_not(hangup):
     with stop_request() as request:
         signal.raise_signal(signal.SIGHUP)
         assert request.number == signal.SIGHUP
         stopped = StoppedError(request.number, epoch=7)
         assert (stopped.exit_status, stopped.by_scheduler) == (129, False)
-    assert signal.getsignal(signal.SIGHUP) == before
+    assert signal.getsignal(signal.SIGHUP) == hangup
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     with stop_request() as request:
         signal.raise_signal(signal.SIGHUP)
