@@ -9,7 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
 from cnn_arch.files import write_csv
 from cnn_arch.report import confusion, plots
@@ -60,6 +62,34 @@ class Table:
         self._file.close()
 
 
+class Board:
+    """A file of events for TensorBoard.
+
+    tensorboardX's own SummaryWriter hands events to a thread, and its ``flush`` does
+    not wait for that thread: a kill after a checkpoint would lose some of them.
+    """
+
+    def __init__(self, folder: Path, first_step: int):
+        """Makes a file; TensorBoard hides what earlier files have from a step on."""
+        self._writer = EventsWriter(str(folder / "events"))
+        self._add(step=first_step, session_log=SessionLog(status=SessionLog.START))
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Adds a point of a curve."""
+        self._add(step=step, summary=scalar(name, value))
+
+    def sync(self) -> None:
+        """Forces the events onto the disk."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._writer.close()
+
+    def _add(self, **fields: Any) -> None:
+        self._writer.write_event(Event(wall_time=time.time(), **fields))
+
+
 class Metrics:
     """Writes steps.csv, metrics.csv and the TensorBoard events of a run.
 
@@ -80,9 +110,8 @@ class Metrics:
         self._steps = Table(workdir / "steps.csv", STEP_COLUMNS, is_before)
         self._epochs = Table(workdir / "metrics.csv", EPOCH_COLUMNS, is_before)
         first_step = step // steps_per_epoch * steps_per_epoch + 1  # of the epoch
-        # TensorBoard then hides what a killed start has written from this step on; also
-        # of a new run, which may have been killed before its first checkpoint.
-        self._board = SummaryWriter(str(workdir), purge_step=first_step)
+        # A new run, too, may have been killed before: before its first checkpoint.
+        self._board = Board(workdir, first_step)
         self._next_drawing = 0.0
         self._hidden: tuple[str, ...] = ()
         if not confusion.shows_top5(num_classes):
@@ -143,7 +172,7 @@ class Metrics:
         """Writes everything to disk, before a checkpoint is saved."""
         self._steps.sync()
         self._epochs.sync()
-        self._board.flush()
+        self._board.sync()
 
     def close(self) -> None:
         """Closes the files."""

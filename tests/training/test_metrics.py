@@ -55,6 +55,15 @@ def shown_in_tensorboard(workdir: Path) -> list[int]:
     return steps
 
 
+def test_a_checkpoint_finds_all_events_on_the_disk(tmp_path):
+    """What a run writes before a save must survive a kill after it."""
+    metrics = Metrics(tmp_path, 0, 1)
+    for step in range(1, 51):
+        add_epoch(metrics, step)
+        assert shown_in_tensorboard(tmp_path)[-1] == step
+    metrics.close()
+
+
 @pytest.mark.parametrize(("num_classes", "is_shown"), [(5, False), (6, True)])
 def test_top5_is_shown_with_more_than_five_classes(tmp_path, num_classes, is_shown):
     metrics = Metrics(tmp_path, 0, 1, num_classes)
