@@ -126,9 +126,12 @@ def claim_directory(run: Run, config: ConfigDict, dataset: Dataset) -> None:
         pictures, table = dataset.pictures, run.workdir / inspection.FILE
         if not pictures:
             same_run.check_same_data(run.workdir, dataset.fingerprint)
-        elif pictures.division.is_begun and not (table.exists() or dataset.skipped):
+        elif pictures.division.is_begun and not table.exists():
             # A run of version 0.1, which did not inspect its images one by one.
-            same_run.check_same_data(run.workdir, dataset.fingerprint)
+            if dataset.skipped:
+                run.screen.warn("the other images may not be those of the run's start")
+            else:
+                same_run.check_same_data(run.workdir, dataset.fingerprint)
         names, rows = dataset.class_names, dataset.split_rows
         run_directory.create(run.workdir, config, names, rows)
         if pictures:
