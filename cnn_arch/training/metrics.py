@@ -13,6 +13,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
+from cnn_arch.errors import UsageError
 from cnn_arch.files import write_csv
 from cnn_arch.report import confusion, plots
 
@@ -36,13 +37,21 @@ class Table:
         columns: Sequence[str],
         keep: Callable[[Mapping[str, str]], bool],
     ):
-        """Opens or makes the file; ``keep`` returns whether a complete row stays."""
+        """Opens or makes the file; ``keep`` returns whether a complete row stays.
+
+        Raises:
+          UsageError: there is a file that is damaged.
+        """
         self.columns = columns
         self.rows: list[dict[str, Any]] = []
         if path.exists():
-            with path.open(newline="", encoding="utf-8") as file:
-                complete = [row for row in csv.DictReader(file) if all(row.values())]
-            self.rows = list(filter(keep, complete))
+            try:
+                self.rows = _complete_rows(path, columns, keep)
+            except (csv.Error, ValueError, KeyError) as error:
+                raise UsageError(
+                    f"{path}: not readable ({error}); put it back, or delete it to "
+                    "continue without its rows"
+                ) from None
         write_csv(path, [columns, *([row[c] for c in columns] for row in self.rows)])
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")
@@ -88,6 +97,14 @@ class Board:
 
     def _add(self, **fields: Any) -> None:
         self._writer.write_event(Event(wall_time=time.time(), **fields))
+
+
+def _complete_rows(
+    path: Path, columns: Sequence[str], keep: Callable[[Mapping[str, str]], bool]
+) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        complete = [row for row in csv.DictReader(file) if all(row.values())]
+    return [{c: row[c] for c in columns} for row in complete if keep(row)]
 
 
 class Metrics:

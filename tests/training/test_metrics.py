@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tensorboardX.proto import event_pb2
 
+from cnn_arch.errors import UsageError
 from cnn_arch.training.loop import new_wait_share
 from cnn_arch.training.metrics import Metrics, Table
 from tests.runs import rows
@@ -62,6 +63,25 @@ def test_a_checkpoint_finds_all_events_on_the_disk(tmp_path):
         add_epoch(metrics, step)
         assert shown_in_tensorboard(tmp_path)[-1] == step
     metrics.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("step,loss\n1,2\nx,y\n", "invalid literal"),
+        (f"step,loss\n1,{'9' * 200_000}\n", "field larger than"),
+        ("loss\n2\n", "'step'"),
+    ],
+)
+def test_a_damaged_table_is_named(tmp_path, content, reason):
+    path = tmp_path / "steps.csv"
+    path.write_text(content)
+    rule = f"^{path}: not readable .*({reason}).*delete it to continue"
+    with pytest.raises(UsageError, match=rule):
+        Table(path, ("step", "loss"), lambda row: int(row["step"]) < 9)
+    path.unlink()
+    Table(path, ("step", "loss"), lambda row: True).close()
+    assert path.read_text() == "step,loss\n"
 
 
 @pytest.mark.parametrize(("num_classes", "is_shown"), [(5, False), (6, True)])
