@@ -81,6 +81,7 @@ def test_training_and_a_floor():
     )
 
 
+@pytest.mark.slow
 def test_measured_beside_the_floor():
     answer = json.loads(run("--model=lenet", "--measure", "--format=json").stdout)
     assert answer["roofline"]["device"].startswith("this machine")

@@ -117,6 +117,7 @@ for extra in "cuda", "onnx":
     assert installed(code).returncode == 0
 
 
+@pytest.mark.slow
 def test_recipes_work_by_name_and_by_file(installed, tmp_path):
     recipe = tmp_path / "mine.py"
     recipe.write_text(

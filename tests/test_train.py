@@ -226,6 +226,7 @@ def test_a_profile_names_the_layers_and_ends(recipe, tmp_path):
     assert spent == sorted(spent, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(recipe, tmp_path):
     words = recipe("--config.optim.learning_rate=1e38")
     result = run("train.py", *words, f"--workdir={tmp_path / 'nan'}")

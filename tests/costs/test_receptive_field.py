@@ -128,7 +128,7 @@ SLOW = pytest.mark.slow
         ("nin_cifar", 32, 3, "mlpconv2", (15, 15), True),
         ("googlenet", 64, 3, "inception_3a", (4, 3), True),
         ("resnet50", 64, 3, "conv3_1", (4, 4), True),
-        ("resnet50_v1_5", 64, 3, "conv3_1", (4, 4), True),
+        pytest.param("resnet50_v1_5", 64, 3, "conv3_1", (4, 4), True, marks=SLOW),
         pytest.param("inception_v3", 79, 3, "Mixed_5b", (3, 3), True, marks=SLOW),
     ],
 )

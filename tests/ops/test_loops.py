@@ -43,7 +43,7 @@ def block_by_block(name):
     return variables, outputs(model, variables)
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(
     "name",
     ["resnet20", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)],

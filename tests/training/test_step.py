@@ -67,13 +67,14 @@ def on_one_device():
     return train(make_config(), 1)
 
 
-@pytest.mark.parametrize("num_devices", [4, 8])
+@pytest.mark.parametrize("num_devices", [4, pytest.param(8, marks=pytest.mark.slow)])
 def test_more_devices_give_the_same_state(num_devices, on_one_device):
     state, metrics = train(make_config(), num_devices)
     assert largest_difference(state, on_one_device[0]) < 1e-5
     assert largest_difference(metrics, on_one_device[1]) < 1e-4
 
 
+@pytest.mark.slow
 def test_statistics_per_device_are_averaged():
     """Each device normalises its quarter of the batch; all keep the same statistics."""
     words = "--config.data.train_crop=none", "--config.data.flip=false"
