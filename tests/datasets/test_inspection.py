@@ -116,6 +116,23 @@ def test_a_training_image_that_is_gone_leaves_the_order_of_the_others(
     assert not open_run(data).skipped
 
 
+def test_a_start_without_some_images_does_not_forget_them(
+    begin, open_run, root, data_config
+):
+    data = data_config(dir=root)
+    before = begin(data)
+    files = [file for split, _, file in before.split_rows if split == "train"]
+    gone, changed = root / files[0], root / files[1]
+    size = gone.stat().st_size
+    gone.unlink()
+    flip_bit(changed)
+    begin(data_config(dir=root, skip_broken=True))
+    gone.write_bytes(bytes(size))
+    changed.write_bytes((root / files[2]).read_bytes())
+    with pytest.raises(UsageError, match=r"has changed since .* \(2 of 60 files\)"):
+        open_run(data)
+
+
 def test_skipped_images_are_in_no_split(begin, open_run, root, data_config):
     (root / "a" / "000.jpg").write_bytes(b"")
     (root / "b" / "000.jpg").unlink()
