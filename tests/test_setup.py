@@ -174,6 +174,7 @@ def test_set_up_installs_once_and_again_after_a_change(clone):
         assert line.startswith("pip: ") and "missing.whl" in line
 
 
+@pytest.mark.slow
 def test_an_interrupted_or_broken_environment_is_repaired(clone):
     environment = clone.root / ".venv"
     subprocess.run(

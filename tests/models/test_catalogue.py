@@ -137,7 +137,7 @@ def test_other_channels_and_numbers_of_classes(name):
         ("alexnet_owt", 62, 3, "pool5", 63),
         ("vgg16", 31, 3, "pool5", 32),
         ("googlenet_bn", 14, 3, "pool3", 15),
-        ("inception_v4", 74, 3, "Mixed_7a", 75),
+        pytest.param("inception_v4", 74, 3, "Mixed_7a", 75, marks=pytest.mark.slow),
     ],
 )
 def test_too_small_images(name, image_size, channels, layer, smallest):

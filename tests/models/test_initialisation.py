@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cnn_arch.models import INIT_OPTIONS, create_model, init_variables
-from tests.models.conftest import fresh_variables
+from tests.models.conftest import fresh_variables, mark_slow
 
 
 def drawn(name, image_size, layers=(), **fields):
@@ -23,7 +23,9 @@ def deviation(kernel):
     return float(np.asarray(kernel, np.float64).std())
 
 
-@pytest.mark.parametrize("name", ["alexnet", "alexnet_one_tower"])
+@pytest.mark.parametrize(
+    "name", mark_slow(["alexnet", "alexnet_one_tower"], {"alexnet"})
+)
 def test_alexnet(name):
     """Krizhevsky et al. 2012, Section 5."""
     params = drawn(name, 67)
@@ -33,7 +35,9 @@ def test_alexnet(name):
         np.testing.assert_array_equal(tree["bias"], float(one))
 
 
-@pytest.mark.parametrize("name", ["alexnet_owt", "zfnet", "vgg11"])
+@pytest.mark.parametrize(
+    "name", mark_slow(["alexnet_owt", "zfnet", "vgg11"], {"zfnet"})
+)
 def test_normal_weights_and_zero_biases(name):
     params = drawn(name, 64)
     for layer, tree in params.items():

@@ -26,7 +26,9 @@ IMAGE_SIZES |= {"zfnet": 53, "zfnet_wide": 53, "nin": 39, "googlenet": 79}
 IMAGE_SIZES |= {"inception_v3": 299, "inception_v4": 75}
 IMAGE_SIZES |= {name: 32 for name in MODELS if name.startswith("vgg")}
 IMAGE_SIZES |= {name: 64 for name in MODELS if name.startswith(("resnet1", "resnet5"))}
-SLOW = {"googlenet_bn", "inception_v3", "inception_v4", "resnet50"}  # to compile
+# They take long to compile.
+SLOW = {"googlenet", "googlenet_bn", "inception_v3", "inception_v4", "resnet50"}
+SLOW |= {"alexnet_owt", "resnet18", "vgg11_lrn"}
 quick_ones = partial(mark_slow, quick=set(KINDS) - SLOW)
 
 

@@ -18,7 +18,9 @@ from cnn_arch.scaling.collectives import Collective
 from cnn_arch.scaling.traced_messages import joined, traced_collectives
 from tests.test_analyze import run
 
+SLOW = pytest.mark.slow
 TWO_BY_TWO = {"data": 2, "model": 2}
+OTHER_MESHES = (2, 2), (1, 8), (4, 1)
 
 
 def compiled(function, mesh, *shapes_and_specs):
@@ -159,6 +161,7 @@ def resnet20():
     return collectives.of_config(config, make_mesh(4, 1))
 
 
+@SLOW
 def test_blocks_in_a_loop_send_as_much_as_one_by_one(resnet20):
     words = "--config.batch_size=8", "--config.scan_blocks=true"
     found = collectives.of_config(recipe("resnet20", 4, 1, *words), make_mesh(4, 1))
@@ -232,7 +235,7 @@ def expected(data, parts):
     return Counter(rows)
 
 
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize("parts", [2, pytest.param(4, marks=SLOW)])
 def test_alexnet_exchanges_exactly_these_messages(parts):
     config = alexnet(2, parts, *SMALL)
     found = collectives.of_config(config, make_mesh(2, parts))
@@ -256,7 +259,9 @@ def test_alexnet_on_sixteen_devices_of_a_laptop():
     ) == expected(2, 8)
 
 
-@pytest.mark.parametrize(("data", "parts"), [(2, 2), (2, 4), (1, 8), (4, 1)])
+@pytest.mark.parametrize(
+    ("data", "parts"), [(2, 4), *(pytest.param(*m, marks=SLOW) for m in OTHER_MESHES)]
+)
 def test_each_device_does_its_share_of_the_work(data, parts):
     """At the paper's size; only the update of shared parameters is repeated."""
     config = alexnet(data, parts)
@@ -268,7 +273,11 @@ def test_each_device_does_its_share_of_the_work(data, parts):
 
 @pytest.mark.parametrize(
     ("name", "data", "model", "size"),
-    [("alexnet_owt", 2, 2, 63), ("vgg11_bn", 2, 2, 32), ("resnet20", 4, 1, 32)],
+    [
+        pytest.param("alexnet_owt", 2, 2, 63, marks=SLOW),
+        pytest.param("resnet20", 4, 1, 32, marks=SLOW),
+        ("vgg11_bn", 2, 2, 32),
+    ],
 )
 def test_the_trace_has_the_messages_of_the_compiled_step(name, data, model, size):
     config = recipe(name, data, model, *SMALL, f"--config.data.image_size={size}")

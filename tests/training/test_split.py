@@ -164,9 +164,8 @@ def saved(tmp_path_factory):
     return checkpoints, arrays, jax.device_get(state)
 
 
-@pytest.mark.parametrize(
-    "shape", [(1, 4), *(pytest.param(s, marks=pytest.mark.slow) for s in MESHES[:3])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(1, 4), *MESHES[:3]])
 def test_a_checkpoint_continues_on_another_mesh(saved, shape):
     checkpoints, arrays, after = saved
     program = make_program("alexnet", *shape, "--config.model.fields.groups=4")
