@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from cnn_arch.data.decoding import UnreadableImageError
 from cnn_arch.data.views import find_images, load_image, small_views
@@ -45,7 +46,10 @@ def classify(path: str, network: Network, run: Run) -> dict[str, Answer]:
     def predict(variables: Any, images: Any) -> jax.Array:
         return jax.nn.softmax(network.logits(variables, images))
 
-    for batch in _batches(files, network, unread):
+    for batch, reasons in _batches(files, network.config):
+        unread |= reasons
+        if not batch:
+            continue
         drawn += batch[: NUM_DRAWN - len(drawn)]
         images = np.stack([image for _, image in batch])
         probabilities = np.asarray(predict(network.variables, images))
@@ -72,20 +76,22 @@ def classify(path: str, network: Network, run: Run) -> dict[str, Answer]:
 
 
 def _batches(
-    files: Sequence[str], network: Network, unread: dict[str, str]
-) -> Iterator[list[tuple[str, np.ndarray]]]:
-    """Yields batches of files and their images; fills ``unread``."""
-    batch = []
+    files: Sequence[str], config: ConfigDict
+) -> Iterator[tuple[list[tuple[str, np.ndarray]], dict[str, str]]]:
+    """Yields files and their images, and why others before the last cannot be read.
+
+    All have ``batch_size`` images but the last, which may be empty.
+    """
+    batch, unread = [], {}
     for file in files:
         try:
-            batch.append((file, load_image(file, network.config.data)))
+            batch.append((file, load_image(file, config.data)))
         except UnreadableImageError as error:
             unread[file] = f"not a readable image ({error})"
-        if len(batch) == network.config.batch_size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+        if len(batch) == config.batch_size:
+            yield batch, unread
+            batch, unread = [], {}
+    yield batch, unread
 
 
 def _most_probable(probabilities: np.ndarray, class_names: Sequence[str]) -> Answer:
