@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,28 @@ def test_directory_that_cannot_be_made(tmp_path: Path):
     run = Run(tmp_path / "file" / "checkpoints")
     with pytest.raises(RunError, match=r"Not a directory; the same .* starts again$"):
         run.save(1)
+
+
+@pytest.mark.parametrize("folder", ["4.orbax-checkpoint-tmp", "opt_state", "record"])
+def test_a_folder_of_a_save_that_cannot_be_made(saved: Run, monkeypatch, folder):
+    """It fails at once; a thread that waits for the folder would keep the process."""
+    mkdir, threads = os.mkdir, set(threading.enumerate())
+
+    def fail(path: str, *words) -> None:
+        if Path(path).name == folder:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        mkdir(path, *words)
+
+    monkeypatch.setattr(os, "mkdir", fail)
+    with pytest.raises(RunError, match=r"quota exceeded; .* continues from step 3$"):
+        saved.save_and_close(4)
+    monkeypatch.undo()
+    for thread in set(threading.enumerate()) - threads:
+        thread.join(10)
+        assert thread.daemon or not thread.is_alive(), thread
+    assert saved.names() == ["1", "2", "3", "best", "last"]
+    saved.save_and_close(4)
+    saved.assert_newest(4)
 
 
 def test_a_save_that_the_disk_does_not_confirm(saved: Run, monkeypatch):
