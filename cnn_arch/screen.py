@@ -64,6 +64,22 @@ class _Format(logging.Formatter):
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
+class _LogFile(logging.FileHandler):
+    """A log file; a failure to write to it is printed once and ends nothing."""
+
+    _has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Prints why a line was not written, in place of a traceback."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._has_failed:
+            self._has_failed = True
+            text = f"{self.baseFilename}: lines are missing there ({error.strerror})"
+            put(f"warning: {one_line(text)}", sys.stderr)
+
+
 class Screen:
     """Prints a command's lines, and writes them with timestamps to its log file."""
 
@@ -89,9 +105,7 @@ class Screen:
         """Writes all lines, those before too, and the logs of libraries to a file."""
         handler: logging.Handler = logging.NullHandler()
         if not self._muted:
-            handler = logging.FileHandler(
-                path, encoding="utf-8", errors="backslashreplace"
-            )
+            handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
         handler.setFormatter(_Format("%(asctime)s %(name)s %(levelname)s %(message)s"))
         for early in logging.root.handlers:
             if isinstance(early, logging.handlers.MemoryHandler):

@@ -123,3 +123,19 @@ def test_an_encoding_without_the_name_escapes_it(tmp_path):
     result = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True)
     assert result.stdout == "\\u8863\\u670d\n"
     assert result.stderr == "warning: \\u8863\\u670d\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="it is of Linux")
+def test_a_log_that_cannot_be_written_is_one_warning():
+    code = (
+        "from pathlib import Path; from cnn_arch.screen import Screen; "
+        "screen = Screen(); screen.log_to(Path('/dev/full')); "
+        "screen.say('run', 'one'); screen.say('train', 'two')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert result.returncode == 0
+    assert result.stdout == "run      one\ntrain    two\n"
+    reason = "lines are missing there (No space left on device)"
+    assert result.stderr == f"warning: /dev/full: {reason}\n"
