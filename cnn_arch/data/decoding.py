@@ -13,7 +13,8 @@ from cnn_arch.data import metadata
 MAX_FILE_BYTES = 100 * 2**20
 MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
 JPEG_MAGIC = b"\xff\xd8\xff"
-MAGIC_BYTES = (JPEG_MAGIC, b"\x89PNG\r\n\x1a\n", b"BM")  # the last two: PNG, BMP
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+MAGIC_BYTES = (JPEG_MAGIC, PNG_MAGIC, b"BM")  # the last is BMP's
 # How libjpeg's words for damage begin; others are of unusual but whole files.
 JPEG_DAMAGE = (
     "Corrupt JPEG data",
@@ -54,13 +55,18 @@ def decode(encoded: bytes, channels: int, *, shown: bool) -> np.ndarray:
         raise UnreadableImageError(f"more than {MAX_FILE_BYTES:,} bytes")
     if not is_image(encoded[:12]):
         raise UnreadableImageError(f"{len(encoded):,} bytes")
+    pixels = encoded
+    if encoded.startswith(PNG_MAGIC):
+        pixels = metadata.plain_png(encoded)  # Pillow ignores checksums
+        if not pixels:
+            raise UnreadableImageError(f"a damaged PNG file, {len(encoded):,} bytes")
     if not shown:
-        return _decode_stored(encoded, channels)
+        return _decode_stored(pixels, channels)
     image = None
-    if metadata.has_transparency(encoded):
-        image = _decode_on_white(encoded, channels)
+    if metadata.has_transparency(pixels):
+        image = _decode_on_white(pixels, channels)
     if image is None:
-        image = _decode_stored(encoded, channels)
+        image = _decode_stored(pixels, channels)
     return _turn(image, metadata.orientation(encoded))
 
 

@@ -3,6 +3,7 @@
 Nothing here decodes pixels. A header that is damaged says nothing.
 """
 
+import zlib
 from collections.abc import Iterator
 
 MAX_PIECES = 100_000  # segments or chunks of a file that are looked at
@@ -10,6 +11,7 @@ ORIENTATION = 0x0112  # the Exif tag
 START_OF_SCAN, APP1 = 0xDA, 0xE1  # JPEG's markers
 LONG = 4  # the Exif type of 32 bits; a SHORT has 16
 ALPHA = 0x10  # a bit in the headers VP8X and VP8L of WebP
+PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")  # chunks
 PNG_WITH_ALPHA = (4, 6)  # colour types: gray and RGB, each with alpha
 
 
@@ -32,6 +34,27 @@ def has_transparency(encoded: bytes) -> bool:
         place = {b"VP8X": 20, b"VP8L": 24}.get(encoded[12:16])
         return place is not None and bool(_number(encoded[place : place + 1]) & ALPHA)
     return False
+
+
+def plain_png(encoded: bytes) -> bytes:
+    """Returns a PNG file with nothing but its pixels; empty if the file is damaged.
+
+    libpng prints to stderr what it finds wrong with other chunks, such as colour
+    profiles, and nothing can turn that off.
+    """
+    kinds, pieces, place = [], [encoded[:8]], 8
+    for kind, start, end in _png_chunks(encoded):
+        place = end + 4
+        if kind in PNG_PIXELS:
+            checksum = _number(encoded[end:place], "big")
+            if zlib.crc32(encoded[start - 4 : end]) != checksum:
+                return b""
+            pieces.append(encoded[start - 8 : place])
+        kinds.append(kind)
+        if kind == b"IEND":
+            break
+    is_whole = kinds[:1] == [b"IHDR"] and kinds[-1:] == [b"IEND"]
+    return b"".join(pieces) if is_whole and place <= len(encoded) else b""
 
 
 def _exif(encoded: bytes) -> bytes:

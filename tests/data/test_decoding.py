@@ -113,6 +113,23 @@ def test_a_damaged_jpeg_is_refused_with_the_reason_and_nothing_is_printed(capfd)
     assert decode(whole + b"after the end", 3).shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_damaged_png_is_refused_and_nothing_is_printed(capfd, channels):
+    image = random_image(64, 64, channels)
+    whole = png(image)
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    for encoded in (whole[:middle], whole[:-3], whole[:30], flipped, whole[:8]):
+        with pytest.raises(decoding.UnreadableImageError):
+            decode(encoded, 3)
+    # libpng would print what is wrong with chunks that have no pixels.
+    text = b"iCCP" + b"name\0\0junk"
+    profile = len(text[4:]).to_bytes(4, "big") + text + b"\0\0\0\0"
+    noisy = whole[:33] + profile + whole[33:] + b"after the end"
+    np.testing.assert_array_equal(decode(noisy, 3), decode(whole, 3))
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("kind", ["BMP", "PNG", "RGBA"])
 def test_decode_names_the_limit_of_pixels(kind):
     encoded = huge_bmp()
