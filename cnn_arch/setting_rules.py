@@ -94,7 +94,7 @@ TEXT = Rule(
 )
 PATH = Rule("a path", lambda v: isinstance(v, str) and _is_path(v), "photos")
 PIXELS = whole(1, 16_384, 224)
-SIDE = whole(0, 2 * 16_384, 256)  # 0 follows the image size
+SIDE = whole(0, 3 * 16_384, 256)  # 0 follows the image size
 
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it

@@ -1,4 +1,4 @@
-"""Sizes and rates as people write them: 3GiB, 24GB, 50GB/s, 400Gbit."""
+"""Sizes, rates and counts as people write them: 3GiB, 50GB/s, 1 image, 2 images."""
 
 import re
 
@@ -25,6 +25,11 @@ def parse_rate(option: str, text: str) -> float:
     """
     rule = "a rate such as 400Gbit or 50GB/s"
     return _num_bytes(option, text, "(B|b|bit)(?:/s|ps)?", rule)
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns 1 image, 2 images, 1,000 images."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _num_bytes(option: str, text: str, unit: str, rule: str) -> float:

@@ -259,6 +259,8 @@ class Checkpoints:
                 if other != step and self._is_intact(other, abstract_items)
             ]
             fix = f"eval.py can use {' or '.join(intact) or 'none: no other is intact'}"
+            if intact and step == processes.from_first(self.best_step()):
+                fix += f"; delete {self._path(step)}, and the best of the others counts"
             raise RunError(f"checkpoint at step {step}: {damage}; {fix}") from damage
 
     def _is_intact(self, step: int, abstract_items: dict[str, Any]) -> bool:

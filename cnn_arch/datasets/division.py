@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_arch import units
 from cnn_arch.data.folder import as_written
 from cnn_arch.datasets.listing import Folder
 from cnn_arch.errors import UsageError
@@ -152,7 +153,8 @@ def _carve(labels: np.ndarray, fraction: float, name: str) -> np.ndarray:
 
 def _too_few(name: str, num_images: int, split: str) -> UsageError:
     return UsageError(
-        f"{name}: {num_images:,} images are too few for a {split} split; add some"
+        f"{name}: {units.counted(num_images, 'image')}, too few for a {split} split; "
+        "add some"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cnn_arch import units
 from cnn_arch.data.folder import (
     FileSource,
     count_images,
@@ -57,9 +58,10 @@ def list_folder(directory: str) -> Folder:
         by_split = {"": ""}
     else:
         place = os.path.join(directory, *split_folders[:1])
+        found = units.counted(count_images(root), "image")
         raise UsageError(
-            f"--config.data.dir={directory}: {count_images(root):,} images but no"
-            f" class folders; put them as {place}/CLASS/*.jpg"
+            f"--config.data.dir={directory}: {found} but no class"
+            f" folders; put them as {place}/CLASS/*.jpg"
             + ("" if split_folders else f" or {directory}/train/CLASS/*.jpg")
         )
 
@@ -118,16 +120,16 @@ class _Listing:
                 )
         self._splits += [split] * (len(self._files) - before)
         if len(self._files) == before:
-            rule = f"{num_outside:,} images, but none in a class folder"
+            rule = f"{units.counted(num_outside, 'image')}, but none in a class folder"
             raise UsageError(
                 f"--config.data.dir={self.directory}: {place}/ has"
                 f" {rule if num_outside else 'no images'}; put them as"
                 f" {place}/CLASS/*.jpg, or rename the folder"
             )
         if num_outside:
+            count = units.counted(num_outside, "image")
             self.notes.append(
-                f"{num_outside:,} images in {place} are not directly in a class folder"
-                " and are not used"
+                f"{count} in {place} not directly in a class folder, not used"
             )
 
     def note_unused(self, folders: list[str]) -> None:

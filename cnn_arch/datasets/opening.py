@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from cnn_arch import run_directory, same_run
+from cnn_arch import run_directory, same_run, units
 from cnn_arch.data.sources import DataConfig
 from cnn_arch.data.views import small_views
 from cnn_arch.datasets import inspection
@@ -110,7 +110,8 @@ def say_skipped(names: Sequence[str] | set[str], screen: Screen) -> None:
     """Warns of images that could not be read: their number, and the first name."""
     if names:
         first = printable(min(names))
-        screen.warn(f"{len(names)} broken images were skipped, {first} the first")
+        broken = units.counted(len(names), "broken image")
+        screen.warn(f"{broken} skipped, {first} the first")
 
 
 def claim_directory(run: Run, config: ConfigDict, dataset: Dataset) -> None:

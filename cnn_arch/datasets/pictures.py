@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn_arch import same_run
+from cnn_arch import same_run, units
 from cnn_arch.data.folder import FileSource
 from cnn_arch.data.sources import SKIP
 from cnn_arch.datasets import inspection
@@ -153,7 +153,8 @@ class Pictures:
 
     def _note(self, names: list[str], what: str) -> None:
         first = printable(names[0])
-        self.notes.append(f"{len(names):,} images {what}; {first} is the first")
+        count = units.counted(len(names), "image")
+        self.notes.append(f"{count} {what}; {first} is the first")
 
     def _unused(self) -> set[int]:
         return set(self.inspection.faults) | self.unread

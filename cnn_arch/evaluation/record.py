@@ -25,6 +25,7 @@ from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
 from cnn_arch.training.program import Program
 from cnn_arch.training.statistics import inexact_layer
+from cnn_arch.units import counted
 from cnn_arch.weights.files import write_npz
 
 NUM_TOP_LOSSES = 24
@@ -87,10 +88,10 @@ def _say_summary(
     top5 = ""
     if confusion.shows_top5(num_classes):
         top5 = f"; top-5 {100 - summary['top5_error']:.2f} %"
+    images = counted(summary["num_examples"], "image")
     screen.say(
         {"validation": "val"}.get(split, split),
-        f"{100 - summary['top1_error']:.2f} %   ({summary['num_examples']:,} images, "
-        f"each used once{top5})",
+        f"{100 - summary['top1_error']:.2f} %   ({images}, each used once{top5})",
         last=True,
     )
 

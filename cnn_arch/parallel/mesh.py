@@ -48,7 +48,8 @@ def make_mesh(data: int, model: int) -> Mesh:
             )
     if not 0 < data * model <= num_devices:
         raise UsageError(
-            f"{given}: JAX finds {num_devices} devices ({devices[0].platform})"
+            f"{given}: JAX finds {num_devices} devices ({devices[0].platform}); leave"
+            f" {'them' if data and model > 1 else 'it'} out to use all"
         )
     if jax.process_count() > 1 and data * model < num_devices:
         raise UsageError(

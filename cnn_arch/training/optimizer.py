@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
+from cnn_arch.units import counted
 
 MAX_STEPS = 2**31 - 1  # the state counts them in 32 bits
 
@@ -114,7 +115,7 @@ def check_schedule(config: ConfigDict, steps_per_epoch: int) -> list[str]:
     end = f'; "--config.optim.milestones=({",".join(fit)},)" suits this run'
     fit_steps = [round(float(epoch) * steps_per_epoch) for epoch in fit]
     if not warmup_steps < fit_steps[0] <= fit_steps[-1] < num_steps:
-        end = f"; {num_steps} steps are too few for it"
+        end = f"; {counted(num_steps, 'step')}, too few for it"
     if not steps:
         return [f"optim.milestones=(): the rate never falls{end}"]
     return [

@@ -78,7 +78,7 @@ def test_fingerprint_differs_for_a_changed_size_and_a_missing_file(
 
 def test_too_few_images(make_folder, data_config):
     root = make_folder({"a": 1, "b": 1})
-    assert "2 images are too few" in usage_error(data_config(dir=root))
+    assert "2 images, too few" in usage_error(data_config(dir=root))
 
 
 def test_settings_that_do_not_match_the_data(make_folder, data_config):

@@ -241,7 +241,7 @@ def test_in_memory_and_resumed_with_a_broken_image(begin, open_run, root, data_c
 def test_images_that_are_not_in_a_class_folder_are_counted(make_folder, data_config):
     root = make_folder(SPLITS | {"": 2, "train/rose/more": 3, "test": 4, "raw": 1})
     notes = load(data_config(dir=root)).pictures.notes
-    text = "images in {} are not directly in a class folder and are not used"
+    text = "images in {} not directly in a class folder, not used"
     assert f"3 {text.format(root / 'train')}" in notes
     assert f"4 {text.format(root / 'test')}" in notes
     assert f"{root}/raw is not used: the splits are in other folders" in notes

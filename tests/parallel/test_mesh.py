@@ -25,15 +25,19 @@ def test_the_shape_of_a_mesh(given, shape):
     assert [d.id for d in mesh.devices[0]] == list(range(shape[1]))
 
 
+EIGHT = "JAX finds 8 devices (cpu)"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((9, 1), "--config.mesh.data=9: JAX finds 8 devices (cpu)"),
+        ((9, 1), f"--config.mesh.data=9: {EIGHT}; leave it out to use all"),
         (
             (4, 4),
-            "--config.mesh.data=4 --config.mesh.model=4: JAX finds 8 devices (cpu)",
+            f"--config.mesh.data=4 --config.mesh.model=4: {EIGHT}; leave them out to "
+            "use all",
         ),
-        ((0, 16), "--config.mesh.model=16: JAX finds 8 devices (cpu)"),
+        ((0, 16), f"--config.mesh.model=16: {EIGHT}; leave it out to use all"),
         (
             (0, 3),
             "--config.mesh.model=3: must divide the 8 devices; or use fewer with "

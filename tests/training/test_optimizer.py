@@ -99,7 +99,7 @@ def test_a_run_has_at_least_one_step_and_can_count_them():
     with pytest.raises(UsageError, match=r"0\.001: 0 steps; must be at least 0\.037"):
         optimizer.check_schedule(make_config("--config.epochs=0.001"), 27)
     remarks = optimizer.check_schedule(make_config("--config.epochs=0.037"), 27)
-    assert "1 steps are too few" in remarks[0]
+    assert "1 step, too few" in remarks[0]
     with pytest.raises(UsageError, match=r"must be at most 2147$"):
         optimizer.check_schedule(make_config("--config.epochs=1e6"), 1_000_000)
 
