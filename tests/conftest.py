@@ -3,6 +3,7 @@
 import gc
 import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ def _free_programs(request):
 
         jax.clear_caches()
         gc.collect()
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the tests of commands first: they take longest, and workers end together."""
+    items.sort(key=lambda item: item.path.parent != Path(__file__).parent)
 
 
 def pytest_configure(config):

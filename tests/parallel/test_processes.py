@@ -91,6 +91,7 @@ def kill_one_of_two(workdir, killed, num_steps):
     return status, errors
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_others(tmp_path):
     status, errors = kill_one_of_two(tmp_path / "run", killed=1, num_steps=100)
     assert status == 1, errors

@@ -244,6 +244,7 @@ def test_alexnet_exchanges_exactly_these_messages(parts):
     assert Counter(traced) == expected(2, parts)  # without compiling
 
 
+@SLOW
 def test_alexnet_on_sixteen_devices_of_a_laptop():
     """As a user runs it, without any flags: the command opens the devices."""
     words = "--config=configs/alexnet.py", "--collectives", "--format=json"
