@@ -231,7 +231,7 @@ class Checkpoints:
         damages = []
         for step in reversed(processes.from_first(self.steps())):
             try:
-                items = self._load(step, abstract_items)
+                items = load_verified(self._path(step), abstract_items)
             except DamageError as damage:
                 damages.append(f"checkpoint at step {step}: {damage}")
                 continue
@@ -251,7 +251,7 @@ class Checkpoints:
         self, step: int, abstract_items: dict[str, Any]
     ) -> dict[str, Any]:
         try:
-            return self._load(step, abstract_items)
+            return load_verified(self._path(step), abstract_items)
         except DamageError as damage:
             intact = [
                 f"--checkpoint={other}"
@@ -265,13 +265,10 @@ class Checkpoints:
 
     def _is_intact(self, step: int, abstract_items: dict[str, Any]) -> bool:
         try:
-            self._load(step, abstract_items)
+            load_verified(self._path(step), abstract_items)
         except (DamageError, UsageError):
             return False
         return True
-
-    def _load(self, step: int, abstract_items: dict[str, Any]) -> dict[str, Any]:
-        return load_verified(self._path(step), abstract_items)
 
     def _path(self, step: int) -> Path:
         return self._folders().get(step, self.directory / str(step))
