@@ -35,9 +35,24 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.optim.milestones = ()  # step: epochs at which the rate is multiplied
     config.optim.factor = 0.1  # step: by this
     config.optim.warmup_epochs = 0.0  # linear, from zero
-    config.optim.momentum = 0.9
-    config.optim.weight_decay = 0.0  # L2, added to the gradient before momentum
+    config.optim.name = "sgd"  # sgd | rmsprop | adamw | lamb
+    config.optim.momentum = 0.9  # adamw, lamb: decay of the first moment
+    # Where the rate multiplies: "pytorch", after momentum; "caffe", before it (also
+    # cuda-convnet, TensorFlow). The forms differ only when the rate changes.
+    config.optim.momentum_form = "pytorch"
+    config.optim.nesterov = False
+    config.optim.beta2 = 0.999  # rmsprop, adamw, lamb: decay of the mean square
+    config.optim.epsilon = 1e-8
+    config.optim.epsilon_in_root = True  # rmsprop: as in TensorFlow; false: PyTorch's
+    config.optim.weight_decay = 0.0
     config.optim.decay = "all"  # parameters that decay: all | kernels
+    config.optim.decay_form = "coupled"  # in the gradient (L2) | decoupled
+    config.optim.bias_rate = 1.0  # times the rate for biases; Caffe's files: 2
+    config.optim.clip_norm = 0.0  # longest gradient, before decay; 0: any length
+    config.optim.clip_value = 0.0  # largest element of a gradient; 0: any
+    config.optim.filter_radius = 0.0  # largest root mean square of a filter; 0: any
+    config.optim.average = "none"  # of the parameters after each step: none|ema|polyak
+    config.optim.average_decay = 0.9999  # ema: from step to step
 
     config.data = ConfigDict()
     config.data.source = "folder"  # folder | tfds | mnist5k | fashion_mnist

@@ -55,6 +55,7 @@ def describe_recipe(config: ConfigDict) -> str:
         f"{optim.momentum:g}, lr {optim.learning_rate:g} {schedule}{decay}, "
         f"seed {config.seed}"
     )
+from cnn_arch.training import update_rules
 
 
 def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
@@ -132,18 +133,74 @@ def check_schedule(config: ConfigDict, steps_per_epoch: int) -> list[str]:
 def make_optimizer(
     config: ConfigDict, schedule: optax.Schedule
 ) -> optax.GradientTransformation:
-    """Returns SGD with momentum and coupled L2.
+    """Returns the optimizer of a recipe, as a chain of optax transformations.
 
-    The decay is added to the gradient before momentum, as in the papers' solvers: the
-    update is v <- momentum v + (g + decay w), w <- w - rate v.
+    Coupled decay is added to the gradient first (L2, as in the papers' solvers);
+    decoupled decay is added after the gradient has been scaled (Loshchilov and Hutter
+    2019, "Decoupled Weight Decay Regularization"), and only the rate multiplies it.
     """
     optim = config.optim
+    decayed = optax.add_decayed_weights(optim.weight_decay, mask=_decay_mask(optim))
+    is_coupled = optim.decay_form == "coupled"
+    rule = _rule(optim, schedule, [] if is_coupled else [decayed])
+    before = [optax.clip(optim.clip_value)] if optim.clip_value else []
+    if optim.weight_decay and is_coupled:
+        before.append(decayed)
+    after = []
+    if optim.bias_rate != 1.0:  # Caffe's lr_mult
+        is_bias = lambda path: path[-1] == "bias"  # noqa: E731
+        after.append(update_rules.scale_where(optim.bias_rate, is_bias))
+    if optim.filter_radius:
+        after.append(update_rules.limit_filters(optim.filter_radius))
+    if optim.average != "none":
+        decay = optim.average_decay if optim.average == "ema" else 1.0
+        after.append(update_rules.average_parameters(decay))
+    parts = [*before, rule, *after]
+    return optax.chain(*parts) if len(parts) > 1 else rule
 
-    def decay_mask(params: Any) -> Any:
+
+def _rule(
+    optim: ConfigDict,
+    schedule: optax.Schedule,
+    decayed: list[optax.GradientTransformation],
+) -> optax.GradientTransformation:
+    """Returns the rule by name; ``decayed`` comes before the rate.
+
+    The two forms of momentum differ when the rate changes. "pytorch": v <- m v + g,
+    w <- w - rate v. "caffe" (also cuda-convnet, TensorFlow, and Krizhevsky et al. 2012,
+    Section 5): v <- m v + rate g, w <- w - v.
+    """
+    rate = optax.scale_by_learning_rate(schedule)
+    momentum = [optax.trace(optim.momentum, optim.nesterov)] if optim.momentum else []
+    if optim.name in ("adamw", "lamb"):
+        # Here momentum is the decay of the first moment. You et al. 2020, "Large Batch
+        # Optimization for Deep Learning", Algorithm 2: LAMB.
+        adam = optax.scale_by_adam(optim.momentum, optim.beta2, optim.epsilon)
+        trust = [optax.scale_by_trust_ratio()] if optim.name == "lamb" else []
+        return optax.chain(adam, *decayed, *trust, rate)
+    if optim.name == "rmsprop":
+        # TensorFlow's: the mean square begins with 1, epsilon is inside the root.
+        scale = [
+            optax.scale_by_rms(
+                optim.beta2,
+                optim.epsilon,
+                initial_scale=1.0 if optim.epsilon_in_root else 0.0,
+                eps_in_sqrt=optim.epsilon_in_root,
+            )
+        ]
+    elif not decayed and optim.momentum_form == "pytorch":
+        return optax.sgd(schedule, momentum=optim.momentum, nesterov=optim.nesterov)
+    else:
+        scale = []
+    if optim.momentum_form == "caffe":
+        return optax.chain(*scale, *decayed, rate, *momentum)
+    return optax.chain(*scale, *momentum, *decayed, rate)
+
+
+def _decay_mask(optim: ConfigDict) -> Any:
+    def mask(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
             lambda path, _: optim.decay == "all" or path[-1].key == "kernel", params
         )
 
-    decayed = optax.add_decayed_weights(optim.weight_decay, mask=decay_mask)
-    sgd = optax.sgd(schedule, momentum=optim.momentum)
-    return optax.chain(decayed, sgd) if optim.weight_decay else sgd
+    return mask
