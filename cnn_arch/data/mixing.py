@@ -59,7 +59,7 @@ def mix(
 
 
 def _previous_row(rows: jax.Array) -> jax.Array:
-    """Returns for each row the one before it in the global batch, for row 0 the last."""
+    """Returns the row before each one in the global batch; before row 0: the last."""
     size = lax.axis_size("data")
     last = rows[-1:]
     if size > 1:
@@ -68,7 +68,7 @@ def _previous_row(rows: jax.Array) -> jax.Array:
     return jnp.concatenate([last, rows[:-1]])
 
 
-def cutmix_box(shape: tuple[int, int], key: jax.Array, share: jax.Array) -> jax.Array:
+def cutmix_box(shape: tuple[int, ...], key: jax.Array, share: jax.Array) -> jax.Array:
     """Returns a mask [H, W] of a random box with about 1 - share of the area.
 
     The centre is uniform over the image, and the box is cut off at its border (Yun et
@@ -80,7 +80,7 @@ def cutmix_box(shape: tuple[int, int], key: jax.Array, share: jax.Array) -> jax.
     return box_mask(shape, centre - half, centre + half)
 
 
-def box_mask(shape: tuple[int, int], start: jax.Array, stop: jax.Array) -> jax.Array:
+def box_mask(shape: tuple[int, ...], start: jax.Array, stop: jax.Array) -> jax.Array:
     """Returns a mask [H, W], true from `start` to before `stop`, both (row, column)."""
     row, column = jnp.arange(shape[0])[:, None], jnp.arange(shape[1])
     return (
@@ -105,7 +105,7 @@ def erase(image: jax.Array, uniforms: jax.Array, probability: float) -> jax.Arra
     return jnp.where(masks[..., None], 0.0, image)
 
 
-def erasing_box(shape: tuple[int, int], uniforms: jax.Array) -> jax.Array:
+def erasing_box(shape: tuple[int, ...], uniforms: jax.Array) -> jax.Array:
     """Returns the mask [H, W] of one image; nothing is true if no try fits."""
     height, width = shape
     tries = uniforms[: 2 * ERASING_TRIES].reshape(ERASING_TRIES, 2)

@@ -25,7 +25,7 @@ def test_pca_noise_adds_one_colour_to_each_image(image):
     covariance = np.cov(image.reshape(-1, 3).T)
     values, vectors = np.linalg.eigh(covariance)
     changed = colour.pca_noise(
-        jnp.array(image), jnp.array(normals), jnp.array(vectors), values**0.5
+        jnp.array(image), jnp.array(normals), jnp.array(vectors), jnp.array(values**0.5)
     )
     for row in range(24):
         expected = sum(

@@ -1,6 +1,7 @@
 """Mixup, CutMix and random erasing, compared with NumPy and on several devices."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +12,22 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_arch.data import mixing
 
+SPECS: Any = mixing.Mixed(*3 * [P("data")], P())  # pyright: ignore
+
 
 def on_devices(num_devices, function, *arrays):
     """Calls a function on parts of the arrays, as the training step does."""
     mesh = Mesh(np.array(jax.devices()[:num_devices]), ("data",))
-    specs = {"mesh": mesh, "in_specs": P("data"), "check_vma": False}
-    out = mixing.Mixed(P("data"), P("data"), P("data"), P())
-    return jax.jit(jax.shard_map(function, out_specs=out, **specs))(*arrays)
+    mapped = jax.shard_map(
+        function, mesh=mesh, in_specs=P("data"), out_specs=SPECS, check_vma=False
+    )
+    return jax.jit(mapped)(*arrays)
+
+
+def alone(function):
+    """Returns the function of many seeds, each on one device of the axis "data"."""
+    on_axis = jax.vmap(function, axis_name="data", axis_size=1, in_axes=None)
+    return jax.jit(jax.vmap(lambda seed: on_axis(seed)[0]))
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +76,11 @@ def test_mixing_is_the_same_on_any_number_of_devices(batch, num_devices, alphas)
 def test_both_methods_get_half_of_the_batches(batch):
     image, label = (jnp.array(each[:2]) for each in batch)
 
-    @jax.jit
-    @jax.vmap
     def is_cut(seed):
-        mesh = Mesh(np.array(jax.devices()[:1]), ("data",))
-        out = mixing.Mixed(P("data"), P("data"), P("data"), P())
-        mix = jax.shard_map(
-            lambda x, y: mixing.mix(x, y, jax.random.key(seed), 0.2, 1.0),
-            mesh=mesh,
-            in_specs=P("data"),
-            out_specs=out,
-            check_vma=False,
-        )
-        mixed = mix(image, label).image
+        mixed = mixing.mix(image, label, jax.random.key(seed), 0.2, 1.0).image
         return ((mixed == image) | (mixed == jnp.roll(image, 1, 0))).all()
 
-    share = np.mean(is_cut(jnp.arange(2000)))
+    share = np.mean(alone(is_cut)(jnp.arange(2000)))
     assert 0.45 < share < 0.56  # mixup with a share of 1 looks as if it were cut
 
 
@@ -93,7 +92,7 @@ def test_shares_follow_the_beta_distribution(batch, alpha):
     def share(seed):
         return mixing.mix(image, label, jax.random.key(seed), alpha, 0.0).share
 
-    shares = jax.vmap(share, axis_name="data")(jnp.arange(20_000))
+    shares = alone(share)(jnp.arange(20_000))
     assert np.mean(shares) == pytest.approx(0.5, abs=0.01)
     assert np.var(shares) == pytest.approx(1 / (8 * alpha + 4), rel=0.03)
 
