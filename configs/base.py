@@ -31,10 +31,18 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 0.1  # after warm-up
-    config.optim.schedule = "cosine"  # cosine (to zero) | step | constant
+    config.optim.schedule = "cosine"  # cosine (to zero) | step | constant | plateau
     config.optim.milestones = ()  # step: epochs at which the rate is multiplied
     config.optim.factor = 0.1  # step: by this
+    config.optim.patience = 5  # plateau: epochs without a lower validation error
+    config.optim.threshold = 1e-4  # plateau: a lower error is lower by this share
+    config.optim.cooldown = 0  # plateau: epochs to wait after a fall
+    config.optim.min_rate = 0.0  # plateau: the lowest rate
     config.optim.warmup_epochs = 0.0  # linear, from zero
+    # The rate is start_rate until a batch's training error is below start_error
+    # percent; 0: from the start as scheduled.
+    config.optim.start_error = 0.0
+    config.optim.start_rate = 0.01
     config.optim.name = "sgd"  # sgd | rmsprop | adamw | lamb
     config.optim.momentum = 0.9  # adamw, lamb: decay of the first moment
     # Where the rate multiplies: "pytorch", after momentum; "caffe", before it (also

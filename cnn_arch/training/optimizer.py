@@ -56,6 +56,7 @@ def describe_recipe(config: ConfigDict) -> str:
         f"seed {config.seed}"
     )
 from cnn_arch.training import update_rules
+from cnn_arch.training import schedules, update_rules
 
 
 def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
@@ -170,31 +171,30 @@ def _rule(
     w <- w - rate v. "caffe" (also cuda-convnet, TensorFlow, and Krizhevsky et al. 2012,
     Section 5): v <- m v + rate g, w <- w - v.
     """
-    rate = optax.scale_by_learning_rate(schedule)
-    momentum = [optax.trace(optim.momentum, optim.nesterov)] if optim.momentum else []
+    if schedules.depends_on_errors(optim):
+        rate = schedules.scale_by_observed_rate(optim, schedule)
+    else:
+        rate = optax.scale_by_learning_rate(schedule)
+    momentum = optax.trace(optim.momentum, optim.nesterov)
     if optim.name in ("adamw", "lamb"):
         # Here momentum is the decay of the first moment. You et al. 2020, "Large Batch
         # Optimization for Deep Learning", Algorithm 2: LAMB.
         adam = optax.scale_by_adam(optim.momentum, optim.beta2, optim.epsilon)
         trust = [optax.scale_by_trust_ratio()] if optim.name == "lamb" else []
         return optax.chain(adam, *decayed, *trust, rate)
+    scale = []
     if optim.name == "rmsprop":
         # TensorFlow's: the mean square begins with 1, epsilon is inside the root.
-        scale = [
-            optax.scale_by_rms(
-                optim.beta2,
-                optim.epsilon,
-                initial_scale=1.0 if optim.epsilon_in_root else 0.0,
-                eps_in_sqrt=optim.epsilon_in_root,
-            )
-        ]
-    elif not decayed and optim.momentum_form == "pytorch":
-        return optax.sgd(schedule, momentum=optim.momentum, nesterov=optim.nesterov)
-    else:
-        scale = []
+        rms = optax.scale_by_rms(
+            optim.beta2,
+            optim.epsilon,
+            initial_scale=1.0 if optim.epsilon_in_root else 0.0,
+            eps_in_sqrt=optim.epsilon_in_root,
+        )
+        scale = [rms]
     if optim.momentum_form == "caffe":
-        return optax.chain(*scale, *decayed, rate, *momentum)
-    return optax.chain(*scale, *momentum, *decayed, rate)
+        return optax.chain(*scale, *decayed, rate, momentum)
+    return optax.chain(*scale, momentum, *decayed, rate)
 
 
 def _decay_mask(optim: ConfigDict) -> Any:
