@@ -43,7 +43,7 @@ def scale_by_observed_rate(
     """Multiplies by minus the rate, which depends on errors as well as on the step.
 
     Until the error of a step's images has been below ``optim.start_error`` percent
-    once, the rate is ``optim.start_rate`` (He et al. 2015, Section 4.2, for ResNet-110).
+    once, the rate is ``optim.start_rate`` (He et al. 2015, Section 4.2: ResNet-110).
     After that it is the schedule's, times the factors of the plateau rule. The update
     takes the error as the argument ``error``.
     """
