@@ -133,7 +133,7 @@ def check_schedule(config: ConfigDict, steps_per_epoch: int) -> list[str]:
 
 def make_optimizer(
     config: ConfigDict, schedule: optax.Schedule
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Returns the optimizer of a recipe, as a chain of optax transformations.
 
     Coupled decay is added to the gradient first (L2, as in the papers' solvers);
@@ -157,7 +157,9 @@ def make_optimizer(
         decay = optim.average_decay if optim.average == "ema" else 1.0
         after.append(update_rules.average_parameters(decay))
     parts = [*before, rule, *after]
-    return optax.chain(*parts) if len(parts) > 1 else rule
+    # A chain of one would change the form of checkpoints.
+    chain = optax.chain(*parts) if len(parts) > 1 else rule
+    return optax.with_extra_args_support(chain)
 
 
 def _rule(

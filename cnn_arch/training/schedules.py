@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from cnn_arch.checkpoints.state import TrainState
+
 Opened = Any  # the state of an optimizer, a tree
 
 
@@ -75,6 +77,16 @@ def rate(optim: ConfigDict, schedule: optax.Schedule, state: RateState) -> jax.A
     """Returns the rate of the next update."""
     usual = schedule(state.count) * state.plateau.scale
     return jnp.where(state.begun, usual, optim.start_rate)
+
+
+def current_rate(
+    optim: ConfigDict, schedule: optax.Schedule, state: TrainState
+) -> jax.Array:
+    """Returns the rate of the next update of a training state, float32."""
+    rate_state = find_rate_state(state.opt_state)
+    if rate_state is None:
+        return jnp.asarray(schedule(state.step), jnp.float32)
+    return rate(optim, schedule, rate_state)
 
 
 def find_rate_state(opt_state: Opened) -> RateState | None:

@@ -26,6 +26,7 @@ from cnn_arch.data.device import augment, normalise
 from cnn_arch.models import init_variables
 from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.parallel.mesh import partition_specs
+from cnn_arch.training import schedules
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -59,7 +60,7 @@ class DeviceStep:
 
     config: ConfigDict
     model: Any
-    optimizer: optax.GradientTransformation
+    optimizer: optax.GradientTransformationExtraArgs
     schedule: optax.Schedule
     mesh: Mesh
 
@@ -69,7 +70,7 @@ class DeviceStep:
         A batch has ``image`` uint8 [B, H, W, C] and ``label`` int32 [B], split over the
         mesh axis "data". Metrics are float32 scalars over the whole batch: ``loss`` in
         nats, without auxiliary heads, ``top1_error`` in percent, ``gradient_norm``
-        before weight decay, and the ``learning_rate`` of this step.
+        before clipping and weight decay, and the ``learning_rate`` of this step.
         """
         specs = partition_specs(state, self.model, self.mesh)
         # check_vma off: _on_device sums the gradients, shard_map must not do so again.
@@ -93,15 +94,23 @@ class DeviceStep:
         if self.config.batch_norm_statistics == "per_device" and self._axes:
             with jax.named_scope("statistics"):
                 batch_stats = lax.pmean(batch_stats, self._axes)
-        updates, opt_state = self.optimizer.update(grads, state.opt_state, state.params)
         with jax.named_scope("metrics"):
             wrong = logits.argmax(axis=-1) != batch["label"]
+            norm = _norm(grads, specs)
             metrics = {
                 "loss": lax.pmean(loss, "data"),
                 "top1_error": 100 * lax.pmean(wrong.mean(), "data"),
-                "gradient_norm": _norm(grads, specs),
-                "learning_rate": jnp.asarray(self.schedule(state.step), jnp.float32),
+                "gradient_norm": norm,
+                "learning_rate": schedules.current_rate(
+                    self.config.optim, self.schedule, state
+                ),
             }
+        if longest := self.config.optim.clip_norm:
+            factor = jnp.minimum(1.0, longest / norm)
+            grads = jax.tree.map(lambda grad: factor * grad, grads)
+        updates, opt_state = self.optimizer.update(
+            grads, state.opt_state, state.params, error=metrics["top1_error"]
+        )
         state = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
