@@ -86,6 +86,7 @@ def _is_path(text: str) -> bool:
 ABOVE_0 = number(" above 0, at most 1,000,000", lambda v: v > 0, "1.0")
 NOT_NEGATIVE = number(", 0 to 1,000,000", lambda v: v >= 0, "0.0")
 SHARE = number(", at least 0 and below 1", lambda v: 0 <= v < 1, "0.1")
+PART = number(", 0 to 1", lambda v: 0 <= v <= 1, "0.4")
 SWITCH = Rule("true or false", lambda v: type(v) is bool, "true")
 TEXT = Rule(
     "text of at most 4,096 characters in one line",
@@ -100,6 +101,7 @@ RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
     "batch_size": whole(1, 2**20, 128),
     "epochs": ABOVE_0,
+    "loss": one_of("cross_entropy", "binary_cross_entropy"),
     "label_smoothing": SHARE,
     "aux_weight": NOT_NEGATIVE,
     "precision": one_of("float32", "bfloat16"),
@@ -160,6 +162,19 @@ RULES: dict[str, Rule] = {
     "data.scale_min": SIDE,
     "data.scale_max": SIDE,
     "data.flip": SWITCH,
+    "data.pca_noise": NOT_NEGATIVE,
+    "data.pca": numbers(
+        "no numbers, 2 for gray images or 12 for colours",
+        lambda v: len(v) in (0, 2, 12),
+        "()",
+    ),
+    "data.brightness": PART,
+    "data.contrast": PART,
+    "data.saturation": PART,
+    "data.hue": number(", 0 to 0.5", lambda v: 0 <= v <= 0.5, "0.1"),
+    "data.erasing": PART,
+    "data.mixup": NOT_NEGATIVE,
+    "data.cutmix": NOT_NEGATIVE,
     "data.eval_resize": SIDE,
     "data.mean": numbers(
         "1 or 3 numbers, one for each channel", lambda v: len(v) in (1, 3), "(127.5,)"

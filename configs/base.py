@@ -18,6 +18,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.seed = 0  # of initial weights, image order and augmentation
     config.batch_size = 128  # images in a step, all devices together
     config.epochs = 90.0  # passes over the training images
+    config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy
     config.label_smoothing = 0.0  # share of the target spread over all classes
     config.aux_weight = 0.3  # of each auxiliary head's loss
     config.precision = "float32"  # of activations: float32 | bfloat16
@@ -83,6 +84,17 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.scale_min = 0  # scale_jitter_crop: shorter side, px
     config.data.scale_max = 0
     config.data.flip = True  # left-right, half of the images
+    config.data.pca_noise = 0.0  # AlexNet's noise of colour: deviation of its weights
+    # The deviation of the pixels' colours along each principal axis, then the axes, one
+    # after another; (): count them from the training images.
+    config.data.pca = ()
+    config.data.brightness = 0.0  # largest change, a share: 0.5 is 0.5 to 1.5 times
+    config.data.contrast = 0.0
+    config.data.saturation = 0.0
+    config.data.hue = 0.0  # largest change, a share of the circle of colours
+    config.data.erasing = 0.0  # share of images in which a random box is erased
+    config.data.mixup = 0.0  # alpha: images are mixed with others; 0: no
+    config.data.cutmix = 0.0  # alpha: boxes of other images are pasted; 0: no
     config.data.eval_resize = 0  # evaluation: shorter side before the centre crop, px
     config.data.mean = (123.675, 116.28, 103.53)  # subtracted, of 0..255 (ImageNet's)
     config.data.std = (58.395, 57.12, 57.375)  # divided by (torchvision references)

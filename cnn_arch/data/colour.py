@@ -13,7 +13,7 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 
 def pca_noise(
-    image: jax.Array, normals: jax.Array, vectors: jax.Array, deviations: jax.Array
+    image: jax.Array, normals: jax.Array, axes: jax.Array, deviations: jax.Array
 ) -> jax.Array:
     """Adds one colour to all pixels of an image (Krizhevsky et al. 2012, Section 4.1).
 
@@ -25,10 +25,10 @@ def pca_noise(
     Args:
       image: [B, H, W, C]; not clipped afterwards.
       normals: [B, C], of mean 0 and standard deviation 0.1.
-      vectors: [C, C], an eigenvector a column.
+      axes: [C, C], an eigenvector a row.
       deviations: [C], on the scale of the pixels.
     """
-    colour = (normals * deviations) @ vectors.T
+    colour = (normals * deviations) @ axes
     return image + colour[:, None, None, :]
 
 

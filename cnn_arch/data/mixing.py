@@ -4,27 +4,20 @@ They work on the device, under jit, on normalised images [B, H, W, C]. Row i of 
 is mixed with row i - 1 of the global batch, on any number of devices.
 """
 
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+MIXING = 2**31  # purpose of random numbers; the others are the rows of a batch
 ERASING_TRIES = 10  # torchvision's RandomErasing
-
-
-class Mixed(NamedTuple):
-    """Images with two labels each."""
-
-    image: jax.Array  # [B, H, W, C]
-    label: jax.Array  # int32 [B]
-    partner: jax.Array  # int32 [B], the label of the image that was mixed in
-    share: jax.Array  # float32 scalar, of `label` in the target
+NUM_ERASING_UNIFORMS = 1 + 2 * ERASING_TRIES + 2
 
 
 def mix(
-    image: jax.Array, label: jax.Array, key: jax.Array, mixup: float, cutmix: float
-) -> Mixed:
+    image: jax.Array, label: jax.Array, key: jax.Array, data: Any
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Mixes the images of a batch; call it on each device of the mesh axis "data".
 
     One share for the whole batch is drawn from Beta(alpha, alpha). With both alphas,
@@ -32,30 +25,34 @@ def mix(
     torchvision's reference training.
 
     Args:
-      image: this device's rows.
-      label: int32 [B], this device's rows.
+      image: float32 [B, H, W, C], this device's rows, normalised.
+      label: int32 [B].
       key: of the step, the same on all devices.
-      mixup: alpha of Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization",
-        Equation 2; 0: never.
-      cutmix: alpha of Yun et al. 2019, "CutMix", Section 3.1; 0: never.
+      data: config.data: ``mixup`` is alpha of Zhang et al. 2018, "mixup: Beyond
+        Empirical Risk Minimization", Equation 2; ``cutmix`` of Yun et al. 2019,
+        "CutMix", Section 3.1; 0: not this method.
+
+    Returns:
+      The images, the labels of the images that were mixed in, int32 [B], and the share
+      of the images' own labels in the target, float32.
     """
-    choice, share_key, box_key = jax.random.split(key, 3)
+    choice, share_key, box_key = jax.random.split(jax.random.fold_in(key, MIXING), 3)
     other, partner = _previous_row(image), _previous_row(label)
     shares = [
         jax.random.beta(share_key, alpha, alpha) if alpha else jnp.ones(())
-        for alpha in (mixup, cutmix)
+        for alpha in (data.mixup, data.cutmix)
     ]
     box = cutmix_box(image.shape[1:3], box_key, shares[1])
     mixed = shares[0] * image + (1 - shares[0]) * other
     cut = jnp.where(box[..., None], other, image)
-    if mixup and cutmix:
+    if data.mixup and data.cutmix:
         uses_cutmix = jax.random.bernoulli(choice)
     else:
-        uses_cutmix = jnp.array(bool(cutmix))
+        uses_cutmix = jnp.array(bool(data.cutmix))
     image = jnp.where(uses_cutmix, cut, mixed)
     # The box may be cut off at the border: count what is really left.
     share = jnp.where(uses_cutmix, 1 - box.mean(), shares[0])
-    return Mixed(image, label, partner, share)
+    return image, partner, share
 
 
 def _previous_row(rows: jax.Array) -> jax.Array:

@@ -22,11 +22,12 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from cnn_arch.checkpoints.state import TrainState
-from cnn_arch.data.device import augment, normalise
+from cnn_arch.data import mixing
+from cnn_arch.data.device import training_images
 from cnn_arch.models import init_variables
 from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.parallel.mesh import partition_specs
-from cnn_arch.training import schedules
+from cnn_arch.training import losses, schedules
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -124,18 +125,21 @@ class DeviceStep:
         config = self.config
         key = step_key(config.seed, state.step, AUGMENTATION)
         first_row = lax.axis_index("data") * len(batch["image"])
-        image = augment(batch["image"], key, config.data, first_row)
+        image = training_images(batch["image"], key, config.data, first_row)
+        target = losses.Target(batch["label"], config.label_smoothing)
+        if config.data.mixup or config.data.cutmix:
+            image, partner, share = mixing.mix(image, batch["label"], key, config.data)
+            target = target.mixed_with(partner, share)
         logits, updates = self.model.apply(
             {"params": params, "batch_stats": state.batch_stats},
-            normalise(image, config.data.mean, config.data.std),
+            image,
             train=True,
             mutable=["batch_stats", "aux_logits"],
             rngs={"dropout": step_key(config.seed, state.step, DROPOUT)},
         )
 
         def loss_of(logits: jax.Array) -> jax.Array:
-            smoothing = config.label_smoothing
-            return cross_entropy(logits, batch["label"], smoothing).mean()
+            return losses.LOSSES[config.loss](logits, target).mean()
 
         loss = loss_of(logits)
         aux_logits = jax.tree.leaves(updates.get("aux_logits", {}))
@@ -151,24 +155,6 @@ class DeviceStep:
     def _add_up(self, grad: jax.Array, spec: P) -> jax.Array:
         axes = [axis for axis in self._axes if axis not in spec]
         return lax.psum(grad, axes) if axes else grad
-
-
-def cross_entropy(
-    logits: jax.Array, label: jax.Array, label_smoothing: float = 0.0
-) -> jax.Array:
-    """Returns the loss of each example in nats, float32 [B].
-
-    Args:
-      logits: float32 [B, K].
-      label: int32 [B], from 0 to K - 1.
-      label_smoothing: the share of the target that is spread evenly over all K classes
-        (Szegedy et al. 2016, "Rethinking the Inception Architecture", Section 7).
-    """
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-    if label_smoothing:
-        uniform = -jax.nn.log_softmax(logits).mean(axis=-1)
-        loss = (1 - label_smoothing) * loss + label_smoothing * uniform
-    return loss
 
 
 def _norm(tree: Any, specs: Any) -> jax.Array:

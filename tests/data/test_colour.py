@@ -24,8 +24,12 @@ def test_pca_noise_adds_one_colour_to_each_image(image):
     normals = 0.1 * generator.normal(size=(24, 3))
     covariance = np.cov(image.reshape(-1, 3).T)
     values, vectors = np.linalg.eigh(covariance)
+    deviations = jnp.array(values**0.5)
     changed = colour.pca_noise(
-        jnp.array(image), jnp.array(normals), jnp.array(vectors), jnp.array(values**0.5)
+        jnp.array(image),
+        jnp.array(normals),
+        jnp.array(vectors.T),
+        jnp.array(values**0.5),
     )
     for row in range(24):
         expected = sum(

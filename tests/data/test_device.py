@@ -37,7 +37,9 @@ def test_augment_draws_every_place_and_mirrors_half(image, data_config):
     views = [padded[:, i : i + 8, j : j + 8] for i in range(3) for j in range(3)]
     views += [view[:, :, ::-1] for view in views]
     counts = np.zeros(len(views), int)
-    augment = jax.jit(lambda key: device.augment(jnp.array(image), key, data))
+    augment = jax.jit(
+        lambda key: device.move(jnp.array(image), device.row_keys(key, 0, 40), data)
+    )
     for step in range(45):
         augmented = augment(jax.random.key(step))
         assert augmented.dtype == jnp.uint8
@@ -48,24 +50,53 @@ def test_augment_draws_every_place_and_mirrors_half(image, data_config):
     assert 60 < counts.min() and counts.max() < 140
 
 
-def test_augment_is_the_same_on_any_number_of_devices(image, data_config):
-    data = data_config(train_crop="pad_crop", crop_padding=2, flip=True)
+SETTINGS = {
+    "moves": {"train_crop": "pad_crop", "crop_padding": 2, "flip": True},
+    "colours": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
+    "noise": {"pca_noise": 0.1, "pca": (9.0, 5.0, 1.0, *np.eye(3).ravel().tolist())},
+    "erasing": {"erasing": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_training_images_are_the_same_on_any_number_of_devices(
+    image, data_config, name
+):
+    data = data_config(**SETTINGS[name])
+    prepare = jax.jit(lambda x, key, row: device.training_images(x, key, data, row))
     key = jax.random.key(3)
-    whole = device.augment(jnp.array(image), key, data)
-    parts = [
-        device.augment(jnp.array(image[row : row + 10]), key, data, row)
-        for row in range(0, 40, 10)
-    ]
+    whole = prepare(jnp.array(image), key, 0)
+    parts = [prepare(image[row : row + 10], key, row) for row in range(0, 40, 10)]
     np.testing.assert_array_equal(whole, np.concatenate(parts))
-    other = device.augment(jnp.array(image), jax.random.key(4), data)
-    assert (whole != other).any()
+    assert (whole != prepare(image, jax.random.key(4), 0)).any()
 
 
 @pytest.mark.parametrize("crop", ["random_resized_crop", "scale_jitter_crop"])
-def test_images_cut_on_the_host_are_not_changed(image, data_config, crop):
-    data = data_config(train_crop=crop, flip=True)
-    augmented = device.augment(jnp.array(image), jax.random.key(0), data)
-    np.testing.assert_array_equal(augmented, image)
+def test_images_cut_on_the_host_are_not_moved(image, data_config, crop):
+    data = data_config(train_crop=crop, flip=True, mean=(0.0,) * 3, std=(1.0,) * 3)
+    prepared = device.training_images(jnp.array(image), jax.random.key(0), data)
+    np.testing.assert_array_equal(prepared, image)
+
+
+def test_factors_and_orders_of_colours_are_uniform(data_config, monkeypatch):
+    """Brightness, contrast and saturation from 1 - b to 1 + b, in all six orders."""
+    data = data_config(brightness=0.5, contrast=0.2, saturation=0.1)
+    drawn = []
+    monkeypatch.setattr(
+        device.colour, "jitter", lambda image, *drawing, **_: drawn.append(drawing)
+    )
+    keys = device.row_keys(jax.random.key(0), 0, 20_000)
+    device.recolour(jnp.zeros((20_000, 1, 1, 3), jnp.uint8), keys, data)
+    order, factors = map(np.asarray, drawn[0])
+    for kind, width in enumerate([0.5, 0.2, 0.1, 0.0]):
+        values = (factors[:, kind] - (kind < 3)) / max(width, 1e-9)
+        assert np.abs(values).max() <= 1 + 1e-5
+        if width:
+            assert abs(values.mean()) < 0.02
+            assert values.var() == pytest.approx(1 / 3, rel=0.03)
+    _, counts = np.unique(order, axis=0, return_counts=True)
+    assert len(counts) == 24
+    assert counts.min() > 20_000 / 24 * 0.85
 
 
 def test_normalise():

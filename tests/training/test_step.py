@@ -4,7 +4,6 @@ import re
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -184,16 +183,6 @@ def test_auxiliary_heads_add_their_share_of_the_loss(weight):
     moved = state.params["aux"]["fc"]["bias"]
     np.testing.assert_allclose(moved, weight * (shares - 0.1), atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], np.log(10), rtol=1e-6)
-
-
-def test_cross_entropy_with_label_smoothing():
-    logits = jnp.array([[1.0, 2.0, 0.5], [0.0, 0.0, 3.0]])
-    label = jnp.array([1, 0])
-    log_p = np.log(np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True))
-    for smoothing in (0.0, 0.1):
-        targets = (1 - smoothing) * np.eye(3)[label] + smoothing / 3
-        loss = step.cross_entropy(logits, label, smoothing)
-        np.testing.assert_allclose(loss, -(targets * log_p).sum(1), rtol=1e-5)
 
 
 def test_the_program_for_a_gpu_has_plain_operations():
