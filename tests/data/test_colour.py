@@ -29,7 +29,7 @@ def test_pca_noise_adds_one_colour_to_each_image(image):
         jnp.array(image),
         jnp.array(normals),
         jnp.array(vectors.T),
-        jnp.array(values**0.5),
+        deviations,
     )
     for row in range(24):
         expected = sum(
