@@ -19,7 +19,40 @@ SCHEDULE = ("optim.milestones", "optim.warmup_epochs")
 
 # A run keeps the choice with which it began, also if it began with an earlier version.
 CHOSEN = (*RATIOS, *SCHEDULE, "data.pixels")
-EARLIER = {"pixels": "stored"}  # config.data of runs before there was a choice
+
+# What runs of earlier versions did where there was no setting yet.
+EARLIER = {
+    "loss": "cross_entropy",
+    "optim.name": "sgd",
+    "optim.patience": 5,
+    "optim.threshold": 1e-4,
+    "optim.cooldown": 0,
+    "optim.min_rate": 0.0,
+    "optim.start_error": 0.0,
+    "optim.start_rate": 0.01,
+    "optim.momentum_form": "pytorch",
+    "optim.nesterov": False,
+    "optim.beta2": 0.999,
+    "optim.epsilon": 1e-8,
+    "optim.epsilon_in_root": True,
+    "optim.decay_form": "coupled",
+    "optim.bias_rate": 1.0,
+    "optim.clip_norm": 0.0,
+    "optim.clip_value": 0.0,
+    "optim.filter_radius": 0.0,
+    "optim.average": "none",
+    "optim.average_decay": 0.9999,
+    "data.pixels": "stored",
+    "data.pca_noise": 0.0,
+    "data.pca": (),
+    "data.brightness": 0.0,
+    "data.contrast": 0.0,
+    "data.saturation": 0.0,
+    "data.hue": 0.0,
+    "data.erasing": 0.0,
+    "data.mixup": 0.0,
+    "data.cutmix": 0.0,
+}
 
 
 def follow_image_size(

@@ -112,8 +112,6 @@ RULES: dict[str, Rule] = {
     "optim.learning_rate": number(  # finite in float32, although a run would diverge
         " above 0, at most 1e38", lambda v: v > 0, "0.1", high=1e38
     ),
-    "optim.schedule": one_of("cosine", "step", "constant"),
-    "optim.learning_rate": ABOVE_0,
     "optim.name": one_of("sgd", "rmsprop", "adamw", "lamb"),
     "optim.schedule": one_of("cosine", "step", "constant", "plateau"),
     "optim.milestones": numbers(

@@ -169,7 +169,10 @@ def from_json(path: Path) -> FrozenConfigDict:
     """
     try:
         stored = read_json(path)
-        config = ConfigDict(stored | {"data": choices.EARLIER | stored["data"]})
+        for key, value in choices.EARLIER.items():
+            group, _, name = key.rpartition(".")
+            (stored[group] if group else stored).setdefault(name, value)
+        config = ConfigDict(stored)
         flat = flatten(config)
         if missing := [key for key in setting_rules.RULES if key not in flat]:
             raise ValueError(f"it has no {missing[0]}")

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
+from cnn_arch.training import schedules, update_rules
 from cnn_arch.units import counted
 
 MAX_STEPS = 2**31 - 1  # the state counts them in 32 bits
@@ -55,8 +56,6 @@ def describe_recipe(config: ConfigDict) -> str:
         f"{optim.momentum:g}, lr {optim.learning_rate:g} {schedule}{decay}, "
         f"seed {config.seed}"
     )
-from cnn_arch.training import update_rules
-from cnn_arch.training import schedules, update_rules
 
 
 def make_schedule(config: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
