@@ -54,7 +54,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         if not (options.export or options.features):  # those have their own file
             run_directory.create(run.workdir, config, network.class_names, ())
     else:
-        network = from_checkpoint(run, which, config, mesh)
+        network = from_checkpoint(run, which, config, mesh, averaged=options.average)
 
     if options.export:
         answer = export.export(options.export, network, screen)
@@ -92,6 +92,9 @@ if __name__ == "__main__":
         "data_dir": "the data's folder, if it has moved",
     }.items():
         parser.add_argument(f"--{name}", help=text)
+    parser.add_argument(
+        "--average", action="store_true", help="use the average of the parameters"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object, nothing else"
     )

@@ -26,15 +26,16 @@ from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel import processes
 from cnn_arch.run_directory import Run
 
-_STATE_ITEMS = "params", "batch_stats", "opt_state"
+_STATE_ITEMS = "params", "batch_stats", "opt_state", "average"
 
 
 class Checkpoints:
     """The checkpoints of one run: the newest two, and the best by validation error.
 
-    A step is a folder ``STEP`` with the items params, batch_stats, opt_state, config
-    and record. All processes must call `save`, `wait`, `close`, `restore` and
-    `restore_variables`; process 0 chooses steps, and names and deletes folders.
+    A step is a folder ``STEP`` with the items params, batch_stats, opt_state, config,
+    record and, where one is kept, average. All processes must call `save`, `wait`,
+    `close`, `restore` and `restore_variables`; process 0 chooses steps, and names and
+    deletes folders.
     """
 
     def __init__(
@@ -181,32 +182,39 @@ class Checkpoints:
                 return None
         else:
             if self._find(step) is None:
-                raise self._unknown(step)
+                raise failures.unknown(step, self.directory, self.steps())
             items = self._restore_step(step, abstract_items)
         return TrainState(
             step=jax.device_put(np.int32(step), abstract_state.step.sharding), **items
         )
 
     def restore_variables(
-        self, abstract_params: Any, abstract_batch_stats: Any, which: str | int = "best"
-    ) -> tuple[Any, Any, int]:
+        self,
+        abstract_variables: Mapping[str, Any],
+        which: str | int = "best",
+        *,
+        averaged: bool = False,
+    ) -> tuple[dict[str, Any], int]:
         """Restores the variables of a network without the optimizer's state.
 
-        The abstract trees have jax.ShapeDtypeStruct with shardings; `which` is "best",
-        "last" or a step.
+        The abstract trees "params" and "batch_stats" have jax.ShapeDtypeStruct with
+        shardings; `which` is "best", "last" or a step. If `averaged`, the parameters
+        are their average.
 
         Returns:
-          Parameters, batch statistics and their step.
+          The variables and their step.
 
         Raises:
           RunError: the step is damaged.
           UsageError: the step does not exist, or it belongs to another network.
         """
-        wanted = {"params": abstract_params, "batch_stats": abstract_batch_stats}
+        params = "average" if averaged else "params"
+        wanted = {params: abstract_variables["params"]}
+        wanted["batch_stats"] = abstract_variables["batch_stats"]
         while True:
             step = self._find(which)
             if step is None:
-                raise self._unknown(which)
+                raise failures.unknown(which, self.directory, self.steps())
             try:
                 items = self._restore_step(step, wanted)
             except (RunError, UsageError):
@@ -214,7 +222,7 @@ class Checkpoints:
                 if self._find(which) == step:
                     raise
                 continue
-            return items["params"], items["batch_stats"], step
+            return {"params": items.pop(params), **items}, step
 
     def _find(self, which: str | int) -> int | None:
         """Returns the step that is meant, the same on all processes."""
@@ -272,13 +280,6 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self._folders().get(step, self.directory / str(step))
-
-    def _unknown(self, which: str | int) -> UsageError:
-        steps = ", ".join(map(str, self.steps())) or "none"
-        return UsageError(
-            f"--checkpoint={which}: no such checkpoint in {self.directory}; steps "
-            f"there: {steps}"
-        )
 
     def _save_error(self, error: BaseException) -> RunError:
         """Deletes the remains of the newest save and returns why it failed."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from cnn_arch.errors import RunError
+from cnn_arch.errors import RunError, UsageError
 from cnn_arch.files import free_bytes
 from cnn_arch.parallel import processes
 
@@ -43,6 +43,14 @@ def not_confirmed(error: OSError, directory: Path, step: int) -> RunError:
         f"checkpoint at step {step}: written to {directory}, but the disk does not "
         f"confirm it ({error.strerror}); check the disk, then repeat the command: it "
         f"continues from step {step}, or from an older one if that is damaged"
+    )
+
+
+def unknown(which: str | int, directory: Path, steps: list[int]) -> UsageError:
+    """Returns the error of a step that does not exist."""
+    return UsageError(
+        f"--checkpoint={which}: no such checkpoint in {directory}; steps there: "
+        f"{', '.join(map(str, steps)) or 'none'}"
     )
 
 

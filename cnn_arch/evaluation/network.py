@@ -40,23 +40,35 @@ class Network:
         return self.model.apply(variables, image, train=False)
 
 
-def from_checkpoint(run: Run, which: str, config: ConfigDict, mesh: Mesh) -> Network:
+def from_checkpoint(
+    run: Run, which: str, config: ConfigDict, mesh: Mesh, *, averaged: bool = False
+) -> Network:
     """Restores a checkpoint of a run: ``best``, ``last`` or a step.
 
+    If ``averaged``, the parameters are their average.
+
     Raises:
-      UsageError: there is no such checkpoint, or it belongs to another network.
+      UsageError: there is no such checkpoint, it belongs to another network, or the run
+        keeps no average.
       RunError: the checkpoint is damaged.
     """
+    if averaged and config.optim.average == "none":
+        raise UsageError(
+            f"--average: {run.workdir} keeps no average of the parameters; train with "
+            "--config.optim.average=ema, or leave it out"
+        )
     names = read_classes(run.workdir)
     run.screen.say("model", describe_network(config, len(names)))
     model = build_model(config, len(names), loops=False)
     shapes = abstract(_shapes(model, config), model, mesh)
-    params, batch_stats, step = open_checkpoints(run).restore_variables(
-        shapes["params"], shapes["batch_stats"], which
+    variables, step = open_checkpoints(run).restore_variables(
+        shapes, which, averaged=averaged
     )
-    run.screen.say("restored", f"step {step}")
-    variables = {"params": params, "batch_stats": batch_stats}
-    return Network(model, variables, names, {"checkpoint_step": step}, config)
+    run.screen.say("restored", f"step {step}" + ", the average" * averaged)
+    origin: dict[str, Any] = {"checkpoint_step": step}
+    if averaged:
+        origin["parameters"] = "average"
+    return Network(model, variables, names, origin, config)
 
 
 def from_file(

@@ -74,12 +74,17 @@ def evaluate_split(
     with own_turn(run):
         _write_predictions(run.workdir, judged)
         _draw(run.workdir / "plots", judged)
-        stored = _read_results(run.workdir) | {split: summary}
-        write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
+        _store({split: summary}, run)
     _say_summary(split, summary, len(network.class_names), screen)
     screen.say("confused", _most_confused(judged) or "nothing")
     say_skipped(results.skipped, screen)
     return summary
+
+
+def _store(entries: dict[str, Any], run: Run) -> None:
+    """Adds entries to eval/results.json."""
+    stored = _read_results(run.workdir) | entries
+    write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
 
 
 def _say_summary(
@@ -172,6 +177,24 @@ def test_best(
         variables = program.place(variables)
         best = Network(program.model, variables, names, origin, program.config)
         evaluate_split(evaluator, best, dataset, "test", run)
+        if program.config.optim.average != "none":
+            _test_average(program, evaluator, dataset, run)
+
+
+def _test_average(
+    program: Program, evaluator: Evaluator, dataset: Dataset, run: Run
+) -> None:
+    """Tests the average of the parameters in the best checkpoint."""
+    variables, step = program.restore_best(open_checkpoints(run), averaged=True)
+    source = dataset.splits["test"]
+    with run.screen.progress("average", evaluator.num_batches(source)) as progress:
+        results = evaluator.judge(program.place(variables), source, progress.advance)
+    if jax.process_index():
+        return
+    origin = {"checkpoint_step": step, "parameters": "average"}
+    summary = results.summary() | {"protocol": evaluator.protocol, **origin}
+    _store({"test_average": summary}, run)
+    _say_summary("average", summary, dataset.num_classes, run.screen)
 
 
 def _read_results(workdir: Path) -> dict[str, Any]:

@@ -11,13 +11,15 @@ from cnn_arch.weights import SUFFIXES
 EXPORTS: tuple[str, ...] = (".stablehlo", ".onnx", ".safetensors", ".npz")
 SPLITS = ("train", "validation", "test")
 
+SOURCES = ("weights", "workdir", "checkpoint", "average", "data_dir")
+
 # What eval.py does, and the options that this uses; without the first three, it
 # evaluates a split.
 USES = {
-    "export": ("weights", "workdir", "checkpoint", "data_dir"),
-    "images": ("weights", "workdir", "checkpoint", "data_dir"),
-    "features": ("weights", "workdir", "checkpoint", "data_dir", "split", "output"),
-    "": ("weights", "workdir", "checkpoint", "data_dir", "split"),
+    "export": SOURCES,
+    "images": SOURCES,
+    "features": (*SOURCES, "split", "output"),
+    "": (*SOURCES, "split"),
 }
 
 
@@ -62,11 +64,12 @@ def _check_source(given: Mapping[str, str], words: Sequence[str]) -> None:
         raise UsageError(f"--weights={weights}: needs its network, --config=RECIPE")
     if weights and os.path.splitext(weights)[1] not in SUFFIXES:
         raise UsageError(f"--weights={weights}: must end in {', '.join(SUFFIXES)}")
-    if weights and "checkpoint" in given:
-        raise UsageError(
-            f"--checkpoint={given['checkpoint']}: has no effect with --weights; leave "
-            "one of them out"
-        )
+    for name in ("checkpoint", "average"):
+        if weights and name in given:
+            option = "--average" if name == "average" else f"--{name}={given[name]}"
+            raise UsageError(
+                f"{option}: has no effect with --weights; leave one of them out"
+            )
     if weights and workdir and makes_file:
         raise UsageError(
             f"--workdir={workdir}: has no effect with --weights and --{makes_file}; "

@@ -23,7 +23,7 @@ from cnn_arch.parallel.agreement import Agreement, Wish
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import clock
-from cnn_arch.training.metrics import Metrics, open_metrics
+from cnn_arch.training.metrics import AVERAGE_COLUMNS, Metrics, open_metrics
 from cnn_arch.training.program import Program, Variables
 from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
 
@@ -73,8 +73,11 @@ class Trainer:
         if step >= num_steps:
             self.run.screen.say("done", "this run was finished before")
             return
+        averages = self.program.config.optim.average != "none"
         num_classes, workdir = self.program.num_classes, self.run.workdir
-        opened = open_metrics(workdir, step, steps_per_epoch, num_classes)
+        opened = open_metrics(
+            workdir, step, steps_per_epoch, num_classes, AVERAGE_COLUMNS * averages
+        )
         with (
             closing(opened) as metrics,
             closing(self.batches.iterate(step, num_steps)) as batches,
@@ -83,6 +86,7 @@ class Trainer:
             self.run.screen.row()
             self.run.screen.row(
                 "epoch  train loss  val loss  val top-1       lr     img/s    time"
+                + "   average" * averages
             )
             while step < num_steps:
                 start, first_step = time.monotonic(), step
@@ -90,7 +94,8 @@ class Trainer:
                 state, wait_seconds = self._train(state, step, batches, metrics, stop)
                 num_images = (step - first_step) * self.program.config.batch_size
                 images_per_second = num_images / (time.monotonic() - start)
-                validation = self.validate(state.variables)
+                validation = self._judge(state)
+                state = self.program.observe(state, validation["top1_error"])
                 rows = metrics.add_epoch(
                     step,
                     validation,
@@ -109,6 +114,14 @@ class Trainer:
                 if (asked := self._agreement.hear().signal) and step < num_steps:
                     self._stop(asked, step)
         self.checkpoints.close()
+
+    def _judge(self, state: TrainState) -> dict[str, float]:
+        """Validates the network, and the average of its parameters if one is kept."""
+        answer = dict(self.validate(state.variables))
+        if averaged := state.averaged_variables:
+            of_average = self.validate(averaged)
+            answer |= {f"average_{key}": x for key, x in of_average.items()}
+        return answer
 
     def _begin(self) -> TrainState:
         """Returns the state of the newest checkpoint, or a fresh one."""
@@ -197,11 +210,14 @@ class Trainer:
         star = "*" if errors[-1] == min(errors) else " "
         loss = row["validation_loss"]
         shown_loss = f"{loss:.3f}" if loss < 1e4 else f"{loss:.1e}"
+        average = ""
+        if "average_top1_error" in row:
+            average = f"  {100 - row['average_top1_error']:>6.1f} %"
         self.run.screen.row(
             f"{row['epoch']:>5.4g}  {row['train_loss']:>10.3f}  "
             f"{shown_loss:>8}  {100 - errors[-1]:>7.1f} %{star} "
             f"{row['learning_rate']:>7.2g}  {row['images_per_second']:>8,.0f}  "
-            f"{clock(row['seconds']):>6}"
+            f"{clock(row['seconds']):>6}{average}"
         )
 
     def _advise(self, rows: list[dict[str, Any]]) -> None:

@@ -22,6 +22,8 @@ EPOCH_COLUMNS = """
     epoch step train_loss train_top1_error validation_loss validation_top1_error
     validation_top5_error learning_rate images_per_second seconds input_wait_seconds
 """.split()
+# Of the average of the parameters, on the validation images, if one is kept.
+AVERAGE_COLUMNS = ("average_loss", "average_top1_error")
 DRAWING_SHARE = 1 / 500  # the largest share of a run's time for drawing curves
 
 
@@ -115,9 +117,17 @@ class Metrics:
     """
 
     def __init__(
-        self, workdir: Path, step: int, steps_per_epoch: int, num_classes: int = 1000
+        self,
+        workdir: Path,
+        step: int,
+        steps_per_epoch: int,
+        num_classes: int = 1000,
+        more_columns: Sequence[str] = (),
     ):
-        """Opens the files; ``step`` is the checkpoint's, 0 for a new run."""
+        """Opens the files; ``step`` is the checkpoint's, 0 for a new run.
+
+        ``more_columns`` are of ``validation`` in ``add_epoch``, after the usual ones.
+        """
 
         def is_before(row) -> bool:
             return int(row["step"]) <= step
@@ -125,7 +135,10 @@ class Metrics:
         self._workdir = workdir
         self._steps_per_epoch = steps_per_epoch
         self._steps = Table(workdir / "steps.csv", STEP_COLUMNS, is_before)
-        self._epochs = Table(workdir / "metrics.csv", EPOCH_COLUMNS, is_before)
+        self._epochs = Table(
+            workdir / "metrics.csv", [*EPOCH_COLUMNS, *more_columns], is_before
+        )
+        self._more_columns = more_columns
         first_step = step // steps_per_epoch * steps_per_epoch + 1  # of the epoch
         # A new run, too, may have been killed before: before its first checkpoint.
         self._board = Board(workdir, first_step)
@@ -163,6 +176,7 @@ class Metrics:
             validation_top5_error=validation["top5_error"],
             learning_rate=float(of_epoch[-1]["learning_rate"]),
             **measured,
+            **{name: validation[name] for name in self._more_columns},
         )
         for name, value in self._shown(self._epochs.rows[-1]).items():
             self._board.add_scalar(f"epoch/{name}", value, step)
@@ -223,11 +237,15 @@ class _Unwritten(Metrics):
 
 
 def open_metrics(
-    workdir: Path, step: int, steps_per_epoch: int, num_classes: int
+    workdir: Path,
+    step: int,
+    steps_per_epoch: int,
+    num_classes: int,
+    more_columns: Sequence[str],
 ) -> Metrics:
     """Returns the metrics of a run; only process 0 writes files."""
     kind = Metrics if jax.process_index() == 0 else _Unwritten
-    return kind(workdir, step, steps_per_epoch, num_classes)
+    return kind(workdir, step, steps_per_epoch, num_classes, more_columns)
 
 
 def _mean(rows: list[dict[str, Any]], column: str) -> float:

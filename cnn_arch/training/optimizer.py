@@ -152,9 +152,6 @@ def make_optimizer(
         after.append(update_rules.scale_where(optim.bias_rate, is_bias))
     if optim.filter_radius:
         after.append(update_rules.limit_filters(optim.filter_radius))
-    if optim.average != "none":
-        decay = optim.average_decay if optim.average == "ema" else 1.0
-        after.append(update_rules.average_parameters(decay))
     parts = [*before, rule, *after]
     # A chain of one would change the form of checkpoints.
     chain = optax.chain(*parts) if len(parts) > 1 else rule

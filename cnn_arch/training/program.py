@@ -13,7 +13,7 @@ from cnn_arch.models.build import build_model
 from cnn_arch.ops.loops import rolled, unrolled
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel import runtime
-from cnn_arch.training import optimizer, step
+from cnn_arch.training import optimizer, schedules, step
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 
@@ -111,8 +111,19 @@ class Program:
         saved = checkpoints.restore(unrolled(self.state_shapes))
         return None if saved is None else rolled(saved, self.state_shapes)
 
-    def restore_best(self, checkpoints: Checkpoints) -> tuple[Variables, int]:
+    def observe(self, state: TrainState, error: float) -> TrainState:
+        """Returns the state after an epoch with this validation error, in percent."""
+        optim = self.config.optim
+        if optim.schedule != "plateau":
+            return state
+        return state.replace(opt_state=schedules.observe(optim, state.opt_state, error))
+
+    def restore_best(
+        self, checkpoints: Checkpoints, *, averaged: bool = False
+    ) -> tuple[Variables, int]:
         """Returns the variables with the lowest validation error, and their step.
+
+        If ``averaged``, the parameters are their average in that step.
 
         Blocks are not in loops, and every device has all arrays: any process can write
         them to a file. ``place`` prepares them for the network.
@@ -121,10 +132,7 @@ class Program:
           RunError: the checkpoint is damaged.
         """
         shapes = meshes.abstract(unrolled(self.variable_shapes), None, self.mesh)
-        params, batch_stats, best_step = checkpoints.restore_variables(
-            shapes["params"], shapes["batch_stats"]
-        )
-        return {"params": params, "batch_stats": batch_stats}, best_step
+        return checkpoints.restore_variables(shapes, averaged=averaged)
 
     def place(self, variables: Variables) -> Variables:
         """Returns variables as the network needs them: in loops, on their devices."""

@@ -99,13 +99,15 @@ def find_rate_state(opt_state: Opened) -> RateState | None:
 
 def observe(optim: ConfigDict, opt_state: Opened, error: float) -> Opened:
     """Returns the state after an epoch with this validation error, in percent."""
-    rule = plateau(optim)
+
+    @jax.jit
+    def update(state: Any) -> Any:
+        return plateau(optim).update({}, state, value=error)[1]
 
     def visit(node: Any) -> Any:
         if not _is_rate_state(node):
             return node
-        _, state = rule.update({}, node.plateau, value=error)
-        return node._replace(plateau=state)
+        return node._replace(plateau=update(node.plateau))
 
     return jax.tree.map(visit, opt_state, is_leaf=_is_rate_state)
 

@@ -27,7 +27,7 @@ from cnn_arch.data.device import training_images
 from cnn_arch.models import init_variables
 from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.parallel.mesh import partition_specs
-from cnn_arch.training import losses, schedules
+from cnn_arch.training import losses, schedules, update_rules
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -46,6 +46,7 @@ def init_state(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=optimizer.init(variables["params"]),
+        average=update_rules.initial_average(config.optim, variables["params"]),
     )
 
 
@@ -112,11 +113,17 @@ class DeviceStep:
         updates, opt_state = self.optimizer.update(
             grads, state.opt_state, state.params, error=metrics["top1_error"]
         )
+        params, average = optax.apply_updates(state.params, updates), state.average
+        if average is not None:
+            average = update_rules.next_average(
+                self.config.optim, average, params, state.step + 1
+            )
         state = TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=params,
             batch_stats=batch_stats,
             opt_state=opt_state,
+            average=average,
         )
         return state, metrics
 

@@ -1,66 +1,38 @@
 """Transformations of updates that optax does not have, in its form."""
 
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 Parameters = Any  # a tree of arrays
 
 
-class AverageState(NamedTuple):
-    """The state of ``average_parameters``."""
-
-    count: jax.Array  # int32 scalar, updates so far
-    total: Parameters  # float32, the weighted sum of the parameters after each update
-    weight: jax.Array  # float32 scalar, the sum of the weights
-
-    @property
-    def average(self) -> Parameters:
-        """The average, without bias towards zero or towards the first parameters."""
-        return jax.tree.map(lambda total: total / self.weight, self.total)
+def initial_average(optim: ConfigDict, params: Parameters) -> Parameters | None:
+    """Returns the average before the first update; None if ``optim`` asks for none."""
+    return None if optim.average == "none" else optax.tree.zeros_like(params)
 
 
-def average_parameters(decay: float) -> optax.GradientTransformation:
-    """Keeps an average of the parameters after each update; changes no update.
+def next_average(
+    optim: ConfigDict, average: Parameters, params: Parameters, count: jax.Array
+) -> Parameters:
+    """Returns the average of the parameters after each of ``count`` updates.
 
-    Put it last in a chain. With a decay below 1, each update weighs ``decay`` times the
-    next one (exponential moving average). With 1, all weigh the same (Polyak and
-    Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging").
+    With "ema", each update weighs ``average_decay`` times the next one (exponential
+    moving average), without bias towards zero. With "polyak", all weigh the same
+    (Polyak and Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging").
     """
-
-    def init(params: Parameters) -> AverageState:
-        zeros = optax.tree.zeros_like(params)
-        return AverageState(jnp.zeros((), jnp.int32), zeros, jnp.zeros(()))
-
-    def update(
-        updates: Parameters, state: AverageState, params: Parameters
-    ) -> tuple[Parameters, AverageState]:
-        # In shares of one, so that no sum grows without bound.
-        if decay < 1:
-            share = 1 - decay
-        else:
-            share = 1 / (state.count + 1)
-        new = jax.tree.map(lambda p, u: p + u, params, updates)
-        total = jax.tree.map(lambda t, p: t + share * (p - t), state.total, new)
-        weight = state.weight + share * (1 - state.weight)
-        return updates, AverageState(state.count + 1, total, weight)
-
-    return optax.GradientTransformation(init, update)
-
-
-def find_average(opt_state: Any) -> Parameters | None:
-    """Returns the averaged parameters in an optimizer's state; None if there are none.
-
-    Before the first update there is nothing to average: the values are not numbers.
-    """
-    is_average = lambda node: isinstance(node, AverageState)  # noqa: E731
-    for node in jax.tree.leaves(opt_state, is_leaf=is_average):
-        if is_average(node):
-            return node.average
-    return None
+    if optim.average == "ema":
+        decay = optim.average_decay
+        # 1 - decay ** count, without loss of digits while that is small.
+        share = (1 - decay) / -jnp.expm1(count * math.log(decay))
+    else:
+        share = 1 / count
+    return jax.tree.map(lambda old, new: old + share * (new - old), average, params)
 
 
 def limit_filters(radius: float) -> optax.GradientTransformation:

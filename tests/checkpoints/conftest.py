@@ -83,10 +83,9 @@ class Run:
         return self.checkpoints.restore(abstract(make_state(0)), step)
 
     def restore_variables(self, which: str | int) -> tuple[Any, Any, int]:
-        state = abstract(make_state(0))
-        return self.checkpoints.restore_variables(
-            state.params, state.batch_stats, which
-        )
+        shapes = abstract(make_state(0)).variables
+        variables, step = self.checkpoints.restore_variables(shapes, which)
+        return variables["params"], variables["batch_stats"], step
 
     def assert_newest(self, step: int) -> None:
         """Asserts that the newest intact checkpoint is the state of a step."""

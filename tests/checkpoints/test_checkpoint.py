@@ -116,7 +116,7 @@ def test_other_network_is_refused_with_both_shapes(saved: Run):
     with pytest.raises(
         UsageError, match=r"batch_stats\.bn1\.mean is float32\[8\].*and missing in"
     ):
-        saved.checkpoints.restore_variables(params, {})
+        saved.checkpoints.restore_variables({"params": params, "batch_stats": {}})
 
 
 # Damage.

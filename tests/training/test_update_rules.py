@@ -189,19 +189,24 @@ def test_clip_value_limits_each_element():
 
 @pytest.mark.parametrize("average", ["ema", "polyak"])
 def test_average_weighs_the_parameters_after_each_step(average):
-    history, (_, state) = train(make_config(average=average, average_decay=0.8))
+    optim = make_config(average=average, average_decay=0.8).optim
+    history = np.random.default_rng(0).normal(size=(NUM_STEPS, 3, 2))
     weights = 0.8 ** np.arange(NUM_STEPS)[::-1]
     if average == "polyak":
         weights[:] = 1
-    expected = np.average(kernels(history), axis=0, weights=weights)
-    averaged = update_rules.find_average(state)
-    assert averaged
-    np.testing.assert_allclose(averaged["fc"]["kernel"], expected, rtol=1e-5)
+    found = update_rules.initial_average(optim, {"kernel": jnp.ones((3, 2))})
+    for count, kernel in enumerate(history, 1):
+        found = update_rules.next_average(
+            optim, found, {"kernel": jnp.asarray(kernel)}, jnp.int32(count)
+        )
+    assert found
+    expected = np.average(history, axis=0, weights=weights)
+    np.testing.assert_allclose(found["kernel"], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_no_average_by_default():
-    _, (_, state) = train(make_config())
-    assert update_rules.find_average(state) is None
+    params = {"kernel": jnp.ones(3)}
+    assert update_rules.initial_average(make_config().optim, params) is None
 
 
 def test_limit_filters_keeps_the_root_mean_square_of_each_filter():
