@@ -73,20 +73,15 @@ class Trainer:
         if step >= num_steps:
             self.run.screen.say("done", "this run was finished before")
             return
-        averages = self.program.config.optim.average != "none"
-        num_classes, workdir = self.program.num_classes, self.run.workdir
-        opened = open_metrics(
-            workdir, step, steps_per_epoch, num_classes, AVERAGE_COLUMNS * averages
-        )
         with (
-            closing(opened) as metrics,
+            closing(self._open_metrics(step)) as metrics,
             closing(self.batches.iterate(step, num_steps)) as batches,
             stop_request() as stop,
         ):
             self.run.screen.row()
             self.run.screen.row(
                 "epoch  train loss  val loss  val top-1       lr     img/s    time"
-                + "   average" * averages
+                + "   average" * self._averages
             )
             while step < num_steps:
                 start, first_step = time.monotonic(), step
@@ -114,6 +109,19 @@ class Trainer:
                 if (asked := self._agreement.hear().signal) and step < num_steps:
                     self._stop(asked, step)
         self.checkpoints.close()
+
+    def _open_metrics(self, step: int) -> Metrics:
+        return open_metrics(
+            self.run.workdir,
+            step,
+            self.batches.steps_per_epoch,
+            self.program.num_classes,
+            AVERAGE_COLUMNS * self._averages,
+        )
+
+    @property
+    def _averages(self) -> bool:
+        return self.program.config.optim.average != "none"
 
     def _judge(self, state: TrainState) -> dict[str, float]:
         """Validates the network, and the average of its parameters if one is kept."""

@@ -11,7 +11,9 @@ from tests.data.conftest import load
 
 @pytest.fixture
 def source_and_data(make_folder, data_config):
-    data = data_config(dir=make_folder({"train/rose": 90, "test/rose": 2}))
+    data = data_config(
+        dir=make_folder({"train/rose": 90, "train/tulip": 9, "test/rose": 2})
+    )
     return load(data).splits["train"], data
 
 
@@ -26,7 +28,8 @@ def test_colours_of_all_pixels(source_and_data):
 
 
 def test_principal_axes_rebuild_the_covariance(source_and_data):
-    counted = statistics.count_colours(*source_and_data, Screen(quiet=True))
+    source, data = source_and_data
+    counted = statistics.count_colours(source, data, Screen(quiet=True))
     numbers = np.array(counted.principal_axes)
     deviations, axes = numbers[:3], numbers[3:].reshape(3, 3)
     assert list(deviations) == sorted(deviations, reverse=True)
