@@ -20,6 +20,10 @@ SCHEDULE = ("optim.milestones", "optim.warmup_epochs")
 # A run keeps the choice with which it began, also if it began with an earlier version.
 CHOSEN = (*RATIOS, *SCHEDULE, "data.pixels")
 
+# Numbers of the training images: an empty list is counted when a run begins, and the
+# run keeps the result.
+COUNTED = ("data.mean", "data.std", "data.pca")
+
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
     "loss": "cross_entropy",
@@ -76,6 +80,20 @@ def follow_image_size(
             config.data[name] = round(ratio * size)
         elif is_size(side) and not is_fixed:
             config.data[name] = round(side * size / old_size)
+
+
+def placeholders(config: ConfigDict) -> dict[str, Any]:
+    """Returns some number for each of ``COUNTED`` that is not counted.
+
+    For programs that see no image: their costs do not depend on the numbers.
+    """
+    channels = config.data.channels
+    some = {
+        "data.mean": (0.0,) * channels,
+        "data.std": (1.0,) * channels,
+        "data.pca": (0.0,) * (channels + channels**2),
+    }
+    return {key: some[key] for key in COUNTED if not config.data[key[len("data.") :]]}
 
 
 def follow_epochs(

@@ -72,7 +72,7 @@ def match_run(
     """Returns the config to train with in a directory, which may have the same run.
 
     That run keeps its choices: the settings of ``choices.CHOSEN`` that are not
-    ``given`` by the user.
+    ``given`` by the user, and what it has counted.
 
     Raises:
       UsageError: the directory has another run, or files that are not of a run.
@@ -89,9 +89,11 @@ def match_run(
         for key in choices.CHOSEN
         if key not in given and stored[key] != chosen[key]
     }
+    named = [f"{key}={value}" for key, value in kept.items()]
+    counted = [key for key in choices.COUNTED if not chosen[key] and stored[key]]
+    kept |= {key: stored[key] for key in counted}
     if kept:
-        named = ", ".join(f"{key}={value}" for key, value in kept.items())
-        screen.say("", f"with {named}, as the run began")
+        screen.say("", f"with {', '.join(named + counted)}, as the run began")
     config = settings.derive(config, kept)
     for key, (old, new) in check_same_run(path, config).items():
         screen.say("changed", f"{key}={new}, before {old}")

@@ -175,11 +175,13 @@ RULES: dict[str, Rule] = {
     "data.cutmix": NOT_NEGATIVE,
     "data.eval_resize": SIDE,
     "data.mean": numbers(
-        "1 or 3 numbers, one for each channel", lambda v: len(v) in (1, 3), "(127.5,)"
+        "no numbers, or 1 or 3, one for each channel",
+        lambda v: len(v) in (0, 1, 3),
+        "(127.5,)",
     ),
     "data.std": numbers(
-        "1 or 3 numbers above 0, one for each channel",
-        lambda v: len(v) in (1, 3) and min(v) > 0,
+        "no numbers, or 1 or 3 above 0, one for each channel",
+        lambda v: len(v) in (0, 1, 3) and all(x > 0 for x in v),
         "(127.5,)",
     ),
     "data.pixels": one_of("shown", "stored"),

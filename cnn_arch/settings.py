@@ -135,7 +135,7 @@ def check_pairs(config: ConfigDict, show: Callable[[str], str]) -> None:
     data = config.data
     for key in ("mean", "std"):
         values = data[key]
-        if len(values) != data.channels:
+        if values and len(values) != data.channels:
             fit = (round(sum(values) / len(values), 2),) * data.channels
             raise UsageError(
                 f"{show(f'data.{key}')}: must have a value for each of the "

@@ -96,7 +96,9 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.mixup = 0.0  # alpha: images are mixed with others; 0: no
     config.data.cutmix = 0.0  # alpha: boxes of other images are pasted; 0: no
     config.data.eval_resize = 0  # evaluation: shorter side before the centre crop, px
-    config.data.mean = (123.675, 116.28, 103.53)  # subtracted, of 0..255 (ImageNet's)
+    # Subtracted, of 0..255, here ImageNet's; (), also of std: count them from the
+    # training images.
+    config.data.mean = (123.675, 116.28, 103.53)
     config.data.std = (58.395, 57.12, 57.375)  # divided by (torchvision references)
     # shown: as a viewer shows a file, turned by its Exif orientation, and transparent
     # parts on white | stored: as the file has them
@@ -194,11 +196,16 @@ def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
 
 
 def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
-    """Sets the data of a recipe for images of 28 or 32 px; resizes other images."""
+    """Sets the data of a recipe for images of 28 or 32 px; resizes other images.
+
+    A user's own images may look like CIFAR's or like digits, so their mean and
+    deviation are counted.
+    """
     size = config.data.image_size
     if data in ("mnist5k", "fashion_mnist") and config.epochs > 30:
         _shorten(config, 30.0)  # simple gray images need fewer epochs
     if data == "folder":
+        config.data.mean = config.data.std = ()
         return use_data(config, data, in_memory=True, train_crop="pad_crop")
     return use_data(config, data, image_size=size)
 

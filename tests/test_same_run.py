@@ -54,6 +54,23 @@ def test_more_epochs_keep_the_milestones_of_the_run(go_on):
     assert said[1:] == ["changed  epochs=60.0, before 30.0"]
 
 
+def test_a_run_keeps_the_numbers_that_it_counted(tmp_path, capsys):
+    """Also one of an earlier version, which had ImageNet's instead."""
+    recipe = "--config=configs/resnet20.py:folder"
+    counting, given = parse("--config.data.mean=()", recipe=recipe)
+    assert counting.data.mean == counting.data.std == ()
+    numbers = {"data.mean": (9.5, 8.0, 7.0), "data.std": (3.0, 2.0, 1.5)}
+    begun = settings.derive(counting, numbers)
+    run_directory.create(tmp_path, begun, ["0", "1"], [])
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    kept = same_run.match_run(tmp_path, counting, given, Screen())
+    assert kept == begun
+    assert "with data.mean, data.std, as the run began" in capsys.readouterr().out
+    other, given = parse("--config.data.mean=1,2,3", recipe=recipe)
+    with pytest.raises(UsageError, match=r"data\.mean=\[9\.5, 8\.0, 7\.0\], this one"):
+        same_run.match_run(tmp_path, other, given, Screen())
+
+
 def test_the_home_is_found_after_an_equals_sign(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     for word, expected in (

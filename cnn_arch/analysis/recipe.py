@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ml_collections import FrozenConfigDict
 
-from cnn_arch import hints, settings
+from cnn_arch import choices, hints, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.installation import ROOT, recipes
 from cnn_arch.setting_rules import RULES, explain
@@ -29,7 +29,7 @@ def choose(
     elif not any(word.startswith("--config") for word in words):
         raise UsageError("--model: must be given, or --config, or --claims; see --help")
     config, _ = settings.parse(words)
-    changes = {}
+    changes = choices.placeholders(config)
     for option, key, value in (
         ("image_size", "data.image_size", image_size),
         ("batch", "batch_size", batch),

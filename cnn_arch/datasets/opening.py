@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import run_directory, same_run, units
 from cnn_arch.data.sources import DataConfig
+from cnn_arch.data.statistics import with_counts
 from cnn_arch.data.views import small_views
 from cnn_arch.datasets import inspection
 from cnn_arch.datasets.dataset import Dataset, load_dataset
@@ -33,8 +34,11 @@ def check_images(config: ConfigDict) -> None:
     check_image_size(model, config.model.name, data.image_size, data.channels)
 
 
-def open_for_training(config: ConfigDict, run: Run) -> Dataset:
+def open_for_training(config: ConfigDict, run: Run) -> tuple[Dataset, ConfigDict]:
     """Finds, checks and reports the data of a run.
+
+    Returns:
+      The data; and the config with the numbers that are counted from its images.
 
     Raises:
       UsageError: the data is not there or cannot be used, or it is not the data that
@@ -43,7 +47,7 @@ def open_for_training(config: ConfigDict, run: Run) -> Dataset:
     check_images(config)
     dataset = load_dataset(config.data, Use(run.screen, run.workdir))
     say_data(dataset, config.data, run.screen)
-    return dataset
+    return dataset, with_counts(config, dataset.splits["train"], run.screen)
 
 
 def open_split(config: ConfigDict, use: Use) -> Dataset:

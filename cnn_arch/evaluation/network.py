@@ -104,6 +104,12 @@ def from_file(
             screen.say("", f"{key} {values}, as these weights expect")
             config = settings.derive(config, {f"data.{key}": values})
             origin[key] = values  # config.json has the recipe's
+    for key in ("mean", "std"):
+        if not config.data[key]:
+            raise UsageError(
+                f"--config.data.{key}: must be given, as the recipe counts it from the "
+                "training images; copy it from config.json of the run of these weights"
+            )
     variables = jax.device_put(weights.variables, replicated(mesh))
     return Network(model, variables, names, origin, config)
 

@@ -111,6 +111,20 @@ def test_a_process_that_is_killed_ends_the_others(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_first_process_counts_the_images_for_all(tmp_path):
+    words = *RECIPE, "--config.data.mean=()", "--config.data.std=()"
+    for num_processes, name in ((1, "one"), (2, "two")):
+        words_of_run = *words, f"--workdir={tmp_path / name}"
+        launch.run("train.py", *words_of_run, num_processes=num_processes)
+    one, two = (
+        json.loads((tmp_path / name / "config.json").read_text())["data"]
+        for name in ("one", "two")
+    )
+    assert (one["mean"], one["std"]) == (two["mean"], two["std"])
+    assert all(0 < number < 255 for number in (*one["mean"], *one["std"]))
+
+
+@pytest.mark.slow
 def test_a_run_continues_with_any_processes_and_devices(finished, tmp_path):
     """Two processes with two devices each, one with four, and one with one."""
     words = *RECIPE, EARLY, f"--workdir={tmp_path / 'run'}"
