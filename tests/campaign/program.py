@@ -176,13 +176,17 @@ def _report(
     options: argparse.Namespace,
 ) -> int:
     """Prints the table of all trials on record, writes results.json and the page."""
-    made = {name: each.trials.values() for name, each in records.items() if each.trials}
+    shown = {name: each.shown for name, each in records.items()}
+    made = {name: trials for name, (_, trials) in shown.items() if trials}
     results: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit(),
         "machine": machine(),
         "seed": options.seed,
-        "parts": {name: table.summary(list(each)) for name, each in made.items()},
+        "parts": {
+            name: {"commit": shown[name][0], **table.summary(each)}
+            for name, each in made.items()
+        },
         "skipped": skipped,
         "faults": {
             name: faults

@@ -79,12 +79,12 @@ def page_rows(
     summaries: Mapping[str, Mapping[str, Any]], meanings: Mapping[str, str]
 ) -> str:
     """Returns the table of the page."""
-    rows = ["| part | what is tried | trials | faults | 95 % bounds |"]
-    rows.append("|---|---|---|---|---|")
+    rows = ["| part | what is tried | commit | trials | faults | 95 % bounds |"]
+    rows.append("|---|---|---|---|---|---|")
     for name, each in summaries.items():
         rows.append(
-            f"| {name} | {meanings[name]} | {each['trials']:,} | {each['faults']:,} "
-            f"| {_percent(each)} |"
+            f"| {name} | {meanings[name]} | `{each['commit'][:7]}` "
+            f"| {each['trials']:,} | {each['faults']:,} | {_percent(each)} |"
         )
     return "\n".join(rows)
 
@@ -96,8 +96,8 @@ def write_page(
     lines = [
         INTRODUCTION,
         "## The last figures",
-        f"{results['date']}, commit `{results['commit']}`, seed {results['seed']}, on "
-        f"{results['machine']}.",
+        f"{results['date']}, seed {results['seed']}, on {results['machine']}. A part "
+        "is repeated after a change to what it disturbs, so each has its own commit.",
         page_rows(results["parts"], meanings),
         *(
             f"Not tried here: {name} ({why})."
@@ -120,16 +120,21 @@ def _percent(each: Mapping[str, Any]) -> str:
     return f"{100 * each['low']:.2g} to {100 * each['high']:.2g} %"
 
 
+def _has_trials(item: tuple[str, dict[int, Any]]) -> bool:
+    return bool(item[1])
+
+
 class Record:
     """The trials of one part on disk, a line each: an interrupted campaign continues.
 
-    Trials of another commit or another seed do not count.
+    Trials of another commit or another seed are not continued. They are shown until
+    the part has a trial of this commit.
     """
 
     def __init__(self, path: Path, key: str):
         """Opens the file; ``key`` names the commit and the seed."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.trials: dict[int, Trial] = {}
+        self._by_key: dict[str, dict[int, Trial]] = {}
         self._key = key
         lines = path.read_text().splitlines() if path.exists() else []
         for line in lines:
@@ -137,10 +142,16 @@ class Record:
                 row = json.loads(line)
             except ValueError:  # the campaign was killed in this line
                 continue
-            if row.pop("key") == key:
-                trial = Trial(**row)
-                self.trials[trial.number] = trial
+            trial_key = row.pop("key")
+            self._by_key.setdefault(trial_key, {})[row["number"]] = Trial(**row)
+        self.trials = self._by_key[key] = self._by_key.pop(key, {})
         self._file = path.open("a", encoding="utf-8")
+
+    @property
+    def shown(self) -> tuple[str, list[Trial]]:
+        """The newest commit that has trials, and these; no trials if none has."""
+        *_, (key, trials) = [("", {}), *filter(_has_trials, self._by_key.items())]
+        return key.partition(" ")[0], list(trials.values())
 
     def add(self, trial: Trial) -> None:
         """Adds a trial."""

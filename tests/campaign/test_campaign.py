@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,22 @@ def test_a_bad_message_is_a_fault():
     )
     for line in ("a\nb", "\x1b[31m", "x" * 2000, "<object at 0x7f>"):
         assert fuzzed_settings.fault_of_line(line)
+
+
+def test_the_newest_commit_with_trials_is_shown(tmp_path):
+    path = tmp_path / "kills.jsonl"
+    first, second = table.Trial(0, "first"), table.Trial(3, "second")
+
+    def open_record(key):
+        return closing(table.Record(path, key))
+
+    for key, trial in (("abc 0", first), ("def 0", second)):
+        with open_record(key) as record:
+            assert not record.trials
+            record.add(trial)
+            assert record.shown == (key[:3], [trial])
+    with open_record("ghi 0") as record:
+        assert not record.trials
+        assert record.shown == ("def", [second])
+    with open_record("abc 0") as record:
+        assert record.shown == ("abc", [first])
