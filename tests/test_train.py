@@ -260,10 +260,17 @@ def test_a_damaged_checkpoint(finished, recipe, tmp_path):
     line = error_line(call("eval.py", f"--workdir={workdir}", "--checkpoint=39"), 1)
     assert "checkpoint at step 39: " in line
     assert "--checkpoint=26" in line
+    table = workdir / "steps.csv"
+    row = table.read_text().splitlines()[1]
+    changed = row.replace(".", ".7", 1)
+    table.write_text(table.read_text().replace(row, changed))
     # Training continues from the older checkpoint, to the same end.
     result = run("train.py", *recipe(), f"--workdir={workdir}")
     assert result.returncode == 0, result.stderr
     assert "warning: checkpoint at step 39" in result.stderr
+    assert f"warning: {table}: up to step 26 it is not what" in result.stderr
+    assert "metrics.csv: up to" not in result.stderr
+    table.write_text(table.read_text().replace(changed, row))
     assert_same_run(finished[0], workdir)
 
 

@@ -73,7 +73,7 @@ class Checkpoints:
         return time.strftime("%H:%M", time.localtime(self._path(step).stat().st_mtime))
 
     def facts(self, step: int) -> dict[str, Any]:
-        """Returns "epoch" and "validation_error" of an intact step."""
+        """Returns what was saved with an intact step, such as "validation_error"."""
         return read_record(self._path(step))
 
     def best_step(self) -> int | None:
@@ -88,8 +88,8 @@ class Checkpoints:
         state: TrainState,
         *,
         config: dict[str, Any],
-        epoch: float,
         validation_error: float | None,
+        **facts: Any,
     ) -> None:
         """Starts to save a state; its arrays may be donated after this returns.
 
@@ -99,8 +99,8 @@ class Checkpoints:
         Args:
           state: the state to save as step ``state.step``.
           config: every setting of the run, as JSON values.
-          epoch: passes over the training split so far.
           validation_error: in percent; a step without it is never the best.
+          **facts: more for `facts`, as JSON values.
 
         Raises:
           RunError: this save or the previous one failed; older steps are intact.
@@ -108,7 +108,7 @@ class Checkpoints:
         self.wait()
         step = int(state.step)
         items = {name: getattr(state, name) for name in _STATE_ITEMS}
-        record = make_record(items, epoch=epoch, validation_error=validation_error)
+        record = make_record(items, validation_error=validation_error, **facts)
         self._newest = step, jax.tree.map(ocp.arrays.to_shape_dtype_struct, items)
         try:
             if jax.process_index() == 0:

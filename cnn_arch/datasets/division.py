@@ -10,7 +10,7 @@ import hashlib
 import os
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from cnn_arch.errors import UsageError
 
 SPLITS = "train", "validation", "test"
 SKIPPED = "skipped"  # in split.csv, instead of a split or after it
+_MARKS = {*SPLITS, SKIPPED, *(f"{split} {SKIPPED}" for split in SPLITS)}
 HELD_OUT = {"test": 0.1, "validation": 0.1}  # shares of a folder without splits
 SPLIT_SEED = 0  # not config.seed: runs of all seeds have the same splits
 MIN_DIVIDED = 3  # a class of a published data set with fewer images stays whole
@@ -184,6 +185,9 @@ def read_rows(path: Path) -> list[Row]:
             rows = [(row["split"], row["class"], row["file"]) for row in reader]
         if not all(map(all, rows)) or not rows:
             raise ValueError("a line is not complete")
+        for split, class_name, file in rows:
+            if split not in _MARKS or PurePosixPath(file).parent.name != class_name:
+                raise ValueError(f"{split},{class_name},{file}: no such line")
     except (OSError, ValueError, KeyError, csv.Error) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
         raise UsageError(

@@ -98,7 +98,7 @@ class Trainer:
                     seconds=round(time.monotonic() - start, 2),
                     input_wait_seconds=round(wait_seconds, 3),
                 )
-                self._save(state, validation["top1_error"])
+                self._save(state, metrics, validation["top1_error"])
                 self._has_saved = True
                 if rows:
                     self._say(rows)
@@ -111,13 +111,22 @@ class Trainer:
         self.checkpoints.close()
 
     def _open_metrics(self, step: int) -> Metrics:
-        return open_metrics(
+        """Opens the tables, and warns if they are not those that the run wrote."""
+        metrics = open_metrics(
             self.run.workdir,
             step,
             self.batches.steps_per_epoch,
             self.program.num_classes,
             AVERAGE_COLUMNS * self._averages,
         )
+        written = self.checkpoints.facts(step).get("tables", {}) if step else {}
+        for name, found in metrics.checksums().items():
+            if written.get(name, found) != found:
+                self.run.screen.warn(
+                    f"{self.run.workdir / name}: up to step {step} it is not what the "
+                    "run wrote; put a copy back, or do not trust these rows"
+                )
+        return metrics
 
     @property
     def _averages(self) -> bool:
@@ -191,7 +200,7 @@ class Trainer:
                     # forgetting the answers that are still on their way.
                     self._agreement.hear()
                     metrics.sync()
-                    self._save(state, None)
+                    self._save(state, metrics, None)
                     last_saved = time.monotonic()
                     if asked.signal:
                         self._stop(asked.signal, step, self._has_saved or stop.is_late)
@@ -202,13 +211,16 @@ class Trainer:
         self.checkpoints.close()
         raise StoppedError(number, step / self.batches.steps_per_epoch, has_advanced)
 
-    def _save(self, state: TrainState, validation_error: float | None) -> None:
+    def _save(
+        self, state: TrainState, metrics: Metrics, validation_error: float | None
+    ) -> None:
         self.run.check(now=True)  # orbax would make the directory again
         self.checkpoints.save(
             unrolled(state),
             config=json.loads(settings.to_json(self.program.config)),
             epoch=int(state.step) / self.batches.steps_per_epoch,
             validation_error=validation_error,
+            tables=metrics.checksums(),
         )
 
     def _say(self, rows: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import os
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,13 @@ class Table:
         if path.exists():
             try:
                 self.rows = _complete_rows(path, columns, keep)
-            except (csv.Error, ValueError, KeyError) as error:
+            except (csv.Error, ValueError, KeyError, TypeError) as error:
                 raise UsageError(
                     f"{path}: not readable ({error}); put it back, or delete it to "
                     "continue without its rows"
                 ) from None
         write_csv(path, [columns, *([row[c] for c in columns] for row in self.rows)])
+        self._path = path
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, lineterminator="\n")
 
@@ -67,6 +69,10 @@ class Table:
         """Forces the rows onto the disk; a checkpoint of the same step follows."""
         self._file.flush()
         os.fsync(self._file.fileno())
+
+    def checksum(self) -> int:
+        """Returns the CRC-32 of the file; call ``sync`` before."""
+        return zlib.crc32(self._path.read_bytes())
 
     def close(self) -> None:
         """Closes the file."""
@@ -106,6 +112,9 @@ def _complete_rows(
 ) -> list[dict[str, Any]]:
     with path.open(newline="", encoding="utf-8") as file:
         complete = [row for row in csv.DictReader(file) if all(row.values())]
+    for row in complete:
+        for column in columns:
+            float(row[column])  # raises an error where that is no number
     return [{c: row[c] for c in columns} for row in complete if keep(row)]
 
 
@@ -205,6 +214,13 @@ class Metrics:
         self._epochs.sync()
         self._board.sync()
 
+    def checksums(self) -> dict[str, int]:
+        """Returns the CRC-32 of each table, for the checkpoint of the same step."""
+        return {
+            "steps.csv": self._steps.checksum(),
+            "metrics.csv": self._epochs.checksum(),
+        }
+
     def close(self) -> None:
         """Closes the files."""
         self._steps.close()
@@ -231,6 +247,9 @@ class _Unwritten(Metrics):
 
     def sync(self) -> None:
         pass
+
+    def checksums(self) -> dict[str, int]:
+        return {}
 
     def close(self) -> None:
         pass

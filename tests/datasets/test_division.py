@@ -133,7 +133,16 @@ def test_the_data_of_another_run_is_refused_or_divided_anew(
     assert "none of the 40 images is of the run's data" in dataset.pictures.notes
 
 
-@pytest.mark.parametrize("text", ["", "split,class,file\ntrain,a", "split\ntrain\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "split,class,file\ntrain,a",
+        "split\ntrain\n",
+        "split,class,file\nTrain,a,a/001.jpg\n",
+        "split,class,file\ntrain,A,a/001.jpg\n",
+    ],
+)
 def test_a_damaged_division_of_a_run(
     begin, open_run, make_folder, data_config, tmp_path, text
 ):

@@ -68,9 +68,10 @@ def test_a_checkpoint_finds_all_events_on_the_disk(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("step,loss\n1,2\nx,y\n", "invalid literal"),
+        ("step,loss\n1,2\nx,y\n", "could not convert"),
         (f"step,loss\n1,{'9' * 200_000}\n", "field larger than"),
         ("loss\n2\n", "'step'"),
+        ("step,loss\n1,2.5q\n", "could not convert string to float"),
     ],
 )
 def test_a_damaged_table_is_named(tmp_path, content, reason):
