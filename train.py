@@ -32,9 +32,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     """Runs the command; returns its exit status."""
     ending.process = process = launcher.find(vars(options), os.environ)
     screen = Screen(quiet=options.quiet, muted=not process.writes)
-    words = request.with_data_dir(words, options.data_dir)
-    config, overrides = settings.parse(words)
-    request.check(options.given, config)
+    words, config, overrides = request.read(words, options.given)
     cleanup = ending.cleanup if process.writes and not options.profile else None
     run = run_directory.open_run(options.workdir, config, screen, cleanup)
     screen.say("run", f"{run.workdir}   (stop: Ctrl-C, continues later)")
@@ -47,7 +45,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     from cnn_arch.datasets import opening
     from cnn_arch.evaluation import one_crop, record
     from cnn_arch.parallel import runtime
-    from cnn_arch.training import loop, optimizer, preview, profile
+    from cnn_arch.training import loop, optimizer, preview, profile, starting_point
     from cnn_arch.training.program import Program
 
     mesh = runtime.open_devices(config, screen, process)
@@ -58,6 +56,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     optimizer.say_recipe(config, words, batches.steps_per_epoch, screen)
     compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
     evaluator = one_crop.Evaluator(config, compiled.model, mesh)
+    start = starting_point.read(compiled, dataset.class_names, run)
     if not loop.is_finished(run, config, batches.steps_per_epoch):
         with screen.timed("compile", "training step"):
             compiled.compile()
@@ -72,7 +71,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     preview.draw_first_batch(batches, dataset.class_names, config, run)
     validation = record.Validation(evaluator, dataset.splits["validation"], screen)
     try:
-        loop.Trainer(compiled, batches, validation, run).fit()
+        loop.Trainer(compiled, batches, validation, run, start).fit()
     except stopping.StoppedError as stopped:
         return stopping.leave(stopped, run, requeues=process.writes)
     opening.finish_inspection(dataset, batches.skipped | validation.skipped, run)
@@ -108,11 +107,12 @@ def write_pages(
 
 if __name__ == "__main__":
     parser = command_line.parser(__doc__, EXAMPLES)
-    parser.add_argument("--workdir", help="of the run; default runs/MODEL-DATA-N")
-    parser.add_argument("--data_dir", help="the data's folder, if it has moved")
-    parser.add_argument(
-        "--profile",
-        help="a folder: trace a few steps, list the slowest operations, end",
-    )
+    for name, text in {
+        "workdir": "of the run; default runs/MODEL-DATA-N",
+        "data_dir": "the data's folder, if it has moved",
+        "init_from": "start from a run's directory, or from a file of weights",
+        "profile": "a folder: trace a few steps, list the slowest operations, end",
+    }.items():
+        parser.add_argument(f"--{name}", help=text)
     launcher.add_options(parser)
     cli.run(main, parser)

@@ -18,7 +18,7 @@ RATIOS = {
 SCHEDULE = ("optim.milestones", "optim.warmup_epochs")
 
 # A run keeps the choice with which it began, also if it began with an earlier version.
-CHOSEN = (*RATIOS, *SCHEDULE, "data.pixels")
+CHOSEN = (*RATIOS, *SCHEDULE, "data.pixels", "init_from")
 
 # Numbers of the training images: an empty list is counted when a run begins, and the
 # run keeps the result.
@@ -26,6 +26,7 @@ COUNTED = ("data.mean", "data.std", "data.pca")
 
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
+    "init_from": "",
     "loss": "cross_entropy",
     "optim.name": "sgd",
     "optim.patience": 5,

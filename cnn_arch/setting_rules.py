@@ -101,6 +101,7 @@ RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
     "batch_size": whole(1, 2**20, 128),
     "epochs": ABOVE_0,
+    "init_from": PATH,
     "loss": one_of("cross_entropy", "binary_cross_entropy"),
     "label_smoothing": SHARE,
     "aux_weight": NOT_NEGATIVE,

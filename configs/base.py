@@ -18,6 +18,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.seed = 0  # of initial weights, image order and augmentation
     config.batch_size = 128  # images in a step, all devices together
     config.epochs = 90.0  # passes over the training images
+    config.init_from = ""  # start from a run or a file of weights; "": random
     config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy
     config.label_smoothing = 0.0  # share of the target spread over all classes
     config.aux_weight = 0.3  # of each auxiliary head's loss

@@ -15,8 +15,7 @@ from cnn_arch.data.device import normalise
 from cnn_arch.datasets.dataset import Dataset, load_dataset
 from cnn_arch.datasets.pictures import Use
 from cnn_arch.errors import UsageError
-from cnn_arch.models import init_variables
-from cnn_arch.models.build import build_model
+from cnn_arch.models.build import build_model, variable_shapes
 from cnn_arch.parallel.mesh import abstract, replicated
 from cnn_arch.run_directory import Run, read_classes
 from cnn_arch.screen import Screen
@@ -60,7 +59,7 @@ def from_checkpoint(
     names = read_classes(run.workdir)
     run.screen.say("model", describe_network(config, len(names)))
     model = build_model(config, len(names), loops=False)
-    shapes = abstract(_shapes(model, config), model, mesh)
+    shapes = abstract(variable_shapes(model, config.data), model, mesh)
     variables, step = open_checkpoints(run).restore_variables(
         shapes, which, averaged=averaged
     )
@@ -90,7 +89,7 @@ def from_file(
         has_aux = any(name.startswith("aux") for name in weights.variables["params"])
         model = model.clone(aux_heads=has_aux)
     try:
-        check_fit(weights.variables, _shapes(model, config))
+        check_fit(weights.variables, variable_shapes(model, config.data))
     except UsageError as error:
         raise UsageError(
             f"--weights={path}: {error}; the data has {len(names)} classes"
@@ -119,10 +118,3 @@ def _class_names_of_data(config: ConfigDict, screen: Screen) -> tuple[str, ...]:
     if config.data.source == "tfds" and config.data.name == "imagenet2012":
         return records.imagenet_class_names()
     return load_dataset(config.data, Use(screen, split="train")).class_names
-
-
-def _shapes(model: Any, config: ConfigDict) -> Any:
-    size, channels = config.data.image_size, config.data.channels
-    return jax.eval_shape(
-        lambda key: init_variables(model, key, size, channels), jax.random.key(0)
-    )

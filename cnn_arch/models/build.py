@@ -7,10 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
 from cnn_arch.errors import UsageError
-from cnn_arch.models import create_model
+from cnn_arch.models import create_model, init_variables
 from cnn_arch.ops.split import ALL as AXES
 
 
@@ -38,6 +39,27 @@ def build_model(config: ConfigDict, num_classes: int, *, loops: bool = True):
         model = model.clone(batch_norm_axis=axes)
     _check_split(config, model)
     return model
+
+
+def head_layers(config: ConfigDict, num_classes: int) -> set[tuple[str, ...]]:
+    """Returns the paths of the layers whose size depends on the number of classes.
+
+    They compute the logits, in auxiliary heads too.
+    """
+    sizes = []
+    for number in (num_classes, num_classes + 1):
+        model = build_model(config, number, loops=False)
+        params: Any = flatten_dict(variable_shapes(model, config.data)["params"])
+        sizes.append({path: leaf.shape for path, leaf in params.items()})
+    return {path[:-1] for path in sizes[0] if sizes[0][path] != sizes[1][path]}
+
+
+def variable_shapes(model: nn.Module, data: ConfigDict) -> Any:
+    """Returns the shapes of the variables of a network for the images of a recipe."""
+    return jax.eval_shape(
+        lambda key: init_variables(model, key, data.image_size, data.channels),
+        jax.random.key(0),
+    )
 
 
 def _check_split(config: ConfigDict, model: Any) -> None:

@@ -3,8 +3,9 @@
 K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
 Recognition", ICLR 2015. https://arxiv.org/abs/1409.1556
 
-Deviations: the paper starts B to E from a trained A. Here they start "without
-pre-training", which Section 3.1 calls possible, by Glorot and Bengio 2010. A starts
+Deviations: the paper starts B to E from a trained A: ``--init_from`` does so. Without
+it they start "without pre-training", which Section 3.1 calls possible, by Glorot and
+Bengio 2010. A starts
 from N(0, 0.01^2): with the variance that the paper prints, 10^-2, A's first logits
 would exceed 10^6 for images of unit variance. The ``_bn`` networks are torchvision's:
 BatchNorm after each convolution, which keeps its bias; the paper has no BatchNorm.
@@ -40,6 +41,11 @@ STAGES = {
     "D": ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
     "E": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
 }
+
+# Section 3.1: "we initialised the first four convolutional layers and the last three
+# fully-connected layers with the layers of net A (the intermediate layers were
+# initialised randomly)". In every configuration, those of A have these places.
+WARM_START = "conv1_1", "conv2_1", "conv3_1", "conv3_2", "fc6", "fc7", "fc8"
 
 
 class VGG(nn.Module):

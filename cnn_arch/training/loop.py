@@ -5,7 +5,7 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NoReturn
 
@@ -52,6 +52,7 @@ class Trainer:
     # that chooses the best checkpoint.
     validate: Callable[[Variables], dict[str, float]]
     run: Run
+    start: Mapping[tuple[str, ...], Any] | None = None  # for `Program.initialise`
 
     def __post_init__(self) -> None:
         """Opens the checkpoints of the run."""
@@ -144,7 +145,7 @@ class Trainer:
         """Returns the state of the newest checkpoint, or a fresh one."""
         state = self.program.restore(self.checkpoints)
         if state is None:
-            return self.program.initialise()
+            return self.program.initialise(self.start)
         epoch = int(state.step) / self.batches.steps_per_epoch
         at = self.checkpoints.saved_at(int(state.step))
         self.run.screen.say(

@@ -1,8 +1,10 @@
 """The program of a run: its network, optimizer, shapes and compiled training step."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from cnn_arch.checkpoints.checkpoint import Checkpoints
@@ -93,13 +95,24 @@ class Program:
         if needed + analysis.temp_size_in_bytes > available:
             runtime.return_freed_memory()
 
-    def initialise(self) -> TrainState:
-        """Returns the state before the first step."""
+    def initialise(
+        self, start: Mapping[tuple[str, ...], Any] | None = None
+    ) -> TrainState:
+        """Returns the state before the first step.
+
+        Arrays of ``start`` replace random ones. Their paths begin with the collection,
+        ("params", "conv1", "kernel"), and are of blocks without loops.
+        """
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.state_shapes)
         initialise = jax.jit(
             self._fresh_state, out_shardings=shardings, compiler_options=INIT_OPTIONS
         )
-        return initialise()
+        state = initialise()
+        if not start:
+            return state
+        variables: Any = flatten_dict(unrolled(state.variables))
+        variables = self.place({"batch_stats": {}, **unflatten_dict(variables | start)})
+        return state.replace(**variables)
 
     def restore(self, checkpoints: Checkpoints) -> TrainState | None:
         """Returns the state of the newest undamaged checkpoint; None if there is none.

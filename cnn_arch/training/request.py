@@ -1,20 +1,36 @@
 """What train.py is asked for, checked before JAX is imported."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
+from cnn_arch import settings
 from cnn_arch.command_line import check_folder, check_use
 from cnn_arch.errors import UsageError
 
 # A profile has its own folder; without one, train.py trains.
-USES = {"profile": ("data_dir",), "": ("workdir", "data_dir")}
+USES = {"profile": ("data_dir",), "": ("workdir", "data_dir", "init_from")}
+
+SHORT = {"data_dir": "data.dir", "init_from": "init_from"}  # options that set settings
 
 
-def with_data_dir(words: list[str], directory: str | None) -> list[str]:
-    """Returns the words for the config with those of --data_dir, if it is given."""
-    return words + ([f"--config.data.dir={directory}"] if directory else [])
+def read(
+    words: Sequence[str], given: Mapping[str, str]
+) -> tuple[list[str], FrozenConfigDict, dict[str, Any]]:
+    """Reads the words for the config, with those of the options of ``SHORT``.
+
+    Returns:
+      All words, and what ``settings.parse`` returns for them.
+
+    Raises:
+      UsageError: a word is wrong, or ``check`` raises it.
+    """
+    short = [f"--config.{SHORT[name]}={given[name]}" for name in SHORT if name in given]
+    config, changed = settings.parse([*words, *short])
+    check(given, config)
+    return [*words, *short], config, changed
 
 
 def check(given: Mapping[str, str], config: ConfigDict) -> None:

@@ -17,13 +17,13 @@ from cnn_arch.errors import UsageError
 from cnn_arch.files import replacing
 from cnn_arch.screen import printable
 from cnn_arch.weights import SUFFIXES
+from cnn_arch.weights.names import check_shapes, listed
 from cnn_arch.weights.pth import read_pth
 from cnn_arch.weights.torchvision import (
     COUNTER,
     TORCHVISION,
-    check_shapes,
+    fitting_arrays,
     from_torchvision,
-    listed,
     to_torchvision,
 )
 
@@ -50,28 +50,67 @@ def read_weights(path: str, name: str) -> Weights:
     Raises:
       UsageError: the file is missing, damaged, of another type or another network's.
     """
-    suffix = Path(path).suffix
-    if suffix not in SUFFIXES:
-        raise UsageError(f"--weights={path}: must end in {', '.join(SUFFIXES)}")
-    if not Path(path).is_file():
-        raise UsageError(f"--weights={path}: no such file")
     try:
-        if suffix == ".npz":
+        if _is_npz(path):
             return Weights(read_npz(path))
-        if suffix == ".safetensors":
-            arrays, notes = read_safetensors(path)
-        else:
-            arrays, notes = read_pth(path), {}
-        variables = from_torchvision(name, as_float32(arrays))
-        default = TORCHVISION[name]
-        channels = arrays[f"{default.first}.weight"].shape[1]
-        if channels != len(default.mean):  # the weights of another training
-            default = dataclasses.replace(default, mean=None, std=None)
-        mean = _numbers(notes, "mean", channels) or default.mean
-        std = _numbers(notes, "std", channels) or default.std
-        return Weights(variables, mean, std)
+        arrays, notes = _read_state_dict(path)
+        variables = from_torchvision(name, arrays)
+        return Weights(variables, *_normalisation(name, arrays, notes))
     except UsageError as error:
         raise UsageError(f"--weights={path}: {error}") from None
+
+
+def read_fitting(path: str, names: Sequence[str]) -> tuple[Weights, list[str]]:
+    """Reads the arrays of a file that fit a network, and names the others.
+
+    Args:
+      path: of a file as for ``read_weights``, which may also be another network's.
+      names: of networks; the arrays of torchvision's file are named as in the network
+        that most of them fit.
+
+    Raises:
+      UsageError: the file is missing, damaged or of another type.
+    """
+    if _is_npz(path):
+        return Weights(read_npz(path)), []
+    arrays, notes = _read_state_dict(path)
+    known = [name for name in names if name in TORCHVISION] or names[:1]
+    answers = {name: fitting_arrays(name, arrays) for name in known}
+    name = max(known, key=lambda name: len(answers[name][0]))
+    found, others = answers[name]
+    return Weights(unflatten_dict(found), *_normalisation(name, arrays, notes)), others
+
+
+def _is_npz(path: str) -> bool:
+    """Returns whether a file is an ``.npz``; checks that it can be read at all."""
+    suffix = Path(path).suffix
+    if suffix not in SUFFIXES:
+        raise UsageError(f"must end in {', '.join(SUFFIXES)}")
+    if not Path(path).is_file():
+        raise UsageError("no such file")
+    return suffix == ".npz"
+
+
+def _read_state_dict(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Returns the arrays of torchvision's file as float32, and its metadata."""
+    is_pth = Path(path).suffix != ".safetensors"
+    arrays, notes = (read_pth(path), {}) if is_pth else read_safetensors(path)
+    return as_float32(arrays), notes
+
+
+def _normalisation(
+    name: str, arrays: Mapping[str, np.ndarray], notes: Mapping[str, str]
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Returns the mean and the deviation of the pixels that weights expect."""
+    default = TORCHVISION[name]
+    first = np.shape(arrays.get(f"{default.first}.weight", ()))
+    channels = first[1] if len(first) == 4 else 0
+    if channels != len(default.mean):  # the weights of another training
+        default = dataclasses.replace(default, mean=None, std=None)
+    return (
+        _numbers(notes, "mean", channels) or default.mean,
+        _numbers(notes, "std", channels) or default.std,
+    )
 
 
 def _numbers(

@@ -6,24 +6,23 @@ W], dense layers [O, I]. Variables have the form of ``models.init_variables``.
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, init_variables
 from cnn_arch.models.vgg import STAGES
-from cnn_arch.screen import printable
+from cnn_arch.weights.names import check_shapes
 
 StateDict = dict[str, np.ndarray]
 Path = tuple[str, ...]  # of a layer or an array: ("inception_3a", "1x1", "conv")
 
 AUX = ("aux", "AuxLogits.")  # the names of auxiliary heads start with these
-NUM_LISTED = 3  # names in a message
 COUNTER = "num_batches_tracked"  # in each BatchNorm of PyTorch; not used here
 ARRAYS = {  # our name of an array -> PyTorch's
     "kernel": "weight",
@@ -164,33 +163,55 @@ def from_torchvision(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]
         or of another shape.
     """
     counterpart = _find(name)
-    given = {
-        key: np.shape(value)
-        for key, value in state_dict.items()
-        if not key.endswith(COUNTER)
-    }
-    shapes = _abstract_variables(name, given)
-    wanted = {
-        _key(counterpart, path): tuple(leaf.shape[axis] for axis in _OIHW[leaf.ndim])
-        for path, leaf in _arrays(shapes)
-    }
+    given = _without_counters(state_dict)
+    variables = _abstract_variables(name, given)
+    key = partial(_key, counterpart)
+    wanted = {key(path): _shape(leaf) for path, leaf in _arrays(variables)}
     try:
-        check_shapes(given, wanted)
+        check_shapes({key: array.shape for key, array in given.items()}, wanted)
     except UsageError as error:
         raise UsageError(
             f"{name}: not the weights of torchvision's {counterpart.name}; {error}"
         ) from None
+    return {
+        "batch_stats": {},
+        **unflatten_dict(_convert(counterpart, variables, given)),
+    }
 
-    def convert(keys: Any, leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        path = tuple(key.key for key in keys)[1:]
-        array = np.asarray(state_dict[_key(counterpart, path)], np.float32)
-        side = _side_of_map(counterpart, path)
-        if side:  # [O, I H W] -> [H W I, O]
-            array = array.reshape(len(array), -1, side, side)
-            return array.transpose(2, 3, 1, 0).reshape(leaf.shape)
-        return np.ascontiguousarray(array.transpose(_HWIO[array.ndim]))
 
-    return jax.tree_util.tree_map_with_path(convert, shapes)
+def fitting_arrays(
+    name: str, state_dict: Mapping[str, Any]
+) -> tuple[dict[Path, np.ndarray], list[str]]:
+    """Converts the arrays that fit a network, and names the others.
+
+    The paths of arrays begin with their collection: ("params", "conv1", "kernel").
+    Arrays may be missing, and those of other layers or of another shape are left over.
+
+    Raises:
+      UsageError: torchvision does not have the network.
+    """
+    counterpart, given = _find(name), _without_counters(state_dict)
+    found = _convert(counterpart, _abstract_variables(name, given), given)
+    known = {_key(counterpart, path[1:]) for path in found}
+    return found, sorted(given.keys() - known)
+
+
+def _convert(
+    counterpart: Counterpart, variables: Any, given: StateDict
+) -> dict[Path, np.ndarray]:
+    """Converts the arrays that have the name and the shape of one of the variables."""
+    converted: dict[Path, np.ndarray] = {}
+    flat: Any = flatten_dict(dict(variables))
+    for path, leaf in flat.items():
+        array = given.get(_key(counterpart, path[1:]))
+        if array is None or array.shape != _shape(leaf):
+            continue
+        if side := _side_of_map(counterpart, path):  # [O, I H W] -> [H W I, O]
+            array = array.reshape(len(array), -1, side, side).transpose(2, 3, 1, 0)
+            converted[path] = array.reshape(leaf.shape)
+        else:
+            converted[path] = np.ascontiguousarray(array.transpose(_HWIO[array.ndim]))
+    return converted
 
 
 def to_torchvision(name: str, variables: Mapping[str, Any]) -> StateDict:
@@ -221,6 +242,18 @@ _HWIO = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 _OIHW = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 
 
+def _shape(leaf: Any) -> tuple[int, ...]:  # in PyTorch's layout
+    return tuple(leaf.shape[axis] for axis in _OIHW[leaf.ndim])
+
+
+def _without_counters(state_dict: Mapping[str, Any]) -> StateDict:
+    return {
+        key: np.asarray(value, np.float32)
+        for key, value in state_dict.items()
+        if not key.endswith(COUNTER)
+    }
+
+
 def _find(name: str) -> Counterpart:
     if name in TORCHVISION:
         return TORCHVISION[name]
@@ -236,11 +269,11 @@ def _find(name: str) -> Counterpart:
     )
 
 
-def _abstract_variables(name: str, given: Mapping[str, tuple[int, ...]]) -> Any:
+def _abstract_variables(name: str, given: StateDict) -> Any:
     """Returns the shapes of a network with the given classes, channels and heads."""
     counterpart = TORCHVISION[name]
-    head = given.get(f"{counterpart.head}.weight", ())
-    first = given.get(f"{counterpart.first}.weight", ())
+    head = np.shape(given.get(f"{counterpart.head}.weight", ()))
+    first = np.shape(given.get(f"{counterpart.first}.weight", ()))
     num_classes = head[0] if len(head) == 2 else 1000
     channels = 1 if len(first) == 4 and first[1] == 1 else 3
     model: Any = create_model(name, num_classes)
@@ -264,32 +297,3 @@ def _key(counterpart: Counterpart, path: Path) -> str:
 
 def _side_of_map(counterpart: Counterpart, path: Path) -> int:
     return counterpart.behind_map.get(path[-2], 0) if path[-1] == "kernel" else 0
-
-
-def check_shapes(
-    given: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Checks the names and the shapes of arrays.
-
-    Raises:
-      UsageError: the message has the first names of each kind of fault.
-    """
-    faults = {
-        "missing": sorted(wanted.keys() - given.keys()),
-        "left over": sorted(given.keys() - wanted.keys()),
-        "of another shape": [
-            f"{key} {given[key]} instead of {shape}"
-            for key, shape in sorted(wanted.items())
-            if given.get(key, shape) != shape
-        ],
-    }
-    found = [f"{word}: {listed(keys)}" for word, keys in faults.items() if keys]
-    if found:
-        raise UsageError("; ".join(found))
-
-
-def listed(names: Sequence[str]) -> str:
-    """Returns the first names, and how many more there are."""
-    more = len(names) - NUM_LISTED
-    shown = [printable(name, 60) for name in names[:NUM_LISTED]]
-    return ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")
