@@ -14,11 +14,13 @@ RATIOS = {
     "data.eval_resize": 256 / 224,
 }
 
-# Places in the run, which keep their share of it when the epochs change.
-SCHEDULE = ("optim.milestones", "optim.warmup_epochs")
+# Places in the run, which keep their share of it when its length changes.
+SCHEDULE = (
+    "optim.milestones", "optim.fall_every", "optim.warmup_epochs", "optim.warmup_steps",
+)  # fmt: skip
 
 # A run keeps the choice with which it began, also if it began with an earlier version.
-CHOSEN = (*RATIOS, *SCHEDULE, "data.pixels", "init_from")
+CHOSEN = (*RATIOS, "steps", *SCHEDULE, "data.pixels", "init_from")
 
 # Numbers of the training images: an empty list is counted when a run begins, and the
 # run keeps the result.
@@ -26,9 +28,13 @@ COUNTED = ("data.mean", "data.std", "data.pca")
 
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
+    "steps": 0,
     "init_from": "",
     "loss": "cross_entropy",
     "optim.name": "sgd",
+    "optim.fall_every": 2.0,
+    "optim.power": 1.0,
+    "optim.warmup_steps": 0,
     "optim.patience": 5,
     "optim.threshold": 1e-4,
     "optim.cooldown": 0,
@@ -97,17 +103,34 @@ def placeholders(config: ConfigDict) -> dict[str, Any]:
     return {key: some[key] for key in COUNTED if not config.data[key[len("data.") :]]}
 
 
-def follow_epochs(
+def follow_length(
     config: ConfigDict, recipe: Mapping[str, Any], given: Collection[str]
 ) -> None:
-    """Moves the recipe's ``SCHEDULE`` with the config's epochs, unless it is given."""
-    share, optim = config.epochs / recipe["epochs"], config.optim
-    if share == 1:
+    """Moves the recipe's ``SCHEDULE`` with the length of the run, unless it is given.
+
+    The length is in steps or in epochs, and so are the places. A length in epochs
+    replaces the recipe's in steps.
+    """
+    optim = config.optim
+    if "epochs" in given and "steps" not in given:
+        config.steps = 0
+    old, new = recipe["steps"] or recipe["epochs"], config.steps or config.epochs
+    if old == new and bool(recipe["steps"]) == bool(config.steps):
         return  # no rounding: results are the same, bit for bit
+    share = new / old
     if "optim.milestones" not in given:
         optim.milestones = tuple(_short(share * each) for each in optim.milestones)
-    if "optim.warmup_epochs" not in given:
-        optim.warmup_epochs = _short(share * optim.warmup_epochs)
+    if "optim.fall_every" not in given and optim.schedule == "exponential":
+        optim.fall_every = _short(share * optim.fall_every)
+    rise = recipe["optim.warmup_steps"] or recipe["optim.warmup_epochs"]
+    if not {"optim.warmup_epochs", "optim.warmup_steps"} & set(given):
+        of_steps = round(share * rise) if config.steps else 0
+        optim.warmup_steps = of_steps
+        optim.warmup_epochs = 0.0 if config.steps else _short(share * rise)
+    elif config.steps and "optim.warmup_epochs" not in given:
+        optim.warmup_epochs = 0.0
+    elif not config.steps and "optim.warmup_steps" not in given:
+        optim.warmup_steps = 0
 
 
 def _short(value: float) -> float:

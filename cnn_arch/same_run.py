@@ -18,6 +18,8 @@ FREE = (
     "mesh.data", "mesh.model", "data.dir", "data.skip_broken", "data.num_threads",
     "checkpoint.every_minutes",
 )  # fmt: skip
+# Schedules whose rates do not depend on the length of the run.
+OF_ANY_LENGTH = ("constant", "step", "exponential", "plateau")
 
 
 def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]:
@@ -42,8 +44,8 @@ def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]
         if stored.get(key) != given.get(key)
     }
     for key, (old, new) in changes.items():
-        if not _is_free(key, config):
-            reason = " and its rate depends on them" * (key == "epochs")
+        if not _is_free(key, old, new, config):
+            reason = " and its rate depends on them" * (key in ("epochs", "steps"))
             raise UsageError(
                 f"--workdir={path}: has a run with {key}={old}, this one has {new}"
                 f"{reason}; choose another --workdir"
@@ -51,9 +53,13 @@ def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]
     return changes
 
 
-def _is_free(key: str, config: ConfigDict) -> bool:
-    if key == "epochs":  # the rates of cosine depend on the length
-        return config.optim.schedule in ("constant", "step")
+def _is_free(key: str, old: Any, new: Any, config: ConfigDict) -> bool:
+    if key == "epochs" and config.steps:
+        return True  # the length is in steps
+    if key in ("epochs", "steps"):  # the rates of cosine depend on the length
+        # Other lengths in the same unit: the schedule is in the unit of the length.
+        has_unit = key == "epochs" or (old and new)
+        return has_unit and config.optim.schedule in OF_ANY_LENGTH
     return key in FREE or (key == "data.name" and config.data.source == "folder")
 
 

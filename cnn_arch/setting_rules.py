@@ -101,6 +101,7 @@ RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
     "batch_size": whole(1, 2**20, 128),
     "epochs": ABOVE_0,
+    "steps": whole(0, 2**31 - 1),  # the state counts them in 32 bits
     "init_from": PATH,
     "loss": one_of("cross_entropy", "binary_cross_entropy"),
     "label_smoothing": SHARE,
@@ -114,18 +115,23 @@ RULES: dict[str, Rule] = {
         " above 0, at most 1e38", lambda v: v > 0, "0.1", high=1e38
     ),
     "optim.name": one_of("sgd", "rmsprop", "adamw", "lamb"),
-    "optim.schedule": one_of("cosine", "step", "constant", "plateau"),
+    "optim.schedule": one_of(
+        *"cosine step polynomial exponential one_cycle constant plateau".split()
+    ),
     "optim.milestones": numbers(
-        "numbers of epochs, at least 0, that rise",
+        "numbers of epochs (of steps, if steps is set), at least 0, that rise",
         lambda v: all(x >= 0 for x in v) and list(v) == sorted(set(v)),
         "(30, 60)",
     ),
     "optim.factor": ABOVE_0,
+    "optim.fall_every": ABOVE_0,
+    "optim.power": ABOVE_0,
     "optim.patience": whole(1, 2**20, 5),
     "optim.threshold": number(" above 0, below 1", lambda v: 0 < v < 1, "0.0001"),
     "optim.cooldown": whole(0, 2**20),
     "optim.min_rate": NOT_NEGATIVE,
     "optim.warmup_epochs": NOT_NEGATIVE,
+    "optim.warmup_steps": whole(0, 2**31 - 1),
     "optim.start_error": number(", 0 to 100", lambda v: 0 <= v <= 100, "80.0"),
     "optim.start_rate": ABOVE_0,
     "optim.momentum": SHARE,
@@ -215,10 +221,16 @@ SET_IN_PROJECT = SET_BY_PROGRAM | {
     "model.fields.batch_norm_axis": "batch_norm_statistics",
 }
 
-# A setting without effect unless another one has this value.
-ONLY_WITH: dict[str, tuple[str, str]] = {
+# A setting without effect unless another one has one of these values.
+ONLY_WITH: dict[str, tuple[Any, ...]] = {
+    "epochs": ("steps", 0),
     "optim.milestones": ("optim.schedule", "step"),
-    "optim.factor": ("optim.schedule", "step"),
+    "optim.factor": ("optim.schedule", "step", "exponential", "plateau"),
+    "optim.fall_every": ("optim.schedule", "exponential"),
+    "optim.power": ("optim.schedule", "polynomial"),
+    "optim.patience": ("optim.schedule", "plateau"),
+    "optim.threshold": ("optim.schedule", "plateau"),
+    "optim.cooldown": ("optim.schedule", "plateau"),
     "data.crop_padding": ("data.train_crop", "pad_crop"),
     "data.min_area": ("data.train_crop", "random_resized_crop"),
     "data.scale_min": ("data.train_crop", "scale_jitter_crop"),

@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
 
     choices.follow_image_size(config, original, given)
     check_rules(config, show)
-    choices.follow_epochs(config, original, given)
+    choices.follow_length(config, original, given)
     flat = flatten(config)
     check_pairs(config, show)
     changed = {
@@ -91,12 +91,14 @@ def remarks(
     moved = {
         key: flat[key]
         for key in choices.CHOSEN
-        if key not in given and flat[key] == now[key] != known[key]
+        # A length in epochs, which is given, replaces one in steps.
+        if key not in given and key != "steps" and flat[key] == now[key] != known[key]
     }
     idle += [
-        f"--config.{key}: without effect, as {other} is {flat[other]}, not {value}"
-        for key, (other, value) in setting_rules.ONLY_WITH.items()
-        if key in given and flat[other] != value
+        f"--config.{key}: without effect, as {other} is {flat[other]}, not "
+        f"{' or '.join(map(str, values))}"
+        for key, (other, *values) in setting_rules.ONLY_WITH.items()
+        if key in given and flat[other] not in values
     ]
     return moved, idle
 
@@ -146,6 +148,27 @@ def check_pairs(config: ConfigDict, show: Callable[[str], str]) -> None:
         raise UsageError(
             f"{show('data.scale_min')}: must be at most data.scale_max, "
             f"{data.scale_max}"
+        )
+    _check_rates(config, show)
+
+
+def _check_rates(config: ConfigDict, show: Callable[[str], str]) -> None:
+    """Checks the settings of the learning rate that must agree with each other."""
+    optim = config.optim
+    if config.steps and optim.warmup_epochs:
+        raise UsageError(
+            f"{show('optim.warmup_epochs')}: the length is in steps; give "
+            "--config.optim.warmup_steps"
+        )
+    if optim.warmup_steps and not config.steps:
+        raise UsageError(
+            f"{show('optim.warmup_steps')}: the length is in epochs; give "
+            "--config.optim.warmup_epochs, or the length as --config.steps"
+        )
+    if optim.min_rate > optim.learning_rate:
+        raise UsageError(
+            f"{show('optim.min_rate')}: must be at most optim.learning_rate, "
+            f"{optim.learning_rate:g}"
         )
 
 

@@ -18,6 +18,9 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.seed = 0  # of initial weights, image order and augmentation
     config.batch_size = 128  # images in a step, all devices together
     config.epochs = 90.0  # passes over the training images
+    # The length in steps; 0: by epochs. If given, optim.milestones and optim.fall_every
+    # are in steps too, and optim.warmup_steps replaces optim.warmup_epochs.
+    config.steps = 0
     config.init_from = ""  # start from a run or a file of weights; "": random
     config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy
     config.label_smoothing = 0.0  # share of the target spread over all classes
@@ -33,14 +36,18 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
 
     config.optim = ConfigDict()
     config.optim.learning_rate = 0.1  # after warm-up
-    config.optim.schedule = "cosine"  # cosine (to zero) | step | constant | plateau
+    # cosine | step | polynomial | exponential | one_cycle | constant | plateau
+    config.optim.schedule = "cosine"
     config.optim.milestones = ()  # step: epochs at which the rate is multiplied
-    config.optim.factor = 0.1  # step: by this
+    config.optim.factor = 0.1  # step, exponential, plateau: by this
+    config.optim.fall_every = 2.0  # exponential: epochs from one fall to the next
+    config.optim.power = 1.0  # polynomial: 1 is a line
     config.optim.patience = 5  # plateau: epochs without a lower validation error
     config.optim.threshold = 1e-4  # plateau: a lower error is lower by this share
     config.optim.cooldown = 0  # plateau: epochs to wait after a fall
-    config.optim.min_rate = 0.0  # plateau: the lowest rate
-    config.optim.warmup_epochs = 0.0  # linear, from zero
+    config.optim.min_rate = 0.0  # the lowest rate, of all schedules after the warm-up
+    config.optim.warmup_epochs = 0.0  # linear, from zero; one_cycle: the rise, 0: 30 %
+    config.optim.warmup_steps = 0  # instead, in a run whose length is in steps
     # The rate is start_rate until a batch's training error is below start_error
     # percent; 0: from the start as scheduled.
     config.optim.start_error = 0.0
@@ -212,10 +219,13 @@ def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
 
 
 def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -> None:
-    """Sets the number of epochs, and the largest size of a batch."""
-    optim, share = config.optim, epochs / config.epochs
-    optim.milestones = tuple(round(share * epoch, 2) for epoch in optim.milestones)
-    config.epochs = epochs
+    """Sets the length, in epochs, and the largest size of a batch."""
+    optim, share = config.optim, epochs / (config.steps or config.epochs)
+    optim.milestones = tuple(round(share * place, 2) for place in optim.milestones)
+    optim.fall_every = round(share * optim.fall_every, 4)
+    if config.steps:
+        optim.warmup_epochs = round(share * optim.warmup_steps, 4)
+    config.epochs, config.steps, optim.warmup_steps = epochs, 0, 0
     if batch_size and batch_size < config.batch_size:
         optim.learning_rate *= batch_size / config.batch_size
         config.batch_size = batch_size

@@ -71,6 +71,18 @@ def test_a_run_keeps_the_numbers_that_it_counted(tmp_path, capsys):
         same_run.match_run(tmp_path, other, given, Screen())
 
 
+def test_the_length_keeps_its_unit(go_on):
+    in_steps = "--config.steps=900", "--config.optim.milestones=(300,600)"
+    assert go_on(in_steps, ["--config.steps=990"], recipe=STEP) == [
+        "         with optim.milestones=[300, 600], as the run began",
+        "changed  steps=990, before 900",
+    ]
+    said = go_on(in_steps, ["--config.epochs=60"], recipe=STEP)
+    assert "with steps=900, optim.milestones=[300, 600]" in said[0]
+    with pytest.raises(UsageError, match="steps=0, this one has 900"):
+        go_on([], ["--config.steps=900"], recipe=STEP)
+
+
 def test_the_home_is_found_after_an_equals_sign(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     for word, expected in (

@@ -15,21 +15,38 @@ NUM_LINES = 15  # to show of a log that has a traceback but no error line
 
 def read_errors(workdir: Path) -> dict[float, float]:
     """Returns the validation error after each epoch so far: epoch -> percent."""
-    path = workdir / "metrics.csv"
-    if not path.exists():
-        return {}
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # the run may be writing the last row
     return {
         float(row["epoch"]): float(row["validation_top1_error"])
-        for row in csv.DictReader(whole.splitlines())
+        for row in _rows(workdir)
     }
 
 
+def _rows(workdir: Path) -> list[dict[str, str]]:
+    """Returns the rows of metrics.csv; the run may be writing the last one."""
+    path = workdir / "metrics.csv"
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+
+
 def num_epochs(workdir: Path) -> float | None:
-    """Returns the number of epochs of a run; None before it has started."""
+    """Returns the number of epochs of a run; None while it is not known.
+
+    It is known when the run has started or, if its length is in steps, after an epoch.
+    """
     path = workdir / "config.json"
-    return json.loads(path.read_text())["epochs"] if path.exists() else None
+    if not path.exists():
+        return None
+    config = json.loads(path.read_text())
+    if not config.get("steps"):
+        return config["epochs"]
+    rows = _rows(workdir)
+    return (
+        config["steps"] * float(rows[0]["epoch"]) / int(rows[0]["step"])
+        if rows
+        else None
+    )
 
 
 def test_error(workdir: Path) -> float | None:

@@ -25,6 +25,7 @@ from cnn_arch.run_directory import Run
 from cnn_arch.screen import clock
 from cnn_arch.training.metrics import AVERAGE_COLUMNS, Metrics, open_metrics
 from cnn_arch.training.program import Program, Variables
+from cnn_arch.training.schedules import num_steps
 from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
 
 MAX_WAIT_SHARE = 0.2  # of the time: the run warns of longer waits for images
@@ -39,7 +40,7 @@ def is_finished(run: Run, config: ConfigDict, steps_per_epoch: int) -> bool:
     If that step is damaged, `Trainer` continues from an older one and compiles then.
     """
     saved = open_checkpoints(run).last_step()
-    return saved is not None and saved >= round(config.epochs * steps_per_epoch)
+    return saved is not None and saved >= num_steps(config, steps_per_epoch)
 
 
 @dataclasses.dataclass
@@ -70,13 +71,13 @@ class Trainer:
         """
         state = self._begin()
         step, steps_per_epoch = int(state.step), self.batches.steps_per_epoch
-        num_steps = round(self.program.config.epochs * steps_per_epoch)
-        if step >= num_steps:
+        end = num_steps(self.program.config, steps_per_epoch)
+        if step >= end:
             self.run.screen.say("done", "this run was finished before")
             return
         with (
             closing(self._open_metrics(step)) as metrics,
-            closing(self.batches.iterate(step, num_steps)) as batches,
+            closing(self.batches.iterate(step, end)) as batches,
             stop_request() as stop,
         ):
             self.run.screen.row()
@@ -84,9 +85,9 @@ class Trainer:
                 "epoch  train loss  val loss  val top-1       lr     img/s    time"
                 + "   average" * self._averages
             )
-            while step < num_steps:
+            while step < end:
                 start, first_step = time.monotonic(), step
-                step = min((step // steps_per_epoch + 1) * steps_per_epoch, num_steps)
+                step = min((step // steps_per_epoch + 1) * steps_per_epoch, end)
                 state, wait_seconds = self._train(state, step, batches, metrics, stop)
                 num_images = (step - first_step) * self.program.config.batch_size
                 images_per_second = num_images / (time.monotonic() - start)
@@ -105,9 +106,9 @@ class Trainer:
                     self._say(rows)
                     self._advise(rows)
                 self.run.check(now=True)  # drawing would make the directory again
-                metrics.draw(last=step == num_steps)
+                metrics.draw(last=step == end)
                 self._agreement.ask(Wish(signal=stop.number))
-                if (asked := self._agreement.hear().signal) and step < num_steps:
+                if (asked := self._agreement.hear().signal) and step < end:
                     self._stop(asked, step)
         self.checkpoints.close()
 
@@ -146,11 +147,12 @@ class Trainer:
         state = self.program.restore(self.checkpoints)
         if state is None:
             return self.program.initialise(self.start)
-        epoch = int(state.step) / self.batches.steps_per_epoch
+        steps_per_epoch = self.batches.steps_per_epoch
+        epoch = int(state.step) / steps_per_epoch
+        last = num_steps(self.program.config, steps_per_epoch) / steps_per_epoch
         at = self.checkpoints.saved_at(int(state.step))
         self.run.screen.say(
-            "resume",
-            f"epoch {epoch:.4g} of {self.program.config.epochs:g} (checkpoint of {at})",
+            "resume", f"epoch {epoch:.4g} of {last:.4g} (checkpoint of {at})"
         )
         return state
 

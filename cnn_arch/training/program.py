@@ -47,7 +47,7 @@ class Program:
         meshes.check_batch_size(config.batch_size, mesh)
         self.config, self.num_classes, self.mesh = config, num_classes, mesh
         self.model = build_model(config, num_classes, loops=loops)
-        self.schedule = optimizer.make_schedule(config, steps_per_epoch)
+        self.schedule = schedules.make_schedule(config, steps_per_epoch)
         self.optimizer = optimizer.make_optimizer(config, self.schedule)
         state_shapes = jax.eval_shape(self._fresh_state)
         # Trees of jax.ShapeDtypeStruct with shardings.

@@ -14,7 +14,7 @@ from cnn_arch.training import optimizer, schedules
 def make_optim(**optim):
     words = [f"--config.optim.{name}={value}" for name, value in optim.items()]
     config, _ = settings.parse(["--config=configs/resnet20.py:folder", *words])
-    return config, optimizer.make_schedule(config, 10)
+    return config, schedules.make_schedule(config, 10)
 
 
 def rates(config, schedule, errors, start=None):
