@@ -175,7 +175,7 @@ def _check_rates(config: ConfigDict, show: Callable[[str], str]) -> None:
 def derive(config: ConfigDict, changes: Mapping[str, Any]) -> FrozenConfigDict:
     """Returns a new config with changes, such as ``{"data.dir": "photos"}``."""
     derived = ConfigDict(config)
-    derived.update_from_flattened_dict(changes)
+    derived.update_from_flattened_dict(_with_tuples(dict(changes)))
     return FrozenConfigDict(derived)
 
 
@@ -195,7 +195,7 @@ def from_json(path: Path) -> FrozenConfigDict:
         for key, value in choices.EARLIER.items():
             group, _, name = key.rpartition(".")
             (stored[group] if group else stored).setdefault(name, value)
-        config = ConfigDict(stored)
+        config = ConfigDict(_with_tuples(stored))
         flat = flatten(config)
         if missing := [key for key in setting_rules.RULES if key not in flat]:
             raise ValueError(f"it has no {missing[0]}")
@@ -208,6 +208,16 @@ def from_json(path: Path) -> FrozenConfigDict:
     check_rules(config, show)
     check_pairs(config, show)
     return FrozenConfigDict(config)
+
+
+def _with_tuples(value: Any) -> Any:
+    """Returns JSON values with tuples for lists, as recipes have them.
+
+    ml_collections cannot freeze a config with both an empty list and an empty tuple.
+    """
+    if isinstance(value, dict):
+        return {key: _with_tuples(each) for key, each in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _find_recipe(words: Sequence[str]) -> tuple[str, list[str]]:

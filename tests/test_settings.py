@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cnn_arch import settings
+from cnn_arch import choices, settings
 from cnn_arch.errors import UsageError
 
 
@@ -150,3 +150,17 @@ def test_a_file_that_is_not_a_recipe(text, tmp_path, monkeypatch):
         UsageError, match=r"other.py: not a recipe .*(get_config|no_such_mod)"
     ):
         settings.parse([f"--config={tmp_path / 'other.py'}"])
+
+
+def test_a_config_of_an_earlier_version_is_read(tmp_path):
+    """It has no settings that are newer, and a list where there are no milestones."""
+    config, _ = settings.parse(["--config=lenet5"])
+    stored = json.loads(settings.to_json(config))
+    for key in choices.EARLIER:
+        group, _, name = key.rpartition(".")
+        (stored[group] if group else stored).pop(name)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(stored))
+    read = settings.from_json(path)
+    assert read.optim.milestones == read.data.pca == ()
+    assert read.model.name == "lenet5"

@@ -15,15 +15,9 @@ MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 MAGIC_BYTES = (JPEG_MAGIC, PNG_MAGIC, b"BM")  # the last is BMP's
-# How libjpeg's words for damage begin; others are of unusual but whole files.
-JPEG_DAMAGE = (
-    "Corrupt JPEG data",
-    "Premature end",
-    "Inconsistent progression",
-    "Invalid JPEG file structure",
-    "Unsupported JPEG process",
-    "Unsupported marker type",
-)
+
+# How the words begin with which simplejpeg refuses whole files with four inks.
+OF_INKS = "Unsupported color conversion", "tjDecompressHeader3(): Could not determine"
 
 Image.MAX_IMAGE_PIXELS = None  # Pillow's limit; ours is lower, and not a warning
 
@@ -72,14 +66,16 @@ def decode(encoded: bytes, channels: int, *, shown: bool) -> np.ndarray:
 
 def _decode_stored(encoded: bytes, channels: int) -> np.ndarray:
     if encoded.startswith(JPEG_MAGIC):
-        # The same pixels as from OpenCV in 90 % of its time. OpenCV knows more kinds,
-        # but fills what is damaged.
+        # The same pixels as from OpenCV in 90 % of its time. OpenCV reads all kinds
+        # with four inks, but fills what is damaged.
         try:
             height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
             _check_size(height, width)
             return simplejpeg.decode_jpeg(encoded, "RGB" if channels == 3 else "GRAY")
         except ValueError as error:
-            if str(error).startswith(JPEG_DAMAGE):
+            picture = _open_with_pillow(encoded)
+            has_inks = picture is not None and picture.mode == "CMYK"
+            if not (has_inks and str(error).startswith(OF_INKS)):
                 raise UnreadableImageError(str(error)) from None
     color = cv2.IMREAD_COLOR_RGB if channels == 3 else cv2.IMREAD_GRAYSCALE
     flags = color | cv2.IMREAD_IGNORE_ORIENTATION

@@ -101,10 +101,12 @@ def test_decode_refuses(encoded):
 
 def test_a_damaged_jpeg_is_refused_with_the_reason_and_nothing_is_printed(capfd):
     whole = cv2.imencode(".jpg", random_image(64, 64, 3))[1].tobytes()
+    table = whole.index(b"\xff\xc4")  # of Huffman codes
     for encoded, reason in (
         (whole[:-500], "Premature end of JPEG file"),
         (whole[:-2], "Premature end of JPEG file"),
         (whole[:-2] + bytes(50) + whole[-2:], "Corrupt JPEG data: "),
+        (whole[: table + 2] + b"\0\x14" + whole[table + 4 :], "Could not determine"),
         (whole[:700] + b"\xff\x08" + whole[702:], "Unsupported marker type 0x08"),
     ):
         with pytest.raises(decoding.UnreadableImageError, match=reason):
