@@ -30,6 +30,7 @@ COUNTED = ("data.mean", "data.std", "data.pca")
 EARLIER = {
     "steps": 0,
     "init_from": "",
+    "freeze": (),
     "loss": "cross_entropy",
     "optim.name": "sgd",
     "optim.fall_every": 2.0,
@@ -48,6 +49,7 @@ EARLIER = {
     "optim.epsilon_in_root": True,
     "optim.decay_form": "coupled",
     "optim.bias_rate": 1.0,
+    "optim.body_rate": 1.0,
     "optim.clip_norm": 0.0,
     "optim.clip_value": 0.0,
     "optim.filter_radius": 0.0,

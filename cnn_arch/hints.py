@@ -26,6 +26,7 @@ MEANINGS = {
     "max_steps": "steps",
     "num_steps": "steps",
     "iterations": "steps",
+    "frozen": "freeze",
     "smoothing": "label_smoothing",
     "random_seed": "seed",
     "dtype": "precision",

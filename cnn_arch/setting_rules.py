@@ -83,6 +83,10 @@ def _is_path(text: str) -> bool:
         return False
 
 
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
+
+
 ABOVE_0 = number(" above 0, at most 1,000,000", lambda v: v > 0, "1.0")
 NOT_NEGATIVE = number(", 0 to 1,000,000", lambda v: v >= 0, "0.0")
 SHARE = number(", at least 0 and below 1", lambda v: 0 <= v < 1, "0.1")
@@ -94,6 +98,11 @@ TEXT = Rule(
     "photos",
 )
 PATH = Rule("a path", lambda v: isinstance(v, str) and _is_path(v), "photos")
+PATTERNS = Rule(
+    "names of layers, with * for any part",
+    lambda v: isinstance(v, list | tuple) and all(map(_is_name, v)),
+    "conv*,fc6",
+)
 PIXELS = whole(1, 16_384, 224)
 SIDE = whole(0, 3 * 16_384, 256)  # 0 follows the image size
 
@@ -103,6 +112,7 @@ RULES: dict[str, Rule] = {
     "epochs": ABOVE_0,
     "steps": whole(0, 2**31 - 1),  # the state counts them in 32 bits
     "init_from": PATH,
+    "freeze": PATTERNS,
     "loss": one_of("cross_entropy", "binary_cross_entropy"),
     "label_smoothing": SHARE,
     "aux_weight": NOT_NEGATIVE,
@@ -144,6 +154,7 @@ RULES: dict[str, Rule] = {
     "optim.decay": one_of("all", "kernels"),
     "optim.decay_form": one_of("coupled", "decoupled"),
     "optim.bias_rate": NOT_NEGATIVE,
+    "optim.body_rate": ABOVE_0,
     "optim.clip_norm": NOT_NEGATIVE,
     "optim.clip_value": NOT_NEGATIVE,
     "optim.filter_radius": NOT_NEGATIVE,

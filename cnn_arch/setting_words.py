@@ -93,6 +93,8 @@ def read_value(text: str, now: Any) -> Any:
         value = ast.literal_eval(text)
     except UNREADABLE:
         value = text  # a word, where the present value has no type
+    if isinstance(now, list) and isinstance(value, str):
+        return tuple(word.strip() for word in value.split(","))
     if isinstance(now, list) and not isinstance(value, tuple | list):
         return (value,)
     return tuple(value) if isinstance(value, list) else value

@@ -22,6 +22,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     # are in steps too, and optim.warmup_steps replaces optim.warmup_epochs.
     config.steps = 0
     config.init_from = ""  # start from a run or a file of weights; "": random
+    config.freeze = ()  # names of layers that do not learn, such as "conv*"
     config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy
     config.label_smoothing = 0.0  # share of the target spread over all classes
     config.aux_weight = 0.3  # of each auxiliary head's loss
@@ -65,6 +66,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.optim.decay = "all"  # parameters that decay: all | kernels
     config.optim.decay_form = "coupled"  # in the gradient (L2) | decoupled
     config.optim.bias_rate = 1.0  # times the rate for biases; Caffe's files: 2
+    config.optim.body_rate = 1.0  # times the rate for all layers but the head
     config.optim.clip_norm = 0.0  # longest gradient, before decay; 0: any length
     config.optim.clip_value = 0.0  # largest element of a gradient; 0: any
     config.optim.filter_radius = 0.0  # largest root mean square of a filter; 0: any

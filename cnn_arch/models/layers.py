@@ -98,7 +98,8 @@ class BatchNorm(nn.Module):
     """Normalises maps [..., C] by their statistics, then scales and shifts them.
 
     Ioffe and Szegedy 2015. It has the parameters and the statistics of ``nn.BatchNorm``
-    with momentum 0.9, and a faster gradient.
+    with momentum 0.9, and a faster gradient. A variable ``is_frozen`` in the collection
+    "frozen" puts the layer in evaluation mode (training/frozen.py).
     """
 
     train: bool  # use the batch's statistics, not the running ones
@@ -114,7 +115,7 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_variance = self.variable("batch_stats", "var", jnp.ones, shape)
         x = x.astype(self.dtype)
-        if not self.train:
+        if not self.train or self.has_variable("frozen", "is_frozen"):
             scale *= lax.rsqrt(running_variance.value + self.epsilon)
             wide = x.astype(jnp.float32) - running_mean.value
             return (wide * scale + bias).astype(self.dtype)

@@ -1,6 +1,6 @@
 """The recipe: its optimizer and learning rate, as optax transformations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import settings
 from cnn_arch.screen import Screen
-from cnn_arch.training import schedules, update_rules
+from cnn_arch.training import frozen, schedules, update_rules
 
 
 def say_recipe(
@@ -52,9 +52,11 @@ def describe_recipe(config: ConfigDict) -> str:
 
 
 def make_optimizer(
-    config: ConfigDict, schedule: optax.Schedule
+    config: ConfigDict, schedule: optax.Schedule, head: Collection[frozen.Layer] = ()
 ) -> optax.GradientTransformationExtraArgs:
     """Returns the optimizer of a recipe, as a chain of optax transformations.
+
+    All layers but those of ``head`` learn at ``optim.body_rate`` times the rate.
 
     Coupled decay is added to the gradient first (L2, as in the papers' solvers);
     decoupled decay is added after the gradient has been scaled (Loshchilov and Hutter
@@ -71,6 +73,9 @@ def make_optimizer(
     if optim.bias_rate != 1.0:  # Caffe's lr_mult
         is_bias = lambda path: path[-1] == "bias"  # noqa: E731
         after.append(update_rules.scale_where(optim.bias_rate, is_bias))
+    if optim.body_rate != 1.0:
+        is_body = lambda path: path[:-1] not in head  # noqa: E731
+        after.append(update_rules.scale_where(optim.body_rate, is_body))
     if optim.filter_radius:
         after.append(update_rules.limit_filters(optim.filter_radius))
     parts = [*before, rule, *after]

@@ -11,11 +11,11 @@ from cnn_arch.checkpoints.checkpoint import Checkpoints
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.errors import UsageError
 from cnn_arch.models import INIT_OPTIONS
-from cnn_arch.models.build import build_model
+from cnn_arch.models.build import build_model, head_layers
 from cnn_arch.ops.loops import rolled, unrolled
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel import runtime
-from cnn_arch.training import optimizer, schedules, step
+from cnn_arch.training import frozen, optimizer, schedules, step
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 
@@ -48,13 +48,16 @@ class Program:
         self.config, self.num_classes, self.mesh = config, num_classes, mesh
         self.model = build_model(config, num_classes, loops=loops)
         self.schedule = schedules.make_schedule(config, steps_per_epoch)
-        self.optimizer = optimizer.make_optimizer(config, self.schedule)
+        self.head: set[frozen.Layer] = set()
+        if config.optim.body_rate != 1.0:
+            self.head = head_layers(config, num_classes)
+        self.optimizer = optimizer.make_optimizer(config, self.schedule, self.head)
         state_shapes = jax.eval_shape(self._fresh_state)
         # Trees of jax.ShapeDtypeStruct with shardings.
         self.state_shapes = meshes.abstract(state_shapes, self.model, mesh)
         self.batch_shapes = meshes.abstract_batch(config, mesh)
         device_step = step.DeviceStep(
-            config, self.model, self.optimizer, self.schedule, mesh
+            config, self.model, self.optimizer, self.schedule, mesh, self._find_frozen()
         )
         # (state, batch) -> (state, metrics). The new state takes the old one's memory.
         self.train_step: Any = jax.jit(device_step.step, donate_argnums=0)
@@ -152,6 +155,17 @@ class Program:
         shapes = self.variable_shapes
         shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
         return jax.device_put(rolled(variables, shapes), shardings)
+
+    def _find_frozen(self) -> frozenset[frozen.Layer]:
+        """Returns the layers that ``freeze`` names."""
+        if not self.config.freeze:
+            return frozenset()
+        if self.config.scan_blocks:
+            raise UsageError(
+                "--config.scan_blocks=true: a loop cannot have frozen blocks; leave it "
+                "or --config.freeze out"
+            )
+        return frozen.find_layers(self.config.freeze, self.state_shapes.params)
 
     def _fresh_state(self) -> TrainState:
         return step.init_state(self.config, self.model, self.optimizer)

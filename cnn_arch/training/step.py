@@ -10,6 +10,7 @@ gradient is summed over the mesh axes along which its array is replicated.
 """
 
 import dataclasses
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
@@ -27,7 +28,7 @@ from cnn_arch.data.device import training_images
 from cnn_arch.models import init_variables
 from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.parallel.mesh import partition_specs
-from cnn_arch.training import losses, schedules, update_rules
+from cnn_arch.training import frozen, losses, schedules, update_rules
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -65,6 +66,7 @@ class DeviceStep:
     optimizer: optax.GradientTransformationExtraArgs
     schedule: optax.Schedule
     mesh: Mesh
+    frozen_layers: Collection[frozen.Layer] = ()  # layers that do not learn
 
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Makes one update.
@@ -113,7 +115,10 @@ class DeviceStep:
         updates, opt_state = self.optimizer.update(
             grads, state.opt_state, state.params, error=metrics["top1_error"]
         )
-        params, average = optax.apply_updates(state.params, updates), state.average
+        new = optax.apply_updates(state.params, updates), batch_stats, opt_state
+        old = state.params, state.batch_stats, state.opt_state
+        params, batch_stats, opt_state = frozen.keep(self.frozen_layers, new, old)
+        average = state.average
         if average is not None:
             average = update_rules.next_average(
                 self.config.optim, average, params, state.step + 1
@@ -137,8 +142,10 @@ class DeviceStep:
         if config.data.mixup or config.data.cutmix:
             image, partner, share = mixing.mix(image, batch["label"], key, config.data)
             target = target.mixed_with(partner, share)
+        params = frozen.stop_gradients(self.frozen_layers, params)
+        variables = {"params": params, "batch_stats": state.batch_stats}
         logits, updates = self.model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            variables | frozen.marks(self.frozen_layers),
             image,
             train=True,
             mutable=["batch_stats", "aux_logits"],

@@ -1,0 +1,86 @@
+"""Layers that do not learn: chosen by their names, and kept bit for bit."""
+
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import lax
+from jax.tree_util import DictKey, tree_map_with_path
+
+from cnn_arch import hints
+from cnn_arch.errors import UsageError
+
+Layer = tuple[str, ...]  # the path of a layer: ("conv2_1", "bn1")
+
+
+def find_layers(patterns: Sequence[str], params: Any) -> frozenset[Layer]:
+    """Returns the layers that ``freeze`` names, or that are in a block that it names.
+
+    In a pattern, ``*`` is any part of a name: ``conv2_*`` names the blocks of a stage.
+
+    Raises:
+      UsageError: a pattern names no layer, or no layer is left to train.
+    """
+    flat: Any = flatten_dict(params)
+    layers = {path[:-1] for path in flat}
+    # A layer, and the blocks around it: conv2_1/bn1, conv2_1.
+    names = {
+        layer: ["/".join(layer[:end]) for end in range(1, len(layer) + 1)]
+        for layer in layers
+    }
+    chosen: set[Layer] = set()
+    for pattern in patterns:
+        found = {
+            layer
+            for layer in layers
+            if any(fnmatchcase(name, pattern) for name in names[layer])
+        }
+        if not found:
+            known = dict.fromkeys(name for layer in layers for name in names[layer])
+            raise UsageError(
+                f"--config.freeze={pattern}: no such layer; "
+                f"{hints.choose(pattern, sorted(known))}"
+            )
+        chosen |= found
+    if chosen == layers:
+        raise UsageError(
+            f"--config.freeze={','.join(patterns)}: no layer is left to train; name "
+            "fewer layers"
+        )
+    return frozenset(chosen)
+
+
+def stop_gradients(layers: Collection[Layer], params: Any) -> Any:
+    """Returns the parameters as constants in the given layers.
+
+    The backward pass then ends at the first layer that learns.
+    """
+
+    def visit(path: Any, leaf: Any) -> Any:
+        return lax.stop_gradient(leaf) if _layer(path) in layers else leaf
+
+    return tree_map_with_path(visit, params) if layers else params
+
+
+def keep(layers: Collection[Layer], new: Any, old: Any) -> Any:
+    """Returns the new tree with the old leaves of the given layers.
+
+    The trees are of parameters, of statistics, or the optimizer's, which contains trees
+    of parameters.
+    """
+
+    def visit(path: Any, new: Any, old: Any) -> Any:
+        return old if _layer(path) in layers else new
+
+    return tree_map_with_path(visit, new, old) if layers else new
+
+
+def marks(layers: Collection[Layer]) -> dict[str, Any]:
+    """Returns the collection that puts BatchNorm of the layers in evaluation mode."""
+    flat = {("frozen", *layer, "is_frozen"): True for layer in layers}
+    return unflatten_dict(flat)
+
+
+def _layer(path: Any) -> Layer:
+    return tuple(part.key for part in path if isinstance(part, DictKey))[:-1]
