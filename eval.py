@@ -15,6 +15,7 @@ from cnn_arch.evaluation import request
 from cnn_arch.installation import command
 from cnn_arch.parallel import launcher, processes
 from cnn_arch.screen import Screen
+from cnn_arch.weights.download import local_path
 
 EXAMPLES = """\
   python eval.py --workdir=runs/lenet5-mnist5k-1
@@ -50,7 +51,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     needs_split = not (options.export or options.images)
     dataset = open_split(config, use) if needs_split else None
     if options.weights:
-        network = from_file(options.weights, dataset, config, mesh, screen)
+        file = local_path(options.weights, screen)  # fetched, if it is torchvision:NAME
+        network = from_file(file, dataset, config, mesh, screen)
         if not (options.export or options.features):  # those have their own file
             run_directory.create(run.workdir, config, network.class_names, ())
     else:
@@ -83,7 +85,7 @@ if __name__ == "__main__":
         "workdir": "the directory of a run",
         "checkpoint": "best, last or a step; default best",
         "weights": "instead of --workdir, with --config=RECIPE: torchvision's weights "
-        "(.safetensors, .pth), or weights_best.npz of a run",
+        "(.safetensors, .pth, torchvision:NAME), or weights_best.npz of a run",
         "split": "train, validation or test; default test",
         "images": "a picture, or a folder of pictures with its sub-folders",
         "features": "write the outputs of a layer: fc7, conv5_3, pool5",

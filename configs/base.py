@@ -21,7 +21,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     # The length in steps; 0: by epochs. If given, optim.milestones and optim.fall_every
     # are in steps too, and optim.warmup_steps replaces optim.warmup_epochs.
     config.steps = 0
-    config.init_from = ""  # start from a run or a file of weights; "": random
+    config.init_from = ""  # a run, a file or torchvision:NAME; "": random
     config.freeze = ()  # names of layers that do not learn, such as "conv*"
     config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy
     config.label_smoothing = 0.0  # share of the target spread over all classes

@@ -7,6 +7,7 @@ from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
 from cnn_arch.hints import nearest
 from cnn_arch.weights import SUFFIXES
+from cnn_arch.weights.download import is_published
 
 EXPORTS: tuple[str, ...] = (".stablehlo", ".onnx", ".safetensors", ".npz")
 SPLITS = ("train", "validation", "test")
@@ -41,6 +42,8 @@ def check(given: Mapping[str, str], words: Sequence[str]) -> None:
         raise UsageError(f"--split={split}: must be one of {', '.join(SPLITS)}{hint}")
     for name in ("weights", "images", "data_dir"):
         path = given.get(name)
+        if name == "weights" and is_published(path or ""):
+            continue
         if path and not os.path.exists(path):
             raise UsageError(f"--{name}={path}: no such file or folder")
     if "export" in given:
@@ -62,7 +65,11 @@ def _check_source(given: Mapping[str, str], words: Sequence[str]) -> None:
     makes_file = next((name for name in ("export", "features") if name in given), None)
     if weights and not words:
         raise UsageError(f"--weights={weights}: needs its network, --config=RECIPE")
-    if weights and os.path.splitext(weights)[1] not in SUFFIXES:
+    if (
+        weights
+        and not is_published(weights)
+        and os.path.splitext(weights)[1] not in SUFFIXES
+    ):
         raise UsageError(f"--weights={weights}: must end in {', '.join(SUFFIXES)}")
     for name in ("checkpoint", "average"):
         if weights and name in given:

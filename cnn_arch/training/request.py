@@ -9,6 +9,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from cnn_arch import settings
 from cnn_arch.command_line import check_folder, check_use
 from cnn_arch.errors import UsageError
+from cnn_arch.weights.download import is_published
 
 # A profile has its own folder; without one, train.py trains.
 USES = {"profile": ("data_dir",), "": ("workdir", "data_dir", "init_from")}
@@ -43,6 +44,7 @@ def check(given: Mapping[str, str], config: ConfigDict) -> None:
     for name in ("profile", "workdir"):
         if name in given:
             check_folder(f"--{name}", given[name])
+    is_published(config.init_from)  # refuses an unknown name
     data = config.data
     if data.source == "folder" and not os.path.isdir(os.path.expanduser(data.dir)):
         raise UsageError(

@@ -20,6 +20,7 @@ from cnn_arch.ops.loops import unrolled
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.run_directory import Run, read_classes
 from cnn_arch.training.program import Program
+from cnn_arch.weights import download
 from cnn_arch.weights.files import Weights, read_fitting
 from cnn_arch.weights.names import listed
 
@@ -54,7 +55,7 @@ def read(program: Program, class_names: tuple[str, ...], run: Run) -> Arrays:
     if open_checkpoints(run).last_step() is not None:
         run.screen.say("start", f"{given} when the run began; it is not read again")
         return {}
-    path = os.path.expanduser(given)
+    path = download.local_path(os.path.expanduser(given), run.screen)
     try:
         if not os.path.exists(path):
             raise UsageError("no such run or file")

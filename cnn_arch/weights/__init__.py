@@ -1,3 +1,3 @@
-"""Files of weights, also of other programs: read, checked and written."""
+"""Files of weights, also of other programs: fetched, read, checked and written."""
 
 SUFFIXES = (".npz", ".safetensors", ".pth", ".pt")  # of the files that can be read

@@ -46,6 +46,7 @@ def test_options_that_go_together(text):
         ("images=a.png export=b.npz", "--images=a.png: has no effect with --export;"),
         ("features=fc7 export=b.npz", "--features=fc7: has no effect with --export;"),
         ("features=fc7 images=a.png", "--features=fc7: has no effect with --images;"),
+        ("weights=torchvision:resnet17", "no such weights; did you mean resnet18"),
         ("output=b.npz", "--output=b.npz: goes with --features"),
         ("output=b.npz export=c.npz", "--output=b.npz: has no effect with --export;"),
         ("split=train images=a.png", "--split=train: has no effect with --images;"),

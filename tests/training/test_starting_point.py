@@ -20,6 +20,7 @@ from cnn_arch.training.program import Program
 from cnn_arch.weights.files import write_npz
 from cnn_arch.weights.torchvision import to_torchvision
 from tests.models.conftest import abstract_variables
+from tests.weights import torch_files
 
 DIGITS = tuple("0123456789")
 WARM_CONVOLUTIONS = "1_1", "2_1", "3_1", "3_2"
@@ -129,6 +130,22 @@ def test_a_file_may_have_a_part_of_the_arrays(run, tmp_path, capsys):
     assert "new: fc/bias, fc/kernel" in printed.out
     assert "not used: projection.weight" in printed.out
     assert "data.mean is not that of --init_from" in printed.err
+
+
+def test_published_weights_are_read_where_they_are_kept(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CNN_ARCH_WEIGHTS_URL", "http://127.0.0.1:1")  # nothing is there
+    path = tmp_path / "cnn_arch/weights/resnet18-f37072fd.pth"
+    path.parent.mkdir(parents=True)
+    kernel = np.random.default_rng(0).random((64, 3, 7, 7), np.float32)
+    arrays = {"conv1.weight": kernel}
+    torch_files.save(path, torch_files.state_dict(arrays), arrays)
+    words = "--config.model.name=resnet18", "--config.data.channels=3"
+    given = "--config.init_from=torchvision:resnet18"
+    taken = starting_point.read(make_program(*words, given, *pixels(3)), DIGITS, run)
+    assert taken.keys() == {("params", "conv1", "kernel")}
+    (array,) = taken.values()
+    np.testing.assert_array_equal(array, kernel.transpose(2, 3, 1, 0))
 
 
 def pixels(channels):

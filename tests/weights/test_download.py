@@ -1,0 +1,135 @@
+"""Published weights: fetched from a server on the loopback, checked and kept."""
+
+import hashlib
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from cnn_arch.errors import UsageError
+from cnn_arch.screen import Screen
+from cnn_arch.weights import download
+from cnn_arch.weights.torchvision import TORCHVISION
+
+CONTENT = bytes(range(256)) * 9000  # more than two blocks
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one content under every name, and keeps what it was asked."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[tuple[str, str]] = []  # path and range
+        self.knows_ranges, self.limit = True, len(CONTENT)
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self):
+        given = self.headers["Range"]
+        self.server.asked.append((self.path, given))
+        start = int(re.fullmatch(r"bytes=(\d+)-", given)[1])
+        start *= self.server.knows_ranges
+        if start >= len(CONTENT):
+            self.send_error(416)
+            return
+        self.send_response(206 if self.server.knows_ranges else 200)
+        self.send_header("Content-Length", str(len(CONTENT) - start))
+        self.end_headers()
+        self.wfile.write(CONTENT[start : self.server.limit])
+
+    def log_message(self, *_):
+        """Prints nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A server of weights whose name has the hash of the content."""
+    name = f"small-{hashlib.sha256(CONTENT).hexdigest()[:8]}"
+    monkeypatch.setitem(download.FILES, "small", name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/models"
+        monkeypatch.setenv("CNN_ARCH_WEIGHTS_URL", address)
+        yield server
+        server.shutdown()
+
+
+def fetch(name="torchvision:small"):
+    return download.local_path(name, Screen(quiet=True))
+
+
+def kept(tmp_path):
+    """Returns the files of the cache, without its locks."""
+    files = (tmp_path / "cnn_arch/weights").iterdir()
+    return sorted(file.name for file in files if file.suffix != ".lock")
+
+
+def test_a_file_is_fetched_once(server, tmp_path):
+    path = fetch()
+    assert Path(path).read_bytes() == CONTENT
+    assert fetch() == path
+    assert server.asked == [(f"/models/{download.FILES['small']}.pth", "bytes=0-")]
+    assert kept(tmp_path) == [f"{download.FILES['small']}.pth"]
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_fetch_that_ended_early_continues(server, tmp_path, knows_ranges):
+    server.limit = 700_000
+    with pytest.raises(
+        UsageError, match=r"^http://.*pth: .*; the same command continues"
+    ):
+        fetch()
+    assert kept(tmp_path) == [f"{download.FILES['small']}.pth.part"]
+    server.limit, server.knows_ranges = len(CONTENT), knows_ranges
+    assert Path(fetch()).read_bytes() == CONTENT
+    assert server.asked[1][1] == "bytes=700000-"
+
+
+def test_a_whole_part_is_only_checked(server, tmp_path):
+    folder = tmp_path / "cnn_arch/weights"
+    folder.mkdir(parents=True)
+    (folder / f"{download.FILES['small']}.pth.part").write_bytes(CONTENT)
+    assert Path(fetch()).read_bytes() == CONTENT
+
+
+def test_another_file_is_refused_and_deleted(server, tmp_path, monkeypatch):
+    monkeypatch.setitem(download.FILES, "small", "small-01234567")
+    with pytest.raises(UsageError, match="not with 01234567: this is another file"):
+        fetch()
+    assert not kept(tmp_path)
+
+
+def test_a_server_that_is_not_there_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("CNN_ARCH_WEIGHTS_URL", "http://127.0.0.1:1")
+    reason = "resnet18-f37072fd.pth: .*refused; the same command continues"
+    with pytest.raises(UsageError, match=reason):
+        fetch("torchvision:resnet18")
+
+
+def test_a_full_disk_is_named_and_the_part_stays(server, tmp_path):
+    folder = tmp_path / "cnn_arch/weights"
+    folder.mkdir(parents=True)
+    # Every write to this device fails as on a full disk.
+    (folder / f"{download.FILES['small']}.pth.part").symlink_to("/dev/full")
+    with pytest.raises(UsageError, match="No space left on device"):
+        fetch()
+
+
+def test_only_published_names_are_fetched(server):
+    assert fetch("a/b.pth") == "a/b.pth"
+    with pytest.raises(UsageError, match="no such weights; did you mean resnet18"):
+        fetch("torchvision:resnet17")
+    assert not server.asked
+
+
+def test_every_counterpart_has_its_file():
+    names = {name.partition(".")[0] for name in download.FILES}
+    assert names == {counterpart.name for counterpart in TORCHVISION.values()}
+    for name, file in download.FILES.items():
+        assert re.fullmatch(r"[\w-]+-[0-9a-f]{8}", file), name
