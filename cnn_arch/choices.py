@@ -31,6 +31,7 @@ EARLIER = {
     "steps": 0,
     "init_from": "",
     "freeze": (),
+    "freeze_epochs": 0.0,
     "loss": "cross_entropy",
     "optim.name": "sgd",
     "optim.fall_every": 2.0,

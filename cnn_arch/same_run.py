@@ -45,7 +45,8 @@ def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]
     }
     for key, (old, new) in changes.items():
         if not _is_free(key, old, new, config):
-            reason = " and its rate depends on them" * (key in ("epochs", "steps"))
+            schedule = f"and the rate of optim.schedule={config.optim.schedule}"
+            reason = f" {schedule} depends on them" * (key in ("epochs", "steps"))
             raise UsageError(
                 f"--workdir={path}: has a run with {key}={old}, this one has {new}"
                 f"{reason}; choose another --workdir"

@@ -113,6 +113,7 @@ RULES: dict[str, Rule] = {
     "steps": whole(0, 2**31 - 1),  # the state counts them in 32 bits
     "init_from": PATH,
     "freeze": PATTERNS,
+    "freeze_epochs": NOT_NEGATIVE,
     "loss": one_of("cross_entropy", "binary_cross_entropy"),
     "label_smoothing": SHARE,
     "aux_weight": NOT_NEGATIVE,

@@ -23,6 +23,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.steps = 0
     config.init_from = ""  # a run, a file or torchvision:NAME; "": random
     config.freeze = ()  # names of layers that do not learn, such as "conv*"
+    config.freeze_epochs = 0.0  # the first, in which only the head learns
     config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy
     config.label_smoothing = 0.0  # share of the target spread over all classes
     config.aux_weight = 0.3  # of each auxiliary head's loss

@@ -40,11 +40,11 @@ def test_settings_that_do_not_change_the_training_may_change_and_are_said(go_on)
 
 
 def test_more_epochs_where_the_rate_does_not_depend_on_them(go_on):
-    constant = "--config.optim.schedule=constant"
-    assert go_on([constant], [constant, "--config.epochs=99"])
-    with pytest.raises(
-        UsageError, match=r"epochs=.* and its rate depends on them; choose"
-    ):
+    for schedule in ("constant", "plateau"):
+        word = f"--config.optim.schedule={schedule}"
+        assert go_on([word], [word, "--config.epochs=99"])
+    reason = "epochs=.* and the rate of optim.schedule=cosine depends on them; choose"
+    with pytest.raises(UsageError, match=reason):
         go_on([], ["--config.epochs=99"])
 
 

@@ -14,6 +14,12 @@ from cnn_arch.errors import UsageError
 Layer = tuple[str, ...]  # the path of a layer: ("conv2_1", "bn1")
 
 
+def all_layers(params: Any) -> frozenset[Layer]:
+    """Returns the paths of all layers that have parameters."""
+    flat: Any = flatten_dict(params)
+    return frozenset(path[:-1] for path in flat)
+
+
 def find_layers(patterns: Sequence[str], params: Any) -> frozenset[Layer]:
     """Returns the layers that ``freeze`` names, or that are in a block that it names.
 
@@ -22,8 +28,7 @@ def find_layers(patterns: Sequence[str], params: Any) -> frozenset[Layer]:
     Raises:
       UsageError: a pattern names no layer, or no layer is left to train.
     """
-    flat: Any = flatten_dict(params)
-    layers = {path[:-1] for path in flat}
+    layers = all_layers(params)
     # A layer, and the blocks around it: conv2_1/bn1, conv2_1.
     names = {
         layer: ["/".join(layer[:end]) for end in range(1, len(layer) + 1)]

@@ -187,7 +187,7 @@ class Trainer:
                 batch = next(batches)
                 wait_seconds += time.monotonic() - start
                 batch = put_batch(batch, self.program.mesh)
-                state, on_device = self.program.train_step(state, batch)
+                state, on_device = self.program.step_at(step)(state, batch)
                 step += 1
                 self.run.check()
                 minutes = (time.monotonic() - last_saved) / 60

@@ -49,18 +49,23 @@ class Program:
         self.model = build_model(config, num_classes, loops=loops)
         self.schedule = schedules.make_schedule(config, steps_per_epoch)
         self.head: set[frozen.Layer] = set()
-        if config.optim.body_rate != 1.0:
+        if config.optim.body_rate != 1.0 or config.freeze_epochs:
             self.head = head_layers(config, num_classes)
         self.optimizer = optimizer.make_optimizer(config, self.schedule, self.head)
         state_shapes = jax.eval_shape(self._fresh_state)
         # Trees of jax.ShapeDtypeStruct with shardings.
         self.state_shapes = meshes.abstract(state_shapes, self.model, mesh)
         self.batch_shapes = meshes.abstract_batch(config, mesh)
-        device_step = step.DeviceStep(
-            config, self.model, self.optimizer, self.schedule, mesh, self._find_frozen()
-        )
+        named, body = self._find_frozen()
         # (state, batch) -> (state, metrics). The new state takes the old one's memory.
-        self.train_step: Any = jax.jit(device_step.step, donate_argnums=0)
+        self.train_step = self._make_step(named)
+        # Of the first steps, in which only the head learns.
+        self.head_step = self._make_step(named | body)
+        self.num_head_steps = round(config.freeze_epochs * steps_per_epoch)
+
+    def step_at(self, number: int) -> Any:
+        """Returns the training step that follows ``number`` updates."""
+        return self.head_step if number < self.num_head_steps else self.train_step
 
     @property
     def variable_shapes(self) -> Variables:
@@ -77,6 +82,9 @@ class Program:
         Raises:
           UsageError: it does not; the message names a batch size that does.
         """
+        if self.num_head_steps:
+            head_step = self.head_step.trace(self.state_shapes, self.batch_shapes)
+            self.head_step = head_step.lower().compile()
         self.train_step = compiled = self.trace().lower().compile()
         analysis = compiled.memory_analysis()
         available = meshes.available_bytes(self.mesh)
@@ -156,16 +164,23 @@ class Program:
         shardings = jax.tree.map(lambda leaf: leaf.sharding, shapes)
         return jax.device_put(rolled(variables, shapes), shardings)
 
-    def _find_frozen(self) -> frozenset[frozen.Layer]:
-        """Returns the layers that ``freeze`` names."""
-        if not self.config.freeze:
-            return frozenset()
-        if self.config.scan_blocks:
+    def _make_step(self, layers: frozenset[frozen.Layer]) -> Any:
+        """Returns the training step in which the given layers do not learn."""
+        device_step = step.DeviceStep(
+            self.config, self.model, self.optimizer, self.schedule, self.mesh, layers
+        )
+        return jax.jit(device_step.step, donate_argnums=0)
+
+    def _find_frozen(self) -> tuple[frozenset[frozen.Layer], frozenset[frozen.Layer]]:
+        """Returns the layers that ``freeze`` names, and all but the head."""
+        config, params = self.config, self.state_shapes.params
+        if config.scan_blocks and (config.freeze or config.freeze_epochs):
             raise UsageError(
                 "--config.scan_blocks=true: a loop cannot have frozen blocks; leave it "
-                "or --config.freeze out"
+                "out, or --config.freeze and --config.freeze_epochs"
             )
-        return frozen.find_layers(self.config.freeze, self.state_shapes.params)
+        named = frozen.find_layers(config.freeze, params)
+        return named, frozen.all_layers(params) - self.head
 
     def _fresh_state(self) -> TrainState:
         return step.init_state(self.config, self.model, self.optimizer)

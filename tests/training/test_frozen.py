@@ -120,6 +120,31 @@ def test_the_layer_that_computes_the_logits_is_the_head():
     assert make_program("--config.optim.body_rate=0.1").head == {("fc",)}
 
 
+def test_the_head_learns_first_and_then_all():
+    """The second stage begins as if the first had not trained the body."""
+    words = "--config.freeze_epochs=0.01", "--config.optim.momentum=0.9"
+    program = make_program(*words)
+    assert [program.step_at(i) is program.head_step for i in range(3)] == [1, 0, 0]
+    before = program.initialise()
+    start = jax.device_get(before)
+    batch = {
+        "image": np.zeros((16, 32, 32, 3), np.uint8),
+        "label": (np.arange(16) % 10).astype(np.int32),
+    }
+    after, _ = program.step_at(0)(before, put_batch(batch, program.mesh))
+    after = jax.device_get(after)
+    assert changed(start.params, after.params) == {("fc",)}
+    assert not changed(start.batch_stats, after.batch_stats)
+    found = jax.tree.leaves(after.opt_state, is_leaf=is_trace)
+    (momentum,) = filter(is_trace, found)
+    moved = {path for path, x in flatten_dict(momentum.trace).items() if x.any()}
+    assert {path[:-1] for path in moved} == {("fc",)}
+
+
+def is_trace(node):
+    return isinstance(node, optax.TraceState)
+
+
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [

@@ -31,7 +31,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         given = self.headers["Range"]
         self.server.asked.append((self.path, given))
-        start = int(re.fullmatch(r"bytes=(\d+)-", given)[1])
+        start = int(given.removeprefix("bytes=").removesuffix("-"))
         start *= self.server.knows_ranges
         if start >= len(CONTENT):
             self.send_error(416)
