@@ -7,11 +7,24 @@ from typing import Any
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 from jax.tree_util import DictKey, tree_map_with_path
+from ml_collections import ConfigDict
 
 from cnn_arch import hints
 from cnn_arch.errors import UsageError
 
 Layer = tuple[str, ...]  # the path of a layer: ("conv2_1", "bn1")
+
+
+def describe(config: ConfigDict) -> str:
+    """Returns which layers do not learn, or learn slowly; "" if all learn alike."""
+    parts = []
+    if config.freeze_epochs:
+        parts.append(f"the head alone for {config.freeze_epochs:g} epochs")
+    if config.freeze:
+        parts.append(f"frozen: {' '.join(config.freeze)}")
+    if config.optim.body_rate != 1.0:
+        parts.append(f"the body at {config.optim.body_rate:g} times the rate")
+    return "; ".join(parts)
 
 
 def all_layers(params: Any) -> frozenset[Layer]:

@@ -29,6 +29,8 @@ def say_recipe(
       UsageError: the run has no step, or more than can be counted.
     """
     screen.say("recipe", describe_recipe(config))
+    if learning := frozen.describe(config):
+        screen.say("", learning)
     moved, idle = settings.remarks(words, config)
     if moved:
         named = ", ".join(f"{key}={value}" for key, value in moved.items())

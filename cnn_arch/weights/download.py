@@ -90,10 +90,11 @@ def local_path(given: str, screen: Screen) -> str:
             if not path.exists():
                 _fetch(address, path, screen)
     except (OSError, http.client.HTTPException) as error:  # also those of urllib
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+        cause = getattr(error, "reason", error)  # of urllib: text, or another error
+        reason = getattr(cause, "strerror", None) or cause or type(error).__name__
         raise UsageError(
-            f"{address}: {reason or error or type(error).__name__}; the same command "
-            f"continues, or put the file into {path.parent}"
+            f"{address}: {reason}; the same command continues, or put the file into "
+            f"{path.parent}"
         ) from None
     return str(path)
 

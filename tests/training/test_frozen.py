@@ -116,6 +116,14 @@ def test_a_smaller_rate_for_the_body_leaves_the_head_its_own():
     np.testing.assert_allclose(updates["fc"]["kernel"], -0.5 * decayed, rtol=1e-6)
 
 
+def test_what_does_not_learn_is_said():
+    words = "--config.freeze=conv*,fc6", "--config.freeze_epochs=3"
+    config, _ = settings.parse(["--config=configs/vgg16.py", *words])
+    said = "the head alone for 3 epochs; frozen: conv* fc6"
+    assert frozen.describe(config) == said
+    assert not frozen.describe(settings.parse(["--config=configs/vgg16.py"])[0])
+
+
 def test_the_layer_that_computes_the_logits_is_the_head():
     assert make_program("--config.optim.body_rate=0.1").head == {("fc",)}
 
