@@ -20,11 +20,13 @@ SCHEDULE = (
 )  # fmt: skip
 
 # A run keeps the choice with which it began, also if it began with an earlier version.
-CHOSEN = (*RATIOS, "steps", *SCHEDULE, "data.pixels", "init_from")
+CHOSEN = (
+    *RATIOS, "steps", *SCHEDULE, "data.pixels", "data.normalisation", "init_from",
+)  # fmt: skip
 
-# Numbers of the training images: an empty list is counted when a run begins, and the
-# run keeps the result.
-COUNTED = ("data.mean", "data.std", "data.pca")
+# Numbers of the training images: an empty one is counted when a run begins, and the run
+# keeps the result.
+COUNTED = ("data.mean", "data.std", "data.pca", "data.arrays")
 
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
@@ -57,6 +59,8 @@ EARLIER = {
     "optim.average": "none",
     "optim.average_decay": 0.9999,
     "data.pixels": "stored",
+    "data.normalisation": "channels",
+    "data.arrays": "",
     "data.pca_noise": 0.0,
     "data.pca": (),
     "data.brightness": 0.0,
@@ -95,7 +99,8 @@ def follow_image_size(
 def placeholders(config: ConfigDict) -> dict[str, Any]:
     """Returns some number for each of ``COUNTED`` that is not counted.
 
-    For programs that see no image: their costs do not depend on the numbers.
+    For programs that see no image: their costs do not depend on the numbers. What needs
+    arrays is replaced by "channels".
     """
     channels = config.data.channels
     some = {
@@ -103,7 +108,11 @@ def placeholders(config: ConfigDict) -> dict[str, Any]:
         "data.std": (1.0,) * channels,
         "data.pca": (0.0,) * (channels + channels**2),
     }
-    return {key: some[key] for key in COUNTED if not config.data[key[len("data.") :]]}
+    empty = [key for key in COUNTED if not config.data[key.removeprefix("data.")]]
+    changes = {key: some[key] for key in empty if key in some}
+    if "data.arrays" in empty:
+        changes["data.normalisation"] = "channels"
+    return changes
 
 
 def follow_length(

@@ -5,6 +5,7 @@ config.json and the settings of sweeps are all checked by this table.
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -140,6 +141,12 @@ RULES: dict[str, Rule] = {
         "no numbers, or 1 or 3 above 0, one for each channel",
         lambda v: len(v) in (0, 1, 3) and all(x > 0 for x in v),
         "(127.5,)",
+    ),
+    "data.normalisation": one_of("channels", "mean_image", "gcn_zca"),
+    "data.arrays": Rule(
+        "empty or a SHA-256, 64 hexadecimal digits",
+        lambda v: isinstance(v, str) and re.fullmatch("([0-9a-f]{64})?", v) is not None,
+        64 * "0",
     ),
     "data.pixels": one_of("shown", "stored"),
     "data.skip_broken": SWITCH,

@@ -111,6 +111,10 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     # training images.
     config.data.mean = (123.675, 116.28, 103.53)
     config.data.std = (58.395, 57.12, 57.375)  # divided by (torchvision references)
+    # channels (mean and std) | mean_image (each pixel's mean) | gcn_zca (contrast
+    # normalisation and whitening)
+    config.data.normalisation = "channels"
+    config.data.arrays = ""  # checksum of those in the run's directory; "": count them
     # shown: as a viewer shows a file, turned by its Exif orientation, and transparent
     # parts on white | stored: as the file has them
     config.data.pixels = "shown"

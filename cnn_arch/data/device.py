@@ -1,10 +1,10 @@
-"""Operations on images on the device, under jit: shift, mirror, normalise.
+"""Augmentation of images on the device, under jit: shift, mirror, recolour, erase.
 
 The host sends uint8 images of image_size px. It has already mirrored its random crops;
 whole images (``WHOLE_CROPS``) are mirrored here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ from jax import lax
 
 from cnn_arch.data import colour
 from cnn_arch.data.mixing import NUM_ERASING_UNIFORMS, erase
+from cnn_arch.data.normalisation import normalise
 
 JITTER, PCA, ERASING = 1, 2, 3  # purposes of a row's random numbers
 WHOLE_CROPS = ("none", "pad_crop", "affine")  # train_crops that show the whole image
@@ -27,9 +28,12 @@ def training_images(
     on; the result is float32. Row i gets the same random numbers, from the step's key,
     on any number of devices.
     """
-    image = normalise(augment(image, key, data, first_row), data.mean, data.std)
+    keys = row_keys(key, first_row, len(image))
+    if data.normalisation == "channels":
+        image = normalise(augment(image, key, data, first_row), data)
+    else:  # each pixel has its numbers; and zeros around the image are the mean
+        image = move(normalise(recolour(image, keys, data), data), keys, data)
     if data.erasing:
-        keys = row_keys(key, first_row, len(image))
         uniforms = draw(jax.random.uniform, keys, ERASING, (NUM_ERASING_UNIFORMS,))
         image = erase(image, uniforms, data.erasing)
     return image
@@ -62,7 +66,7 @@ def draw(
 
 
 def move(image: jax.Array, keys: jax.Array, data: Any) -> jax.Array:
-    """Shifts and mirrors whole images, uint8 [B, H, W, C]."""
+    """Shifts and mirrors whole images [B, H, W, C]."""
     mirrors = data.flip and data.train_crop in WHOLE_CROPS
     if not mirrors and data.train_crop != "pad_crop":
         return image
@@ -109,11 +113,3 @@ def pad_crop(image: jax.Array, uniforms: jax.Array, padding: int) -> jax.Array:
 def flip(image: jax.Array, uniforms: jax.Array) -> jax.Array:
     """Mirrors the images [B, H, W, C] whose uniform is below 1/2."""
     return jnp.where(uniforms[:, None, None, None] < 0.5, image[:, :, ::-1], image)
-
-
-def normalise(
-    image: jax.Array, mean: Sequence[float], std: Sequence[float]
-) -> jax.Array:
-    """Returns (image - mean) / std, float32, of a uint8 image [..., C]."""
-    image = image.astype(jnp.float32)
-    return (image - jnp.array(mean)) * (1 / jnp.array(std))

@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from cnn_arch import run_directory, same_run, units
+from cnn_arch.data import normalisation
 from cnn_arch.data.sources import DataConfig
 from cnn_arch.data.statistics import with_counts
 from cnn_arch.data.views import small_views
@@ -47,7 +48,7 @@ def open_for_training(config: ConfigDict, run: Run) -> tuple[Dataset, ConfigDict
     check_images(config)
     dataset = load_dataset(config.data, Use(run.screen, run.workdir))
     say_data(dataset, config.data, run.screen)
-    return dataset, with_counts(config, dataset.splits["train"], run.screen)
+    return dataset, with_counts(config, dataset.splits["train"], run)
 
 
 def open_split(config: ConfigDict, use: Use) -> Dataset:
@@ -139,6 +140,7 @@ def claim_directory(run: Run, config: ConfigDict, dataset: Dataset) -> None:
                 same_run.check_same_data(run.workdir, dataset.fingerprint)
         names, rows = dataset.class_names, dataset.split_rows
         run_directory.create(run.workdir, config, names, rows)
+        normalisation.write(run.workdir, config.data)
         if pictures:
             pictures.inspection.start(table, run.screen)
     run.screen.log_to(run.workdir / "log.txt")

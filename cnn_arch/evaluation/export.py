@@ -133,6 +133,11 @@ def _hush() -> Iterator[None]:
 
 def _safetensors(draft: Path, network: Network) -> str:
     config = network.config
+    if config.data.normalisation != "channels":
+        raise UsageError(
+            f"torchvision has no normalisation {config.data.normalisation}; export "
+            ".npz, .stablehlo or .onnx"
+        )
     mean, std = list(config.data.mean), list(config.data.std)
     write_safetensors(draft, config.model.name, network.variables, mean, std)
     return f"torchvision's state_dict, for (image - {mean}) / {std} of 0..255"

@@ -11,7 +11,7 @@ import psutil
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from cnn_arch.data.device import normalise
+from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
 from cnn_arch.datasets.opening import say_skipped
 from cnn_arch.errors import UsageError
@@ -57,7 +57,7 @@ def extract(
     data = network.config.data
 
     def device_step(variables: Any, batch: dict[str, jax.Array]):
-        image = normalise(batch["image"], data.mean, data.std)
+        image = normalise(batch["image"], data)
         output = layer_output(network.model, variables, image, layer)
         return {"features": output.astype(jnp.float32), "label": batch["label"]}
 

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 from cnn_arch import settings
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.costs.summary import describe_network
-from cnn_arch.data import records
-from cnn_arch.data.device import normalise
+from cnn_arch.data import normalisation, records
+from cnn_arch.data.normalisation import normalise
 from cnn_arch.datasets.dataset import Dataset, load_dataset
 from cnn_arch.datasets.pictures import Use
 from cnn_arch.errors import UsageError
@@ -35,7 +35,7 @@ class Network:
     def logits(self, variables: Any, image: jax.Array) -> jax.Array:
         """Returns float32 logits [N, K] of uint8 images [N, H, W, C]."""
         data = self.config.data
-        image = normalise(image, data.mean, data.std)
+        image = normalise(image, data)
         return self.model.apply(variables, image, train=False)
 
 
@@ -57,6 +57,7 @@ def from_checkpoint(
             "--config.optim.average=ema, or leave it out"
         )
     names = read_classes(run.workdir)
+    normalisation.read(run.workdir, config.data)
     run.screen.say("model", describe_network(config, len(names)))
     model = build_model(config, len(names), loops=False)
     shapes = abstract(variable_shapes(model, config.data), model, mesh)
@@ -81,6 +82,11 @@ def from_file(
     Raises:
       UsageError: there is no such file, or it does not fit the network.
     """
+    if config.data.normalisation != "channels":
+        raise UsageError(
+            f"--config.data.normalisation={config.data.normalisation}: its numbers are "
+            "with the run of the weights; give --workdir instead of --weights"
+        )
     weights = read_weights(path, config.model.name)
     names = dataset.class_names if dataset else _class_names_of_data(config, screen)
     screen.say("model", describe_network(config, len(names)))

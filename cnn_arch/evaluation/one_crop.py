@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
-from cnn_arch.data.device import normalise
 from cnn_arch.data.loading import evaluation_batches
+from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
 from cnn_arch.errors import RunError
 from cnn_arch.parallel.mesh import abstract_batch, partition_specs, put_batch
@@ -152,7 +152,7 @@ class Evaluator:
 
     def _judge_on_device(self, variables: Variables, batch: Batch) -> Batch:
         data, label = self._config.data, batch["label"]
-        image = normalise(batch["image"], data.mean, data.std)
+        image = normalise(batch["image"], data)
         logits = self._model.apply(variables, image, train=False)
         of_label = jnp.take_along_axis(logits, label[:, None], axis=-1)
         # Classes that rank before the label; equal logits rank by class number.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnn_arch.data import device
+from cnn_arch.data import device, normalisation
 
 
 @pytest.fixture
@@ -99,10 +99,27 @@ def test_factors_and_orders_of_colours_are_uniform(data_config, monkeypatch):
     assert counts.min() > 20_000 / 24 * 0.85
 
 
-def test_normalise():
-    image = jnp.array([[[[0, 128, 255]]]], jnp.uint8)
-    np.testing.assert_allclose(
-        device.normalise(image, (10.0, 20.0, 30.0), (2.0, 4.0, 5.0)),
-        [[[[-5.0, 27.0, 45.0]]]],
-        rtol=1e-6,
+def test_normalised_images_are_moved_and_filled_with_zeros(image, data_config):
+    arrays = normalisation.Arrays(image[0].astype(np.float32), np.zeros((0, 0)))
+    data = data_config(
+        train_crop="pad_crop",
+        crop_padding=2,
+        flip=False,
+        normalisation="mean_image",
+        arrays=normalisation.remember(arrays),
     )
+    prepare = jax.jit(lambda image, key: device.training_images(image, key, data))
+    key = jax.random.key(0)
+    prepared = np.asarray(prepare(image, key))
+    centred = image.astype(np.float32) - image[0].astype(np.float32)
+    padded = np.pad(centred, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    for row in range(40):
+        views = [padded[row, i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
+        assert any((prepared[row] == view).all() for view in views)
+    parts = [
+        jax.jit(lambda x, row: device.training_images(x, key, data, row))(
+            image[row : row + 10], row
+        )
+        for row in range(0, 40, 10)
+    ]
+    np.testing.assert_array_equal(prepared, np.concatenate(parts))

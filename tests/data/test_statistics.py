@@ -10,6 +10,7 @@ from cnn_arch.data import statistics
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.views import load_examples
 from cnn_arch.errors import RunError
+from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen
 from tests.data.conftest import load
 
@@ -20,6 +21,11 @@ def source_and_data(make_folder, data_config):
         dir=make_folder({"train/rose": 90, "train/tulip": 9, "test/rose": 2})
     )
     return load(data).splits["train"], data
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(tmp_path / "run", Screen())
 
 
 def test_colours_of_all_pixels(source_and_data):
@@ -51,12 +57,12 @@ def test_at_most_so_many_images_are_counted(source_and_data):
     np.testing.assert_allclose(counted.mean, pixels.mean(axis=0))
 
 
-def test_a_recipe_counts_what_it_leaves_open(source_and_data, capsys):
+def test_a_recipe_counts_what_it_leaves_open(source_and_data, run, capsys):
     source, data = source_and_data
     words = "--config=configs/resnet20.py:folder", f"--config.data.dir={data.dir}"
     config, _ = settings.parse([*words, "--config.data.pca_noise=0.1"])
     assert not (config.data.mean or config.data.std or config.data.pca)
-    full = statistics.with_counts(config, source, Screen())
+    full = statistics.with_counts(config, source, run)
     images = load_examples(source, range(len(source)), config.data)
     pixels = images.reshape(-1, 3).astype(float)
     np.testing.assert_allclose(full.data.mean, pixels.mean(axis=0), rtol=1e-5)
@@ -64,7 +70,7 @@ def test_a_recipe_counts_what_it_leaves_open(source_and_data, capsys):
     assert sum(np.square(full.data.pca[:3])) == pytest.approx(pixels.var(0).sum())
     said = f"counted  {len(source)} training images: mean 12"
     assert said in capsys.readouterr().out
-    assert statistics.with_counts(full, source, Screen()) == full
+    assert statistics.with_counts(full, source, run) == full
     assert not capsys.readouterr().out
     # What config.json gives back is what the run was trained with, bit for bit.
     path = Path(data.dir) / "config.json"
@@ -73,20 +79,20 @@ def test_a_recipe_counts_what_it_leaves_open(source_and_data, capsys):
     assert settings.flatten(stored) == settings.flatten(full)
 
 
-def test_the_numbers_of_a_recipe_are_not_counted_again(source_and_data):
+def test_the_numbers_of_a_recipe_are_not_counted_again(source_and_data, run):
     source, _ = source_and_data
     words = "--config=configs/resnet20.py:folder", "--config.data.mean=(1.0, 2.0, 3.0)"
     config, _ = settings.parse(words)
-    full = statistics.with_counts(config, source, Screen(quiet=True))
+    full = statistics.with_counts(config, source, run)
     assert full.data.mean == (1.0, 2.0, 3.0)
     assert full.data.pca == ()  # without noise no axes
 
 
-def test_images_of_one_colour_have_a_deviation_that_can_divide():
+def test_images_of_one_colour_have_a_deviation_that_can_divide(run):
     images = np.full((3, 16, 16, 3), 7, np.uint8)
     source = ArraySource(images, np.zeros(3, np.int32), list("abc"))
     config, _ = settings.parse(["--config=configs/resnet20.py:folder"])
-    full = statistics.with_counts(config, source, Screen(quiet=True))
+    full = statistics.with_counts(config, source, run)
     assert (full.data.mean, full.data.std) == ((7.0,) * 3, (1.0,) * 3)
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from cnn_arch import settings
+from cnn_arch import choices, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.export import export
 from cnn_arch.evaluation.network import Network
@@ -24,7 +24,8 @@ def make(name):
     """Returns a network, images, and a function that computes its logits."""
     image_size, channels = NETWORKS[name]
     config, _ = settings.parse([f"--config=configs/{name}.py"])
-    config = settings.derive(config, {"data.image_size": image_size})
+    sized = {"data.image_size": image_size}
+    config = settings.derive(config, sized | choices.placeholders(config))
     heads = {"aux_heads": False} if name == "googlenet" else {}
     model = create_model(name, 10, **heads)
     variables = drawn_variables(model, image_size, channels)
