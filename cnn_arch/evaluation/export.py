@@ -90,15 +90,15 @@ def _onnx(draft: Path, network: Network) -> str:
     predict = _predict(network)
     image: Any = jax.ShapeDtypeStruct(("b", size, size, channels), jnp.uint8)  # type: ignore[arg-type]
     with _hush(), plain_forms():
-        jax2onnx.to_onnx(
+        model = jax2onnx.to_onnx(
             predict,
             [image],
             model_name=network.config.model.name,
             input_names=["image"],
             output_names=["logits"],
-            return_mode="file",
-            output_path=draft,
+            return_mode="proto",  # "file" writes large arrays to a second file
         )
+    draft.write_bytes(model.SerializeToString())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
     options.intra_op_num_threads = cores.usable()  # default: the machine's

@@ -67,6 +67,7 @@ def test_onnx_runtime_agrees(name, tmp_path):
     path = tmp_path / "model.onnx"
     answer = export(str(path), make(name)[0], Screen(quiet=True))
     assert "agrees within" in answer["what"]
+    assert list(tmp_path.iterdir()) == [path]  # also with large arrays
     session = onnxruntime.InferenceSession(path)
     call = lambda images: session.run(["logits"], {"image": images})[0]  # noqa: E731
     check_logits(call, name, tolerance=1e-4)
