@@ -61,6 +61,8 @@ EARLIER = {
     "data.pixels": "stored",
     "data.normalisation": "channels",
     "data.arrays": "",
+    "data.interpolation": "bilinear",
+    "data.trivial_augment": False,
     "data.pca_noise": 0.0,
     "data.pca": (),
     "data.brightness": 0.0,

@@ -44,6 +44,9 @@ PATTERNS = Rule(
 )
 PIXELS = whole(1, 16_384, 224)
 SIDE = whole(0, 3 * 16_384, 256)  # 0 follows the image size
+CROPS = (
+    "none pad_crop random_resized_crop scale_jitter_crop square_crop ten_crop affine"
+).split()
 
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
@@ -110,14 +113,14 @@ RULES: dict[str, Rule] = {
     "data.validation_fraction": number(" above 0, below 1", lambda v: 0 < v < 1, "0.1"),
     "data.in_memory": SWITCH,
     "data.fit": one_of("resize", "pad"),
-    "data.train_crop": one_of(
-        "none", "pad_crop", "random_resized_crop", "scale_jitter_crop", "affine"
-    ),
+    "data.train_crop": one_of(*CROPS),
     "data.crop_padding": whole(0, 16_384, 4),
     "data.min_area": number(" above 0, at most 1", lambda v: 0 < v <= 1, "0.08"),
     "data.scale_min": SIDE,
     "data.scale_max": SIDE,
     "data.flip": SWITCH,
+    "data.interpolation": one_of("bilinear", "random"),
+    "data.trivial_augment": SWITCH,
     "data.pca_noise": NOT_NEGATIVE,
     "data.pca": numbers(
         "no numbers, 2 for gray images or 12 for colours",

@@ -86,6 +86,8 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.in_memory = False  # decode all images once; for small images
     config.data.fit = "resize"  # small images to image_size: resize | pad
     # pad_crop | random_resized_crop | scale_jitter_crop | affine | none
+    # square_crop: anywhere in the central square of eval_resize px, as AlexNet's paper
+    # ten_crop: its corners or its centre, as ZFNet's
     config.data.train_crop = "random_resized_crop"
     config.data.crop_padding = 4  # pad_crop: zeros on each side, px
     config.data.min_area = 0.08  # random_resized_crop: smallest share of the image
@@ -95,6 +97,9 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.scale_min = 0  # scale_jitter_crop: shorter side, px
     config.data.scale_max = 0
     config.data.flip = True  # left-right, half of the images
+    # Of crops: bilinear | random (also area, nearest and cubic, as GoogLeNet's paper)
+    config.data.interpolation = "bilinear"
+    config.data.trivial_augment = False  # one of 14 changes of random strength an image
     config.data.pca_noise = 0.0  # AlexNet's noise of colour: deviation of its weights
     # The deviation of the pixels' colours along each principal axis, then the axes, one
     # after another; (): count them from the training images.

@@ -14,8 +14,9 @@ from jax import lax
 from cnn_arch.data import colour
 from cnn_arch.data.mixing import NUM_ERASING_UNIFORMS, erase
 from cnn_arch.data.normalisation import normalise
+from cnn_arch.data.trivial_augment import NUM_UNIFORMS, trivial_augment
 
-JITTER, PCA, ERASING = 1, 2, 3  # purposes of a row's random numbers
+JITTER, PCA, ERASING, TRIVIAL = 1, 2, 3, 4  # purposes of a row's random numbers
 WHOLE_CROPS = ("none", "pad_crop", "affine")  # train_crops that show the whole image
 
 
@@ -77,7 +78,10 @@ def move(image: jax.Array, keys: jax.Array, data: Any) -> jax.Array:
 
 
 def recolour(image: jax.Array, keys: jax.Array, data: Any) -> jax.Array:
-    """Changes the colours of images; float32 if a setting asks for a change."""
+    """Changes each image, above all its colours, by its settings; uint8 or float32."""
+    if data.trivial_augment:
+        uniforms = draw(jax.random.uniform, keys, TRIVIAL, (NUM_UNIFORMS,))
+        image = trivial_augment(image, uniforms)
     widths = [data.brightness, data.contrast, data.saturation, data.hue]
     if any(widths):
         uniforms = draw(jax.random.uniform, keys, JITTER, (2, 4))

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from cnn_arch.parallel.processes import batch_share
 
 Batch = dict[str, np.ndarray]
 
-ORDER, AUGMENTATION = 0, 1  # name the random streams of a seed
+ORDER, AUGMENTATION, INTERPOLATION = 0, 1, 2  # name the random streams of a seed
 
 
 @dataclasses.dataclass(eq=False)
@@ -87,7 +87,7 @@ class TrainBatches:
         shape = (self.batch_size, transforms.NUM_CROP_UNIFORMS + 1)
         uniforms = generator.random(shape)[self._rows]
 
-        images, labels = self._views(indices, uniforms)
+        images, labels = self._views(indices, uniforms, self._methods(step))
         if data.train_crop == "affine":
             images = transforms.affine(images, uniforms[:, :6])
         return {"image": images, "label": labels}
@@ -110,8 +110,16 @@ class TrainBatches:
         order = _epoch_order(self.seed, epoch, len(self.source))
         return order[position * self.batch_size :][self._rows]
 
+    def _methods(self, step: int) -> Sequence[int | None]:
+        """Returns how to resize each image; None: as `transforms` chooses."""
+        if self.data.interpolation != "random":
+            return [None] * (self._rows.stop - self._rows.start)
+        generator = np.random.default_rng((self.seed, INTERPOLATION, step))
+        choices = generator.integers(0, len(transforms.INTERPOLATIONS), self.batch_size)
+        return [transforms.INTERPOLATIONS[choice] for choice in choices[self._rows]]
+
     def _views(
-        self, indices: np.ndarray, uniforms: np.ndarray
+        self, indices: np.ndarray, uniforms: np.ndarray, methods: Sequence[int | None]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns images of image_size px, cut at random or whole, and their labels."""
         source, data, size = self.source, self.data, self.data.image_size
@@ -126,7 +134,7 @@ class TrainBatches:
         mirrors = data.flip and data.train_crop not in WHOLE_CROPS
         for row, index in enumerate(indices):
             image, labels[row] = self._read(index)
-            view = _training_view(image, uniforms[row], data)
+            view = _training_view(image, uniforms[row], data, methods[row])
             is_mirrored = mirrors and uniforms[row, -1] < 0.5
             images[row] = transforms.flip(view) if is_mirrored else view
         return images, labels
@@ -165,19 +173,24 @@ def evaluation_batches(
 
 
 def _training_view(
-    image: np.ndarray, uniforms: np.ndarray, data: DataConfig
+    image: np.ndarray, uniforms: np.ndarray, data: DataConfig, method: int | None
 ) -> np.ndarray:
     """Cuts image_size px out of an image at random, or returns the whole image."""
     size = data.image_size
     if data.train_crop == "random_resized_crop":
         return transforms.random_resized_crop(
-            image, uniforms[:-1], size=size, min_area=data.min_area
+            image, uniforms[:-1], size=size, min_area=data.min_area, method=method
         )
     if data.train_crop == "scale_jitter_crop":
         scales = data.scale_min, data.scale_max
         return transforms.scale_jitter_crop(
-            image, uniforms[:3], size=size, scales=scales
+            image, uniforms[:3], size=size, scales=scales, method=method
         )
+    square = max(data.eval_resize, size)
+    if data.train_crop == "square_crop":
+        return transforms.square_crop(image, uniforms[:2], size=size, square=square)
+    if data.train_crop == "ten_crop":
+        return transforms.five_place_crop(image, uniforms[0], size=size, square=square)
     return evaluation_view(image, data)
 
 

@@ -107,17 +107,27 @@ def random_resized_crop_box(
 
 
 def random_resized_crop(
-    image: np.ndarray, uniforms: np.ndarray, *, size: int, min_area: float
+    image: np.ndarray,
+    uniforms: np.ndarray,
+    *,
+    size: int,
+    min_area: float,
+    method: int | None = None,
 ) -> np.ndarray:
     """Resizes a random box of the image to a square of `size` px."""
     height, width, _ = image.shape
     box = random_resized_crop_box(height, width, uniforms, min_area=min_area)
     top, left, height, width = box
-    return _resize(image[top : top + height, left : left + width], size, size)
+    return _resize(image[top : top + height, left : left + width], size, size, method)
 
 
 def scale_jitter_crop(
-    image: np.ndarray, uniforms: np.ndarray, *, size: int, scales: tuple[int, int]
+    image: np.ndarray,
+    uniforms: np.ndarray,
+    *,
+    size: int,
+    scales: tuple[int, int],
+    method: int | None = None,
 ) -> np.ndarray:
     """Cuts a random square of `size` px out of the image at a random scale.
 
@@ -134,14 +144,61 @@ def scale_jitter_crop(
     if new_height * new_width > MAX_RESIZED_PIXELS:
         ratio = min(height, width) / scale
         return _resize_part(image, ratio * top, ratio * left, ratio * size, size)
-    resized = _resize(image, new_height, new_width)
+    resized = _resize(image, new_height, new_width, method)
     return resized[top : top + size, left : left + size]
 
 
-def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resizes fast: bilinear, or by averages where bilinear would skip pixels."""
-    shrinks = image.shape[0] >= 2 * height or image.shape[1] >= 2 * width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+def square_crop(
+    image: np.ndarray, uniforms: np.ndarray, *, size: int, square: int
+) -> np.ndarray:
+    """Cuts a random square of `size` px out of the central one of `square` px.
+
+    Krizhevsky et al. 2012, Sections 2 and 4.1: the shorter side is resized to 256 px,
+    the central 256x256 px are cut out, and of these 224x224 anywhere. The uniforms [2]
+    are for the vertical and the horizontal offset.
+    """
+    image = resize_centre_crop(image, square, square)
+    top, left = (int(uniform * (square - size + 1)) for uniform in uniforms)
+    return image[top : top + size, left : left + size]
+
+
+def five_place_crop(
+    image: np.ndarray, uniform: float, *, size: int, square: int
+) -> np.ndarray:
+    """Cuts `size` px out of the centre or a corner of the central `square` px.
+
+    Zeiler and Fergus 2013, "Visualizing and Understanding Convolutional Networks",
+    Section 3: "10 different sub-crops of size 224x224 (corners + center with(out)
+    horizontal flips)". The uniform chooses one of the five places.
+    """
+    image = resize_centre_crop(image, square, square)
+    place, end = int(5 * uniform), square - size
+    if place == 4:
+        return centre_crop(image, size)
+    top, left = end * (place // 2), end * (place % 2)
+    return image[top : top + size, left : left + size]
+
+
+# Szegedy et al. 2015, Section 6: "random interpolation methods (bilinear, area, nearest
+# neighbor and cubic, with equal probability)".
+INTERPOLATIONS = (
+    cv2.INTER_LINEAR,
+    cv2.INTER_AREA,
+    cv2.INTER_NEAREST,
+    cv2.INTER_CUBIC,
+)
+
+
+def _resize(
+    image: np.ndarray, height: int, width: int, method: int | None = None
+) -> np.ndarray:
+    """Resizes fast: bilinear, or by averages where bilinear would skip pixels.
+
+    A method of ``INTERPOLATIONS`` does so in any case.
+    """
+    if method is None:
+        shrinks = image.shape[0] >= 2 * height or image.shape[1] >= 2 * width
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized = cv2.resize(image, (width, height), interpolation=method)
     return resized.reshape(height, width, image.shape[2])
 

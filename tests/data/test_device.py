@@ -55,6 +55,7 @@ SETTINGS = {
     "colours": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
     "noise": {"pca_noise": 0.1, "pca": (9.0, 5.0, 1.0, *np.eye(3).ravel().tolist())},
     "erasing": {"erasing": 0.5},
+    "trivial": {"trivial_augment": True},
 }
 
 

@@ -10,7 +10,7 @@ from cnn_arch.data import loading, sources, transforms, views
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.errors import RunError, UsageError
 
-CROPS = ("none", "pad_crop", "affine", "random_resized_crop", "scale_jitter_crop")
+CROPS = "none pad_crop affine random_resized_crop scale_jitter_crop ten_crop".split()
 
 
 @pytest.fixture
