@@ -31,6 +31,7 @@ COUNTED = ("data.mean", "data.std", "data.pca", "data.arrays")
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
     "steps": 0,
+    "early_stopping": 0,
     "init_from": "",
     "freeze": (),
     "freeze_epochs": 0.0,

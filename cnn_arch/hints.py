@@ -23,6 +23,7 @@ MEANINGS = {
     "bs": "batch_size",
     "num_epochs": "epochs",
     "max_epochs": "epochs",
+    "early_stop": "early_stopping",
     "max_steps": "steps",
     "num_steps": "steps",
     "iterations": "steps",

@@ -11,12 +11,12 @@ from cnn_arch.errors import UsageError
 from cnn_arch.files import write_text
 from cnn_arch.screen import Screen
 
-# Settings that may change when a run continues: they change the order of sums, and
-# nothing else in the result. (Dropout's masks are the same on any mesh.) The images are
-# compared one by one, wherever their folder is.
+# Settings that may change when a run continues: they change the order of sums or the
+# end of the run, and nothing else in the result. (Dropout's masks are the same on any
+# mesh.) The images are compared one by one, wherever their folder is.
 FREE = (
     "mesh.data", "mesh.model", "data.dir", "data.skip_broken", "data.num_threads",
-    "checkpoint.every_minutes",
+    "checkpoint.every_minutes", "early_stopping",
 )  # fmt: skip
 # Schedules whose rates do not depend on the length of the run.
 OF_ANY_LENGTH = ("constant", "step", "exponential", "plateau")

@@ -54,6 +54,7 @@ RULES: dict[str, Rule] = {
     "epochs": ABOVE_0,
     "steps": whole(0, 2**31 - 1),  # the state counts them in 32 bits
     "init_from": PATH,
+    "early_stopping": whole(0, 2**20, 10),
     "freeze": PATTERNS,
     "freeze_epochs": NOT_NEGATIVE,
     "loss": one_of("cross_entropy", "binary_cross_entropy"),

@@ -21,6 +21,8 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     # The length in steps; 0: by epochs. If given, optim.milestones and optim.fall_every
     # are in steps too, and optim.warmup_steps replaces optim.warmup_epochs.
     config.steps = 0
+    # Epochs without a lower validation error after which the run ends; 0: never.
+    config.early_stopping = 0
     config.init_from = ""  # a run, a file or torchvision:NAME; "": random
     config.freeze = ()  # names of layers that do not learn, such as "conv*"
     config.freeze_epochs = 0.0  # the first, in which only the head learns

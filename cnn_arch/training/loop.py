@@ -26,7 +26,8 @@ from cnn_arch.screen import clock
 from cnn_arch.training.metrics import AVERAGE_COLUMNS, Metrics, open_metrics
 from cnn_arch.training.program import Program, Variables
 from cnn_arch.training.schedules import num_steps
-from cnn_arch.training.stopping import StoppedError, StopRequest, stop_request
+from cnn_arch.training.stopping import StoppedError, StopRequest, is_over, stop_request
+from cnn_arch.units import counted
 
 MAX_WAIT_SHARE = 0.2  # of the time: the run warns of longer waits for images
 MIN_WAIT_SECONDS = 10.0  # in all epochs so far; it does not warn of less
@@ -39,8 +40,8 @@ def is_finished(run: Run, config: ConfigDict, steps_per_epoch: int) -> bool:
 
     If that step is damaged, `Trainer` continues from an older one and compiles then.
     """
-    saved = open_checkpoints(run).last_step()
-    return saved is not None and saved >= num_steps(config, steps_per_epoch)
+    saved = open_checkpoints(run).last_step() or 0
+    return is_over(run, config, saved, steps_per_epoch)
 
 
 @dataclasses.dataclass
@@ -71,8 +72,9 @@ class Trainer:
         """
         state = self._begin()
         step, steps_per_epoch = int(state.step), self.batches.steps_per_epoch
-        end = num_steps(self.program.config, steps_per_epoch)
-        if step >= end:
+        config = self.program.config
+        end = num_steps(config, steps_per_epoch)
+        if ended := is_over(self.run, config, step, steps_per_epoch):
             self.run.screen.say("done", "this run was finished before")
             return
         with (
@@ -80,16 +82,12 @@ class Trainer:
             closing(self.batches.iterate(step, end)) as batches,
             stop_request() as stop,
         ):
-            self.run.screen.row()
-            self.run.screen.row(
-                "epoch  train loss  val loss  val top-1       lr     img/s    time"
-                + "   average" * self._averages
-            )
-            while step < end:
+            self._say_head()
+            while not ended:
                 start, first_step = time.monotonic(), step
                 step = min((step // steps_per_epoch + 1) * steps_per_epoch, end)
                 state, wait_seconds = self._train(state, step, batches, metrics, stop)
-                num_images = (step - first_step) * self.program.config.batch_size
+                num_images = (step - first_step) * config.batch_size
                 images_per_second = num_images / (time.monotonic() - start)
                 validation = self._judge(state)
                 state = self.program.observe(state, validation["top1_error"])
@@ -106,11 +104,15 @@ class Trainer:
                     self._say(rows)
                     self._advise(rows)
                 self.run.check(now=True)  # drawing would make the directory again
-                metrics.draw(last=step == end)
+                ended = is_over(self.run, config, step, steps_per_epoch)
+                metrics.draw(last=ended)
                 self._agreement.ask(Wish(signal=stop.number))
-                if (asked := self._agreement.hear().signal) and step < end:
+                if (asked := self._agreement.hear().signal) and not ended:
                     self._stop(asked, step)
         self.checkpoints.close()
+        if step < end:
+            epochs = counted(config.early_stopping, "epoch")
+            self.run.screen.say("ended", f"{epochs} without a lower validation error")
 
     def _open_metrics(self, step: int) -> Metrics:
         """Opens the tables, and warns if they are not those that the run wrote."""
@@ -224,6 +226,13 @@ class Trainer:
             epoch=int(state.step) / self.batches.steps_per_epoch,
             validation_error=validation_error,
             tables=metrics.checksums(),
+        )
+
+    def _say_head(self) -> None:
+        self.run.screen.row()
+        self.run.screen.row(
+            "epoch  train loss  val loss  val top-1       lr     img/s    time"
+            + "   average" * self._averages
         )
 
     def _say(self, rows: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Stopping between two steps, after Ctrl-C or a scheduler's signal."""
+"""Stopping: after Ctrl-C or a scheduler's signal, or when the error falls no more."""
 
 import dataclasses
 import os
@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from cnn_arch.errors import RunError
 from cnn_arch.files import write_text
-from cnn_arch.run_directory import Run, resume_command
+from cnn_arch.parallel import processes
+from cnn_arch.run_directory import Run, resume_command, validation_errors
 
 # A scheduler's signals before it ends a job: SIGTERM at preemption; one of the others
 # before the time limit, as with ``sbatch --signal=USR1@120``.
@@ -161,3 +164,22 @@ def _scontrol(*words: str) -> str:
         ["scontrol", *words], check=True, capture_output=True, text=True, timeout=60
     )
     return result.stdout
+
+
+def is_over(run: Run, config: ConfigDict, step: int, steps_per_epoch: int) -> bool:
+    """Whether a run ends with a step: its last, or one after epochs without progress.
+
+    ``config.early_stopping`` is the number of epochs without a lower validation error.
+    The errors up to the step are in process 0's metrics.csv, so a continued run ends
+    where a whole one does. All processes must call this.
+    """
+    from cnn_arch.training.schedules import num_steps  # takes a second: JAX
+
+    if step >= num_steps(config, steps_per_epoch):
+        return True
+    if not config.early_stopping:
+        return False
+    known = validation_errors(run.workdir) or {}
+    errors = [known[epoch_end] for epoch_end in sorted(known) if epoch_end <= step]
+    num_since = len(errors) - 1 - errors.index(min(errors)) if errors else 0
+    return processes.from_first(num_since >= config.early_stopping)
