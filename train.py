@@ -1,8 +1,7 @@
 """Trains a network with its recipe, tests it once, and writes a report.
 
-The order: the config; the devices, the data and the network; the compiled program; the
-epochs, from the start or from a checkpoint; the test of the best checkpoint; the
-report.
+The order: the config; devices, data and network; the compiled program; the epochs, from
+the start or from a checkpoint; the test of the best checkpoint; the report.
 """
 
 import argparse
@@ -33,6 +32,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     ending.process = process = launcher.find(vars(options), os.environ)
     screen = Screen(quiet=options.quiet, muted=not process.writes)
     words, config, overrides = request.read(words, options.given)
+    if options.show_schedule:
+        return request.show_schedule(options.show_schedule, config, screen)
     cleanup = ending.cleanup if process.writes and not options.profile else None
     run = run_directory.open_run(options.workdir, config, screen, cleanup)
     screen.say("run", f"{run.workdir}   (stop: Ctrl-C, continues later)")
@@ -64,7 +65,6 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     if options.profile:
         profile.profile(options.profile, compiled, batches, screen)
         return cli.say_next(screen, command("train", *words))
-
     # Write no file, but the lock's, before all of the above is known to work.
     opening.claim_directory(run, config, dataset)
     ending.run = run
@@ -114,5 +114,6 @@ if __name__ == "__main__":
         "profile": "a folder: trace a few steps, list the slowest operations, end",
     }.items():
         parser.add_argument(f"--{name}", help=text)
+    request.add_pictures(parser)
     launcher.add_options(parser)
     cli.run(main, parser)

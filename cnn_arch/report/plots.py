@@ -100,6 +100,17 @@ def curves(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     write(figure, path)
 
 
+@styled
+def rates(path: Path, places: np.ndarray, rates: np.ndarray, *, unit: str) -> None:
+    """Draws the learning rate over a run; the places are in epochs or in steps."""
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(places, rates, color=BLUE)
+    axes.set(title="Learning rate", xlabel=unit, ylim=(0, 1.08 * rates.max()))
+    axes.grid(True)
+    write(figure, path)
+
+
 def _mark_best(axes: Axes, epochs: np.ndarray, errors: np.ndarray) -> None:
     if not np.isfinite(errors).any():
         return

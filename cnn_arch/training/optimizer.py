@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from cnn_arch import settings
 from cnn_arch.screen import Screen
 from cnn_arch.training import frozen, schedules, update_rules
+from cnn_arch.units import counted
 
 
 def say_recipe(
@@ -49,8 +50,27 @@ def describe_recipe(config: ConfigDict) -> str:
     return (
         f"{length}, batch {config.batch_size}, {optim.name} momentum "
         f"{optim.momentum:g}, lr {optim.learning_rate:g} "
-        f"{schedules.describe(config)}{rise}{decay}, seed {config.seed}"
+        f"{_describe_rate(config)}{rise}{decay}, seed {config.seed}"
     )
+
+
+def _describe_rate(config: ConfigDict) -> str:
+    """Returns in a few words how the rate changes."""
+    optim, unit = config.optim, "steps" if config.steps else "epochs"
+    low = f" to {optim.min_rate:g}" if optim.min_rate else ""
+    factor = f"x {optim.factor:g}"
+    if optim.schedule == "step" and optim.milestones:
+        # A step is a whole number, and 450000 is easier to read than 4.5e+05.
+        form = ",.10g" if config.steps else "g"
+        return f"{factor} at {', '.join(f'{x:{form}}' for x in optim.milestones)}{low}"
+    if optim.schedule == "exponential":
+        return f"{factor} each {optim.fall_every:,.10g} {unit}{low}"
+    if optim.schedule == "polynomial":
+        return f"polynomial, power {optim.power:g}{low}"
+    if optim.schedule == "plateau":
+        epochs = counted(optim.patience, "epoch")
+        return f"{factor} after {epochs} without a lower error{low}"
+    return f"{optim.schedule}{low}"
 
 
 def make_optimizer(

@@ -1,18 +1,26 @@
 """What train.py is asked for, checked before JAX is imported."""
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnn_arch import settings
-from cnn_arch.command_line import check_folder, check_use
+from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
+from cnn_arch.screen import Screen
 from cnn_arch.weights.download import is_published
 
 # A profile has its own folder; without one, train.py trains.
-USES = {"profile": ("data_dir",), "": ("workdir", "data_dir", "init_from")}
+USES = {
+    "show_schedule": (),
+    "profile": ("data_dir",),
+    "": ("workdir", "data_dir", "init_from"),
+}
+PICTURES = (".png", ".svg", ".pdf")
 
 SHORT = {"data_dir": "data.dir", "init_from": "init_from"}  # options that set settings
 
@@ -41,6 +49,9 @@ def check(given: Mapping[str, str], config: ConfigDict) -> None:
       UsageError: an option has no effect, or a folder is not there or cannot be made.
     """
     check_use(given, USES, otherwise="")
+    if "show_schedule" in given:
+        check_file("--show_schedule", given["show_schedule"], PICTURES)
+        return
     for name in ("profile", "workdir"):
         if name in given:
             check_folder(f"--{name}", given[name])
@@ -51,3 +62,31 @@ def check(given: Mapping[str, str], config: ConfigDict) -> None:
             f"--config.data.dir={data.dir}: no such folder; give one with CLASS/*.jpg "
             "or train/CLASS/*.jpg"
         )
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that draws, instead of training."""
+    parser.add_argument(
+        "--show_schedule",
+        nargs="?",
+        const="schedule.png",
+        metavar="FILE",
+        help="draw the learning rate, end; default schedule.png",
+    )
+
+
+def show_schedule(path: str, config: ConfigDict, screen: Screen) -> int:
+    """Draws the learning rate of a run that does not begin; returns 0.
+
+    The picture needs no data: its axis is in the unit of the run's length.
+    """
+    from cnn_arch.report import plots
+    from cnn_arch.training import optimizer, schedules
+
+    screen.say("recipe", optimizer.describe_recipe(config))
+    for remark in schedules.unknown(config.optim):
+        screen.say("", remark)
+    curve = schedules.curve(config)
+    plots.rates(Path(path), *curve, unit="step" if config.steps else "epoch")
+    screen.say("wrote", path, last=True)
+    return 0

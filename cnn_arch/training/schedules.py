@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -12,6 +13,8 @@ from cnn_arch.errors import UsageError
 from cnn_arch.units import counted
 
 MAX_STEPS = 2**31 - 1  # the state counts them in 32 bits
+STEPS_TO_DRAW = 1000  # in an epoch of a picture
+NUM_POINTS = 1000  # of a picture
 RISE = 0.3  # of a one-cycle run, if no warm-up is given (optax and PyTorch)
 
 Opened = Any  # the state of an optimizer, a tree
@@ -92,23 +95,27 @@ def _one_cycle(optim: ConfigDict, length: int, warmup_steps: int) -> optax.Sched
     )
 
 
-def describe(config: ConfigDict) -> str:
-    """Returns in a few words how the rate changes."""
-    optim, unit = config.optim, "steps" if config.steps else "epochs"
-    low = f" to {optim.min_rate:g}" if optim.min_rate else ""
-    factor = f"x {optim.factor:g}"
-    if optim.schedule == "step" and optim.milestones:
-        # A step is a whole number, and 450000 is easier to read than 4.5e+05.
-        form = ",.10g" if config.steps else "g"
-        return f"{factor} at {', '.join(f'{x:{form}}' for x in optim.milestones)}{low}"
-    if optim.schedule == "exponential":
-        return f"{factor} each {optim.fall_every:,.10g} {unit}{low}"
-    if optim.schedule == "polynomial":
-        return f"polynomial, power {optim.power:g}{low}"
+def curve(config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """Returns places in the run, in the unit of its length, and the rate at each."""
+    steps_per_unit = 1 if config.steps else STEPS_TO_DRAW
+    last = max(1, num_steps(config, steps_per_unit)) - 1
+    steps = np.unique(np.linspace(0, last, NUM_POINTS).round().astype(np.int32))
+    schedule = make_schedule(config, steps_per_unit)
+    rates = jax.vmap(lambda step: jnp.asarray(schedule(step), jnp.float32))(steps)
+    return steps / steps_per_unit, np.asarray(rates)
+
+
+def unknown(optim: ConfigDict) -> list[str]:
+    """Returns what the rate depends on, besides the step, in words."""
+    remarks = []
     if optim.schedule == "plateau":
-        epochs = counted(optim.patience, "epoch")
-        return f"{factor} after {epochs} without a lower error{low}"
-    return f"{optim.schedule}{low}"
+        remarks.append("its falls depend on the validation errors, and are not drawn")
+    if optim.start_error:
+        remarks.append(
+            f"it is {optim.start_rate:g} until the training error of a batch is below "
+            f"{optim.start_error:g} %, which is not drawn"
+        )
+    return remarks
 
 
 def check_schedule(config: ConfigDict, steps_per_epoch: int) -> list[str]:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from cnn_arch import choices, installation, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
-from cnn_arch.training import optimizer, schedules
+from cnn_arch.training import optimizer, request, schedules
 
 
 def make_config(*words):
@@ -125,6 +125,27 @@ def test_cosine_and_step_have_a_lowest_rate():
     words = of_schedule("step", "steps=100", "optim.min_rate=0.005")
     found = rates_at(10, *words, "--config.optim.milestones=(10,20)")(9, 10, 19, 20)
     np.testing.assert_allclose(found, [0.1, 0.01, 0.01, 0.005], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("length", "end", "fall"), [("steps=400", 399, 200), ("epochs=4", 3.999, 2)]
+)
+def test_the_drawn_rate_is_in_the_unit_of_the_length(length, end, fall):
+    places, rates = schedules.curve(make_config(f"--config.{length}"))
+    assert (places[0], places[-1]) == (0, end)
+    assert abs(places[rates < 0.05][0] - fall) < 0.01 * end
+    np.testing.assert_allclose(sorted(set(rates)), [0.001, 0.01, 0.1], rtol=1e-5)
+
+
+def test_show_schedule_draws_without_data_and_makes_no_run(tmp_path, capsys):
+    config = make_config("--config.optim.schedule=plateau")
+    picture = tmp_path / "rate.png"
+    assert request.show_schedule(str(picture), config, Screen()) == 0
+    assert "falls depend on the validation errors" in capsys.readouterr().out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [picture]
+    with pytest.raises(UsageError, match="no effect with --show_schedule"):
+        request.check({"show_schedule": "a.png", "workdir": "b"}, config)
 
 
 @pytest.mark.parametrize(
