@@ -149,11 +149,11 @@ def check_pairs(config: ConfigDict, show: Callable[[str], str]) -> None:
             f"{show('data.scale_min')}: must be at most data.scale_max, "
             f"{data.scale_max}"
         )
-    _check_rates(config, show)
+    _check_optim(config, show)
 
 
-def _check_rates(config: ConfigDict, show: Callable[[str], str]) -> None:
-    """Checks the settings of the learning rate that must agree with each other."""
+def _check_optim(config: ConfigDict, show: Callable[[str], str]) -> None:
+    """Checks the settings of the optimizer that must agree with each other."""
     optim = config.optim
     if config.steps and optim.warmup_epochs:
         raise UsageError(
@@ -164,6 +164,11 @@ def _check_rates(config: ConfigDict, show: Callable[[str], str]) -> None:
         raise UsageError(
             f"{show('optim.warmup_steps')}: the length is in epochs; give "
             "--config.optim.warmup_epochs, or the length as --config.steps"
+        )
+    if optim.name == "lamb" and config.mesh.model > 1:
+        raise UsageError(
+            f"{show('mesh.model')}: lamb needs the norms of whole layers, which no "
+            "device has; leave it 1, or choose another optim.name"
         )
     if optim.min_rate > optim.learning_rate:
         raise UsageError(
