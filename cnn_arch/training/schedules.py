@@ -1,12 +1,14 @@
 """Learning rates: functions of the step, and rules that depend on errors."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.errors import UsageError
@@ -267,19 +269,22 @@ def find_rate_state(opt_state: Opened) -> RateState | None:
     return None
 
 
-def observe(optim: ConfigDict, opt_state: Opened, error: float) -> Opened:
+def observe(optim: FrozenConfigDict, opt_state: Opened, error: float) -> Opened:
     """Returns the state after an epoch with this validation error, in percent."""
-
-    @jax.jit
-    def update(state: Any) -> Any:
-        return plateau(optim).update({}, state, value=error)[1]
 
     def visit(node: Any) -> Any:
         if not _is_rate_state(node):
             return node
-        return node._replace(plateau=update(node.plateau))
+        return node._replace(plateau=_update_plateau(optim)(node.plateau, error))
 
     return jax.tree.map(visit, opt_state, is_leaf=_is_rate_state)
+
+
+@functools.cache  # compiled once in a run
+def _update_plateau(optim: FrozenConfigDict) -> Callable[[Any, Any], Any]:
+    return jax.jit(
+        lambda state, error: plateau(optim).update({}, state, value=error)[1]
+    )
 
 
 def _is_rate_state(node: Any) -> bool:

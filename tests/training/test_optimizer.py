@@ -212,13 +212,14 @@ def test_the_schedule_follows_the_unit_of_the_length(recipe, words, expected):
     [
         ("steps=9 optim.warmup_epochs=1", "in steps; give --config.optim.warmup_steps"),
         ("optim.warmup_steps=9", "in epochs; give --config.optim.warmup_epochs"),
+        ("optim.name=lamb mesh.model=2", "mesh.model=2: lamb needs the norms of whole"),
         (
             "optim.min_rate=0.2",
             "min_rate=0.2: must be at most optim.learning_rate, 0.1",
         ),
     ],
 )
-def test_settings_of_the_rate_agree(words, message):
+def test_settings_of_the_optimizer_agree(words, message):
     with pytest.raises(UsageError, match=message):
         make_config(*(f"--config.{word}" for word in words.split()))
 
