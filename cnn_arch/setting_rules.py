@@ -168,6 +168,7 @@ FIELD_RULES: dict[str, Rule] = {
     "model.fields.groups": one_of(1, 2, 4, 8, 16, 32),  # divide the maps of each layer
     "model.fields.aux_heads": SWITCH,
     "model.fields.shortcut": one_of("A", "B", "C", "none"),
+    "model.fields.tf_slim": SWITCH,
 }
 
 # Fields that the program sets itself, by the settings on the right. All networks have

@@ -12,11 +12,13 @@ def get_config(data: str = "imagenet2012", name: str = "inception_v3"):
     """Returns the recipe; ``data`` is what follows the colon."""
     config = base.get_config()
     config.model.name = name
-    if name == "inception_v3":
-        config.model.fields.dropout_rate = 0.5  # torchvision; the paper names none
-        # Heads need 299 px: their 5x5 convolution spans a whole 5x5 map.
-        config.model.fields.aux_heads = data in ("imagenet2012", "folder")
-    config.aux_weight = 0.3  # GoogLeNet's; the paper names none
+    # TF-Slim, inception_v3.py and inception_v4.py: dropout_keep_prob=0.8.
+    config.model.fields.dropout_rate = 0.2
+    # Heads need 299 px: their 5x5 convolution spans a whole 5x5 map.
+    config.model.fields.aux_heads = data in ("imagenet2012", "folder")
+    if name == "inception_v4":
+        config.model.fields.tf_slim = False  # the figures' order, not the code's
+    config.aux_weight = 0.4  # TF-Slim, train_image_classifier.py: weights=0.4
     config.label_smoothing = 0.1  # Section 7
     config.batch_size = 32  # "with batch size 32"
     config.epochs = 100.0  # "for 100 epochs"

@@ -66,7 +66,8 @@ TOTALS = {
 
 # Parameters of the auxiliary heads, by hand: GoogLeNet's from Szegedy et al. 2014,
 # Section 5, at 224 px: 1x1 convolutions 65,664 and 67,712, twice 2,098,176 + 1,025,000.
-# torchvision's: 27,161,264 and 13,004,888 with them.
+# torchvision's: 27,161,264 and 13,004,888 with them. Inception-v4's in TF-Slim: 1x1
+# convolution 1,024 x 128, 5x5 25 x 128 x 768, dense 769 x 1,000; BatchNorm 2 x 896.
 AUX_PARAMS = {
     "googlenet": 13_378_280 - 6_998_552,
     "googlenet_bn": 13_004_888 - 6_624_904,
@@ -76,6 +77,7 @@ AUX_PARAMS = {
 # He et al. 2015, Section 4.1: the shortcut options; parameters and multiply-adds.
 SHORTCUTS = {
     ("resnet18", "A"): (11_515_688, 1_794_805_760),
+    "inception_v4": 131_072 + 2_457_600 + 769_000 + 1_792,
     ("resnet18", "C"): (12_043_816, 1_878_298_624),
     ("resnet34", "A"): (21_623_848, 3_644_493_824),
     ("resnet20", "B"): (272_474, 40_813_184),

@@ -17,6 +17,7 @@ from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
 from cnn_arch.models.layers import AvgPool, GlobalAvgPool, MaxPool, concatenate
 from tests.costs.conftest import rows_of
+from tests.models.conftest import with_heads
 from tests.paper_tables import AUX_PARAMS, TOTALS
 
 CONV = partial(nn.Conv, kernel_size=(3, 3), padding="VALID")
@@ -143,7 +144,8 @@ def test_a_loop_is_refused():
 @pytest.mark.parametrize("name", TOTALS)
 def test_totals_are_the_papers_and_xla_agrees(name):
     params, macs, image_size, channels, num_classes = TOTALS[name]
-    costs = count_costs(create_model(name, num_classes), image_size, channels)
+    model = create_model(name, num_classes, **with_heads(name))
+    costs = count_costs(model, image_size, channels)
     total = totals(costs.rows)
     assert (total["params"], total["macs"]) == (params, macs)
     assert total["auxiliary_params"] == AUX_PARAMS.get(name, 0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnn_arch.models import INIT_OPTIONS, init_variables
+from tests.paper_tables import AUX_PARAMS
 
 # One network for each kind of code; the others differ from one of these in numbers.
 KINDS = """
@@ -21,6 +22,11 @@ def mark_slow(names, quick):
     """Marks the names that are not quick as slow, for parametrize."""
     slow = pytest.mark.slow
     return [n if n in quick else pytest.param(n, marks=slow) for n in names]
+
+
+def with_heads(name):
+    """Returns the fields that give a network its auxiliary heads, if it has any."""
+    return {"aux_heads": True} if name in AUX_PARAMS else {}
 
 
 def fresh_variables(model, image_size, channels=3, seed=0):

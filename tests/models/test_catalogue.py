@@ -13,7 +13,7 @@ from cnn_arch.costs.summary import totals
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.build import check_image_size
-from tests.models.conftest import KINDS, mark_slow, num_params, trace
+from tests.models.conftest import KINDS, mark_slow, num_params, trace, with_heads
 from tests.paper_tables import (
     AUX_PARAMS,
     GOOGLENET_TABLE1,
@@ -36,7 +36,8 @@ def test_every_paper_network_is_there():
 def traced(name):
     """Returns the variables and every layer's output, for one image of the paper."""
     _, _, image_size, channels, num_classes = TOTALS[name]
-    return trace(create_model(name, num_classes), image_size, channels)
+    model = create_model(name, num_classes, **with_heads(name))
+    return trace(model, image_size, channels)
 
 
 # tests/costs/test_layers.py compares parameters and multiply-adds of all networks.
