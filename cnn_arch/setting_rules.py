@@ -169,6 +169,9 @@ FIELD_RULES: dict[str, Rule] = {
     "model.fields.aux_heads": SWITCH,
     "model.fields.shortcut": one_of("A", "B", "C", "none"),
     "model.fields.tf_slim": SWITCH,
+    "model.fields.local_response_norm": SWITCH,
+    "model.fields.local3_width": whole(1, 2**16, 64),
+    "model.fields.activation": one_of("relu", "tanh"),
 }
 
 # Fields that the program sets itself, by the settings on the right. All networks have

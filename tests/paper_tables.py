@@ -18,6 +18,11 @@ TOTALS = {
     "alexnet": (60_965_224, 724_406_816, 227, 3, 1000),
     "alexnet_one_tower": (62_378_344, 1_135_256_096, 227, 3, 1000),  # CS231n's table
     "alexnet_owt": (61_100_840, 714_188_480, 224, 3, 1000),  # torchvision's too
+    # cuda-convnet, layers-conv-local-11pct.cfg, on 24 px: conv1 4,864, conv2 102,464;
+    # local3 and local4 at 36 positions: 36 x 64 x (9 x 64 + 1) = 1,329,408 and 36 x 32
+    # x (9 x 64 + 1) = 664,704; fc10 11,530. Multiply-adds: 576 x 64 x 75 = 2,764,800;
+    # 144 x 64 x 1,600 = 14,745,600; 1,327,104; 663,552; 11,520.
+    "cuda_convnet": (2_112_970, 19_512_576, 24, 3, 10),
     # Zeiler and Fergus 2013, Figure 3; Table 2 (b).
     "zfnet": (62_357_608, 1_168_032_896, 224, 3, 1000),
     "zfnet_wide": (107_627_624, 2_476_704_896, 224, 3, 1000),
@@ -72,12 +77,12 @@ AUX_PARAMS = {
     "googlenet": 13_378_280 - 6_998_552,
     "googlenet_bn": 13_004_888 - 6_624_904,
     "inception_v3": 27_161_264 - 23_834_568,
+    "inception_v4": 131_072 + 2_457_600 + 769_000 + 1_792,
 }
 
 # He et al. 2015, Section 4.1: the shortcut options; parameters and multiply-adds.
 SHORTCUTS = {
     ("resnet18", "A"): (11_515_688, 1_794_805_760),
-    "inception_v4": 131_072 + 2_457_600 + 769_000 + 1_792,
     ("resnet18", "C"): (12_043_816, 1_878_298_624),
     ("resnet34", "A"): (21_623_848, 3_644_493_824),
     ("resnet20", "B"): (272_474, 40_813_184),
@@ -110,8 +115,8 @@ GOOGLENET_TABLE1 = {
 
 # Output shapes [H, W, C] at the paper's image size; a block's is its last layer's.
 # LeNet-5: Section II.B. AlexNet: Figure 2, CS231n's table. ZFNet: Figure 3. VGG: Table
-# 1. NiN: the authors' models. GoogLeNet: Table 1. Inception-v3: Table 1, for the stem
-# TF-Slim. Inception-v4: Figures 3 and 9. ResNet: Table 1, Section 4.2.
+# 1. NiN, cuda-convnet: the authors' files. GoogLeNet: Table 1. Inception-v3: Table 1,
+# for the stem TF-Slim. Inception-v4: Figures 3 and 9. ResNet: Table 1, Section 4.2.
 _ALEXNET = {
     "conv1": (55, 55, 96), "norm1": (55, 55, 96), "pool1": (27, 27, 96),
     "conv2": (27, 27, 256), "norm2": (27, 27, 256), "pool2": (13, 13, 256),
@@ -200,6 +205,11 @@ STAGE_SHAPES = {
         "pool2": (13, 13, 192), "conv3": (13, 13, 384), "conv4": (13, 13, 256),
         "conv5": (13, 13, 256), "pool5": (6, 6, 256), "fc6": (4096,), "fc7": (4096,),
         "fc8": (1000,),
+    },
+    "cuda_convnet": {
+        "conv1": (24, 24, 64), "pool1": (12, 12, 64), "rnorm1": (12, 12, 64),
+        "conv2": (12, 12, 64), "rnorm2": (12, 12, 64), "pool2": (6, 6, 64),
+        "local3": (6, 6, 64), "local4": (6, 6, 32), "fc10": (10,),
     },
     "zfnet": _ZFNET,
     "zfnet_wide": _ZFNET | {

@@ -59,9 +59,9 @@ def test_it_suits_every_data_set(name, data):
     is_counted = data == "folder" and name in OF_SMALL_IMAGES
     num_numbers = 0 if is_counted else config.data.channels
     assert len(config.data.mean) == len(config.data.std) == num_numbers
-    if not config.data.in_memory:
-        assert 0.86 < size / config.data.eval_resize <= 1
     assert size <= config.data.scale_min <= config.data.scale_max
+    if name != "cuda_convnet":  # whose author cut 24 px out of 32
+        assert config.data.in_memory or 0.86 < size / config.data.eval_resize <= 1
     assert not views.small_views(config.data)
     assert (config.data.pixels == "stored") == (data == "imagenet2012")
 

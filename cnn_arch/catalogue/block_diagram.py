@@ -237,6 +237,7 @@ def describe(layers: Sequence[Layer]) -> str:
     plain = {
         "input": "image",
         "conv": f"{window}{step}, {width}",
+        "local": f"{window} local, {width}",
         "global_avg_pool": "mean of all",
         "lrn": "LRN",
         "subsample": f"1 px of {strides}x{strides}, {width}",

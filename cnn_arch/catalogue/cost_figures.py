@@ -27,7 +27,7 @@ from cnn_arch.drawing.label_placement import write_beside
 
 MOST_BARS = 45  # for more layers, a bar is a block, or a run of equal blocks
 # Kinds of layers with memory for their output; all other layers work in place.
-KEPT = "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"
+KEPT = "conv", "local", "max_pool", "avg_pool", "global_avg_pool", "dense"
 LINES = (BLUE, ORANGE, GREEN, PURPLE, YELLOW, SKY, "black", GREY)
 DASHES = "-", "--", "-.", ":"
 
@@ -177,7 +177,7 @@ def field_by_depth(rows: Sequence[LayerCost]) -> tuple[list[int], list[int]]:
     depths: dict[str, int] = {}
     largest: dict[int, int] = {}  # by depth
     for layer in find_layers(rows):
-        counts = layer.kind in ("conv", "max_pool", "avg_pool")
+        counts = layer.kind in ("conv", "local", "max_pool", "avg_pool")
         depth = max((depths[source] for source in layer.inputs), default=0) + counts
         depths[layer.name] = depth
         if counts and not layer.auxiliary:

@@ -18,6 +18,7 @@ from cnn_arch.drawing.canvas import BLUE, GREEN, GREY, ORANGE, PALE_BLUE, PURPLE
 # Fill of each kind of box.
 FILLS = {
     "conv": PALE_BLUE,
+    "local": PALE_BLUE,
     "dense": "#BFE3D4",
     "max_pool": "#FBDDBF",
     "avg_pool": "#FBDDBF",

@@ -16,6 +16,7 @@ FAMILIES = {
     "lenet": ("LeNet", "LeCun et al. 1998, in its modern form"),
     "alexnet_owt": ("AlexNet", "Krizhevsky 2014"),
     "alexnet": ("AlexNet", "Krizhevsky et al. 2012"),
+    "cuda_convnet": ("AlexNet", "Krizhevsky et al. 2012, on CIFAR-10"),
     "zfnet": ("AlexNet", "Zeiler and Fergus 2013"),
     "vgg": ("VGG", "Simonyan and Zisserman 2014"),
     "nin": ("NiN", "Lin et al. 2013"),
@@ -111,6 +112,7 @@ _RESNET_CIFAR = {
 _LECUN = "LeCun et al. 1998, Section III.B"
 _CAFFE = "github.com/BVLC/caffe, models/bvlc_{}/readme.md"
 _KRIZHEVSKY = "Krizhevsky et al. 2012, Table 2: 1 CNN"
+_FOUR_LAYERS = "Krizhevsky et al. 2012, Section 3.3: with normalization"
 _ZEILER = "Zeiler and Fergus 2013, Table 2: "
 _SIMONYAN = "Simonyan and Zisserman 2014, Table 3"
 _SZEGEDY = "Szegedy et al. 2014, Table 3"
@@ -127,6 +129,7 @@ _ROWS = (
     ("lenet5", "MNIST", 0.8, None, "whole image, trained with distortions", _LECUN),
     ("alexnet", "ImageNet", 42.9, 19.8, ONE_CROP, _CAFFE.format("alexnet")),
     ("alexnet", "ImageNet", 40.7, 18.2, TEN_CROPS, _KRIZHEVSKY),
+    ("cuda_convnet", "CIFAR-10", 11.0, None, TEN_CROPS, _FOUR_LAYERS),
     ("zfnet", "ImageNet", 38.4, 16.5, TEN_CROPS, f"{_ZEILER}1 as Figure 3"),
     ("zfnet_wide", "ImageNet", 37.5, 16.0, TEN_CROPS, f"{_ZEILER}(b)"),
     ("nin_cifar", "CIFAR-10", 8.81, None, "whole image, trained with flips", _LIN),

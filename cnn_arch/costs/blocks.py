@@ -140,7 +140,7 @@ def _window(
     row: LayerCost, by_name: dict[str, LayerCost]
 ) -> tuple[tuple[int, int] | None, int]:
     """Returns window and stride, from the growth of the receptive field."""
-    if row.kind not in ("conv", "max_pool", "avg_pool", "subsample"):
+    if row.kind not in ("conv", "local", "max_pool", "avg_pool", "subsample"):
         return None, 1
     before = by_name[row.inputs[0]]
     step = before.receptive_stride

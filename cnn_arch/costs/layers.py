@@ -28,8 +28,8 @@ class LayerCost:
     # The module's path, as in params. Operations outside of modules add their kind:
     # conv1/relu, conv2_1/add.
     name: str
-    # input, conv, dense, max_pool, avg_pool, global_avg_pool, batch_norm, lrn, scale,
-    # activation, dropout, add, concatenate or subsample.
+    # input, conv, local, dense, max_pool, avg_pool, global_avg_pool, batch_norm, lrn,
+    # scale, activation, dropout, add, concatenate or subsample.
     kind: str
     output_shape: tuple[int, ...]  # [H, W, C] or [C]
     params: int  # learnable numbers, biases included

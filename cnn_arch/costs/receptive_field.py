@@ -124,8 +124,11 @@ def _follow(
         return span.window(size, stride, padding, dilation), axis
     if name.startswith("reduce_"):
         gone = params["axes"]
-    elif name == "dot_general":
-        gone = params["dimension_numbers"][0][0]
+    elif name == "dot_general":  # its output has the axes of its batch first
+        (gone, _), (batch, _) = params["dimension_numbers"]
+        free = [other for other in range(len(shape)) if other not in (*gone, *batch)]
+        if axis not in gone:
+            return span, [*batch, *free].index(axis)
     elif name == "squeeze":
         gone = params["dimensions"]
     elif name == "reshape":

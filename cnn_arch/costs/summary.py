@@ -26,7 +26,7 @@ def totals(rows: Sequence[LayerCost]) -> dict[str, int]:
             getattr(row, field) for row in main if not kinds or row.kind in kinds
         )
 
-    kept = "input", "conv", "max_pool", "avg_pool", "global_avg_pool", "dense"
+    kept = "input", "conv", "local", "max_pool", "avg_pool", "global_avg_pool", "dense"
     return {
         "params": total("params"),
         "params_without_biases": total("params") - total("biases"),
@@ -52,7 +52,7 @@ def depth(rows: Sequence[LayerCost]) -> int:
     rows = [row for row in rows if not row.auxiliary]
     for row in rows:
         before = max((reached[name] for name in row.inputs), default=0)
-        reached[row.name] = before + (row.kind in ("conv", "dense"))
+        reached[row.name] = before + (row.kind in ("conv", "local", "dense"))
     return reached[rows[-1].name]
 
 

@@ -17,7 +17,8 @@ from cnn_arch.costs.operations import Count
 from cnn_arch.costs.receptive_field import Seen, see
 from cnn_arch.errors import UsageError
 
-# Modules that count as one layer each, whatever they compute.
+# Modules that count as one layer each, whatever they compute; but the activation of a
+# locally connected layer is a layer, as a convolution's is.
 WHOLE_MODULES = {
     "BatchNorm": "batch_norm",
     "LocalResponseNorm": "lrn",
@@ -27,6 +28,7 @@ WHOLE_MODULES = {
     "GlobalAvgPool": "global_avg_pool",
     "Dropout": "dropout",
     "Subsampling": "scale",
+    "LocallyConnected": "local",
 }
 # Primitives that make a layer in any module.
 LAYERS = {"conv_general_dilated": "conv", "dot_general": "dense"}
@@ -177,7 +179,7 @@ class Walk:
         layers = [value.layer for value in inputs if isinstance(value, Value)]
         previous = layers[-1]
         same_module = previous.path == path
-        if kind:
+        if kind and not (kind == "local" and name in ACTIVATIONS):
             return self._last.get(path) or self._open(path, kind)
         if name in LAYERS:
             return self._open(path, LAYERS[name])

@@ -20,6 +20,7 @@ from cnn_arch import hints
 from cnn_arch.errors import UsageError
 from cnn_arch.models.alexnet import AlexNet
 from cnn_arch.models.alexnet_owt import OneWeirdTrick
+from cnn_arch.models.cuda_convnet import CudaConvNet
 from cnn_arch.models.googlenet import GoogLeNet, GoogLeNetBN
 from cnn_arch.models.inception_v3 import InceptionV3
 from cnn_arch.models.inception_v4 import InceptionV4
@@ -35,6 +36,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "alexnet": AlexNet,
     "alexnet_one_tower": partial(AlexNet, groups=1),
     "alexnet_owt": OneWeirdTrick,
+    "cuda_convnet": CudaConvNet,
     "zfnet": ZFNet,
     "zfnet_wide": partial(ZFNet, (512, 1024, 512)),
     "vgg11": partial(vgg, "A"),

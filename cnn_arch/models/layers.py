@@ -243,24 +243,26 @@ class GlobalAvgPool(nn.Module):
 
 
 class LocalResponseNorm(nn.Module):
-    """Divides by (2 + 1e-4 * sum of the squares of 5 adjacent maps) ** 0.75.
+    """Divides by (k + alpha * sum of the squares of adjacent maps) ** 0.75.
 
-    Krizhevsky et al. 2012, Section 3.3. Caffe and PyTorch divide alpha by the number of
-    maps: their 5e-4 gives the same function.
+    Krizhevsky et al. 2012, Section 3.3, with its constants. Caffe and PyTorch divide
+    alpha by the number of maps: their 5e-4 gives the same function.
     """
 
     groups: int = 1  # neighbours come from the same group
+    num_maps: int = 5
+    k: float = 2.0
+    alpha: float = 1e-4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        num_maps, k, alpha = 5, 2.0, 1e-4
         grouped = x.reshape(*x.shape[:-1], self.groups, -1).astype(jnp.float32)
-        radius = num_maps // 2
+        radius = self.num_maps // 2
         margins = [(0, 0)] * (grouped.ndim - 1) + [(radius, radius)]
         squares = jnp.pad(jnp.square(grouped), margins)
         size = grouped.shape[-1]
-        total = sum(squares[..., i : i + size] for i in range(num_maps))
-        scale = k + alpha * pool_norm_relu.keep_gradient(total)
+        total = sum(squares[..., i : i + size] for i in range(self.num_maps))
+        scale = self.k + self.alpha * pool_norm_relu.keep_gradient(total)
         # scale ** -0.75, by roots: processors have instructions for roots.
         normed = grouped * lax.rsqrt(scale * jnp.sqrt(scale))
         return pool_norm_relu.keep_gradient(normed.reshape(x.shape).astype(x.dtype))

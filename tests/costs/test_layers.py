@@ -156,7 +156,7 @@ def test_totals_are_the_papers_and_xla_agrees(name):
     assert total["transcendentals"] == analysis.get("transcendentals", 0)
 
 
-@pytest.mark.parametrize("name", ["lenet", "alexnet", "resnet20", "nin_cifar"])
+@pytest.mark.parametrize("name", ["lenet", "alexnet", "cuda_convnet", "resnet20"])
 def test_xla_agrees_in_bfloat16_and_for_batches(name):
     _, macs, image_size, channels, num_classes = TOTALS[name]
     model = create_model(name, num_classes, dtype=jnp.bfloat16)

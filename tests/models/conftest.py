@@ -13,7 +13,7 @@ from tests.paper_tables import AUX_PARAMS
 
 # One network for each kind of code; the others differ from one of these in numbers.
 KINDS = """
-    lenet5 lenet alexnet alexnet_owt zfnet vgg11_lrn vgg11_bn nin nin_cifar
+    lenet5 lenet alexnet alexnet_owt cuda_convnet zfnet vgg11_lrn vgg11_bn nin nin_cifar
     googlenet googlenet_bn inception_v3 inception_v4 resnet18 resnet50 resnet20 plain20
 """.split()
 
