@@ -5,10 +5,8 @@ https://arxiv.org/abs/1404.5997
 
 The widths are from the author's cuda-convnet2 and from torchvision's ``alexnet``, whose
 weights fit; the paper's footnote has 384 maps in conv4. Dropout comes before fc6 and
-fc7, as in both programs.
-
-Deviations: weights start as in AlexNet of 2012, biases at zero (the paper gives no
-initialisation; torchvision uses PyTorch's defaults).
+fc7, as in both programs. Weights and biases start as in cuda-convnet2's file
+layers-imagenet-1gpu.cfg (torchvision uses PyTorch's defaults).
 """
 
 from functools import partial
@@ -38,8 +36,10 @@ class OneWeirdTrick(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         init = nn.initializers.normal(0.01)
-        options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
-        conv = partial(Conv, activation=relu, **options)
+        wide: Any = {"kernel_init": nn.initializers.normal(0.03)}
+        one: Any = {"bias_init": nn.initializers.ones}
+        conv = partial(Conv, activation=relu, kernel_init=init, dtype=self.dtype)
+        dense = partial(Dense, activation=relu, kernel_init=init, dtype=self.dtype)
         pool = partial(MaxPool, window=3, stride=2)
         drop = partial(Dropout, self.dropout_rate, deterministic=not train)
         parts = num_parts()
@@ -47,14 +47,15 @@ class OneWeirdTrick(nn.Module):
         x = own_rows(x)
         x = conv(64, 11, stride=4, padding=2, name="conv1")(x)  # [B, 55, 55, 64]
         x = pool(name="pool1")(x)  # [B, 27, 27, 64]
-        x = pool(name="pool2")(conv(192, 5, name="conv2")(x))  # [B, 13, 13, 192]
-        x = conv(384, 3, name="conv3")(x)
-        x = conv(256, 3, name="conv4")(x)
-        x = conv(256, 3, name="conv5")(x)
+        x = pool(name="pool2")(conv(192, 5, name="conv2", **one)(x))  # [B, 13, 13, 192]
+        x = conv(384, 3, name="conv3", **wide)(x)
+        x = conv(256, 3, name="conv4", **wide, **one)(x)
+        x = conv(256, 3, name="conv5", **wide, **one)(x)
         x = pool(name="pool5")(x)  # [B, 6, 6, 256]
         x = drop(rows=ALL, name="drop6")(x.reshape(x.shape[0], -1))
-        x = Dense(4096 // parts, relu, name="fc6", **options)(all_rows(x, "fc6"))
+        x = dense(4096 // parts, name="fc6", **one)(all_rows(x, "fc6"))
         x = all_features(drop(own_features=True, name="drop7")(x), "fc7")
-        x = Dense(4096 // parts, relu, name="fc7", **options)(x)
-        fc8 = Dense(self.num_classes // parts, kernel_init=init, name="fc8")
+        x = dense(4096 // parts, name="fc7", **one)(x)
+        low = nn.initializers.constant(-7.0)  # equal logits: no effect on the softmax
+        fc8 = Dense(self.num_classes // parts, None, init, low, name="fc8")
         return all_features(fc8(all_features(x, "fc8")), "logits")

@@ -7,8 +7,8 @@ Table 1 and the figures do not give all widths. Widths and names are from the au
 code in TF-Slim. The network is torchvision's ``inception_v3``, whose weights fit. After
 the first pool, Table 1 prints three 3x3 convolutions, the second of stride 2; the code
 has a 1x1 and a 3x3 convolution and a pool. Average pooling counts the padding, as in
-torchvision. Weights start from a normal distribution of deviation 0.1, truncated at two
-deviations (TF-Slim).
+torchvision. Weights start from a normal distribution of deviation 0.1, in fc of 0.01,
+truncated at two deviations (inception_model.py of tensorflow/models).
 
 Deviations: BatchNorm's running averages move by 0.1 a step (torchvision), not by 0.0003
 (TF-Slim, for runs of millions of steps). Dropout scales while training; the function is
@@ -198,4 +198,5 @@ class InceptionV3(nn.Module):
         x = InceptionC(conv, name="Mixed_7c")(x)
         x = GlobalAvgPool(name="pool")(x)  # [B, 2048]
         x = Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
+        init = nn.initializers.truncated_normal(0.01)
         return Dense(self.num_classes, kernel_init=init, name="fc")(x)

@@ -3,10 +3,10 @@
 M. Lin, Q. Chen, S. Yan, "Network In Network", ICLR 2014.
 https://arxiv.org/abs/1312.4400
 
-The paper draws the network (Figure 2) without sizes; these are from the authors' Caffe
-models for ImageNet and CIFAR-10. Every convolution has a ReLU, the last one before the
-average as well (Equation 2). Weights start from N(0, 0.05^2), in the last layer from
-N(0, 0.01^2), as in the ImageNet model. Pooling keeps partial windows, as in Caffe.
+The paper draws the network (Figure 2) without sizes; these are from the authors' models
+for ImageNet and CIFAR-10. Their weights start from N(0, 0.05^2), in three layers of the
+first from N(0, 0.01^2). Every convolution has a ReLU, the last one before the average
+as well (Equation 2). Pooling keeps partial windows, as in Caffe.
 
 Deviations: dropout scales while training; the function is the same.
 """
@@ -18,15 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import (
-    AvgPool,
-    Conv,
-    Dropout,
-    GlobalAvgPool,
-    Initializer,
-    MaxPool,
-    relu,
-)
+from cnn_arch.models.layers import AvgPool, Conv, Dropout, GlobalAvgPool, MaxPool, relu
 
 
 class MlpConv(nn.Module):
@@ -36,17 +28,18 @@ class MlpConv(nn.Module):
     kernel_size: int
     stride: int = 1
     padding: int | None = None
-    last_init: Initializer = nn.initializers.normal(0.05)
+    deviations: tuple[float, float, float] = (0.05, 0.05, 0.05)  # of initial weights
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        normal = nn.initializers.normal(0.05)
-        conv = partial(Conv, activation=relu, kernel_init=normal, dtype=self.dtype)
+        conv = partial(Conv, activation=relu, dtype=self.dtype)
         first, second, third = self.widths
-        x = conv(first, self.kernel_size, self.stride, self.padding, name="conv")(x)
-        x = conv(second, 1, name="mlp1")(x)
-        return conv(third, 1, kernel_init=self.last_init, name="mlp2")(x)
+        init, init1, init2 = map(nn.initializers.normal, self.deviations)
+        size, stride, padding = self.kernel_size, self.stride, self.padding
+        x = conv(first, size, stride, padding, kernel_init=init, name="conv")(x)
+        x = conv(second, 1, kernel_init=init1, name="mlp1")(x)
+        return conv(third, 1, kernel_init=init2, name="mlp2")(x)
 
 
 class NiN(nn.Module):
@@ -58,17 +51,17 @@ class NiN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        dtype = self.dtype
-        x = MlpConv((96, 96, 96), 11, 4, 0, dtype=dtype, name="mlpconv1")(x)
+        mlpconv = partial(MlpConv, dtype=self.dtype)
+        narrow = 0.01, 0.05, 0.05  # deviations in two of the authors' layers
+        x = mlpconv((96, 96, 96), 11, 4, 0, narrow, name="mlpconv1")(x)
         x = MaxPool(3, 2, ceil_mode=True, name="pool1")(x)  # [B, 27, 27, 96]
-        x = MlpConv((256, 256, 256), 5, dtype=dtype, name="mlpconv2")(x)
+        x = mlpconv((256, 256, 256), 5, name="mlpconv2")(x)
         x = MaxPool(3, 2, ceil_mode=True, name="pool2")(x)  # [B, 13, 13, 256]
-        x = MlpConv((384, 384, 384), 3, dtype=dtype, name="mlpconv3")(x)
+        x = mlpconv((384, 384, 384), 3, deviations=narrow, name="mlpconv3")(x)
         x = MaxPool(3, 2, ceil_mode=True, name="pool3")(x)  # [B, 6, 6, 384]
         x = Dropout(self.dropout_rate, deterministic=not train, name="drop3")(x)
         widths = 1024, 1024, self.num_classes
-        last = nn.initializers.normal(0.01)
-        x = MlpConv(widths, 3, last_init=last, dtype=dtype, name="mlpconv4")(x)
+        x = mlpconv(widths, 3, deviations=(0.05, 0.05, 0.01), name="mlpconv4")(x)
         return GlobalAvgPool(name="pool4")(x.astype(jnp.float32))
 
 
