@@ -146,6 +146,7 @@ DATA = {
         "name": "mnist5k",
         "image_size": 28,
         "channels": 1,
+        "pca_noise": 0.0,  # no colours
         "num_classes": 10,
         "eval_resize": 28,  # for a user's own digits
         "validation_fraction": 0.125,  # 500 of the 4,000 training images
@@ -160,6 +161,7 @@ DATA = {
         "name": "fashion_mnist",
         "image_size": 28,
         "channels": 1,
+        "pca_noise": 0.0,  # no colours
         "num_classes": 10,
         "eval_resize": 28,
         "in_memory": True,
@@ -237,11 +239,13 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
     optim, share = config.optim, epochs / (config.steps or config.epochs)
     optim.milestones = tuple(round(share * place, 2) for place in optim.milestones)
     optim.fall_every = round(share * optim.fall_every, 4)
+    optim.patience = max(1, round(share * optim.patience))
     if config.steps:
         optim.warmup_epochs = round(share * optim.warmup_steps, 4)
     config.epochs, config.steps, optim.warmup_steps = epochs, 0, 0
     if batch_size and batch_size < config.batch_size:
         optim.learning_rate *= batch_size / config.batch_size
+        optim.min_rate *= batch_size / config.batch_size
         config.batch_size = batch_size
 
 

@@ -1,8 +1,7 @@
 """Inception-v3 on ImageNet: Szegedy et al. 2015, Section 8.
 
-Deviations: SGD with momentum instead of RMSProp, whose epsilon of 1.0 makes the two
-similar; the batch of one replica, while the paper ran 50 in parallel; no averaging of
-the parameters and no clipping of gradients at 2.0 yet.
+Deviations: the batch of one replica, while the paper ran 50 in parallel and each
+updated the parameters by itself.
 """
 
 from configs import base
@@ -26,7 +25,16 @@ def get_config(data: str = "imagenet2012", name: str = "inception_v3"):
     config.optim.schedule = "step"
     config.optim.milestones = tuple(2.0 * i for i in range(1, 50))  # "every two epoch"
     config.optim.factor = 0.94  # "an exponential rate of 0.94"
+    config.optim.name = "rmsprop"  # "RMSProp with decay of 0.9 and epsilon = 1.0"
+    config.optim.beta2 = 0.9
+    config.optim.epsilon = 1.0
     config.optim.momentum = 0.9  # "momentum with a decay of 0.9"
+    config.optim.momentum_form = "caffe"  # TensorFlow's
+    if name == "inception_v3":
+        config.optim.clip_norm = 2.0  # "gradient clipping with threshold 2.0"
+    # "a running average of the parameters computed over time"
+    config.optim.average = "ema"
+    config.optim.average_decay = 0.9999  # TF-Slim: moving_average_decay
     config.optim.weight_decay = 4e-5  # TF-Slim; the paper names none
     config.optim.decay = "kernels"  # TF-Slim
     config.data.image_size = 299

@@ -1,7 +1,7 @@
 """Network in Network on ImageNet: Lin et al. 2013.
 
-The paper has no experiment on ImageNet, and sets learning rate and weight decay by
-hand: values without a source are AlexNet's.
+The paper has no experiment on ImageNet. "Solver" is that of its first author's Caffe
+model (gist d802a5849de39225bcc6). Deviation: iterations are given as epochs.
 """
 
 from configs import base
@@ -12,15 +12,17 @@ def get_config(data: str = "imagenet2012"):
     config = base.get_config()
     config.model.name = "nin"
     config.model.fields.dropout_rate = 0.5  # the authors' Caffe model
-    config.batch_size = 128  # Section 4.1: "mini-batches of size 128"
-    config.epochs = 90.0
-    config.optim.learning_rate = 0.01
+    config.batch_size = 64  # the model's data layer
+    config.epochs = 22.5  # solver: max_iter 450,000
+    config.optim.learning_rate = 0.01  # solver: base_lr
     config.optim.schedule = "step"
-    config.optim.milestones = (40.0, 80.0)  # Section 4.1: twice, "one percent" at last
-    config.optim.factor = 0.1  # "lowered by a scale of 10"
-    config.optim.momentum = 0.9
-    config.optim.weight_decay = 5e-4
-    config.optim.decay = "kernels"
+    config.optim.milestones = (10.0, 20.0)  # solver: stepsize 200,000
+    config.optim.factor = 0.1  # solver: gamma
+    config.optim.momentum = 0.9  # solver
+    config.optim.momentum_form = "caffe"
+    config.optim.weight_decay = 5e-4  # solver
+    config.optim.decay = "kernels"  # the model: decay_mult 0 for biases
+    config.optim.bias_rate = 2.0  # the model: lr_mult 2 for biases
     config.data.image_size = 224
     config.data.train_crop = "scale_jitter_crop"
     config.data.scale_min = 256

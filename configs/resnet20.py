@@ -20,6 +20,7 @@ def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A
     config.optim.milestones = (91.0, 137.0)  # "at 32k and 48k iterations"
     config.optim.factor = 0.1  # "divide it by 10"
     config.optim.momentum = 0.9
+    config.optim.momentum_form = "caffe"  # as the authors' program
     config.optim.weight_decay = 1e-4  # on all parameters, as in the authors' code
     config.data.image_size = 32
     return base.use_small_images(config, data)

@@ -1,9 +1,9 @@
 """ZFNet on ImageNet: Zeiler and Fergus 2013, Section 3.1.
 
-Deviations: the learning rate falls at fixed epochs (the paper: "annealed ... manually
-when the validation error plateaus"). Crops come from the whole image of shorter side
-256; the paper takes ten fixed ones from its central square. The mean of each channel is
-subtracted, not of each pixel. Filters are not renormalised yet.
+Deviations: the rate falls after 5 epochs without a lower validation error (the paper:
+"annealed ... manually when the validation error plateaus"). Crops come from the whole
+image of shorter side 256; the paper takes ten fixed ones from its central square. The
+mean of each channel is subtracted, not of each pixel.
 """
 
 from configs import base
@@ -17,10 +17,13 @@ def get_config(data: str = "imagenet2012", name: str = "zfnet"):
     config.batch_size = 128  # "a mini-batch size of 128"
     config.epochs = 70.0  # "stopped training after 70 epochs"
     config.optim.learning_rate = 0.01  # "starting with a learning rate of 10^-2"
-    config.optim.schedule = "step"
-    config.optim.milestones = (17.5, 35.0, 52.5)  # ours: evenly
+    config.optim.schedule = "plateau"  # "when the validation error plateaus"
+    config.optim.patience = 5  # epochs; ours: the authors decided by eye
+    config.optim.min_rate = 1e-5  # ours: three times, as AlexNet
     config.optim.factor = 0.1  # ours, AlexNet's
     config.optim.momentum = 0.9  # "a momentum term of 0.9"
+    config.optim.momentum_form = "caffe"  # as cuda-convnet, the authors' program
+    config.optim.filter_radius = 0.1  # "whose RMS value exceeds ... 10^-1"
     config.optim.weight_decay = 5e-4  # AlexNet's; the paper names none
     config.optim.decay = "kernels"  # as AlexNet's
     config.data.image_size = 224

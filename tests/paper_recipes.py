@@ -1,0 +1,76 @@
+"""The papers' numbers for training: what each recipe must say on its own data.
+
+A value that a paper or its authors' file prints is here a second time, so that a change
+of a default, or of a recipe that others build on, cannot change a paper.
+"""
+
+from typing import Any
+
+Recipe = dict[str, Any]  # settings by their keys
+
+PLATEAU = {"optim.schedule": "plateau", "optim.factor": 0.1, "optim.momentum": 0.9}
+CAFFE = {"optim.momentum_form": "caffe", "optim.name": "sgd", "optim.nesterov": False}
+KERNELS = {"optim.decay": "kernels"}
+PCA = {"data.pca_noise": 0.1, "data.pca": ()}
+
+# Krizhevsky et al. 2012, Sections 2, 4.1, 4.2 and 5.
+ALEXNET: Recipe = PLATEAU | CAFFE | KERNELS | PCA
+ALEXNET |= {"batch_size": 128, "epochs": 90.0, "optim.learning_rate": 0.01}
+ALEXNET |= {"optim.weight_decay": 5e-4, "data.std": (1.0,) * 3}
+ALEXNET |= {"data.scale_min": 256, "data.scale_max": 256, "data.flip": True}
+# The rate can fall three times.
+ALEXNET |= {"optim.min_rate": 1e-5, "model.fields.dropout_rate": 0.5}
+
+# Zeiler and Fergus 2013, Section 3.1.
+ZFNET = {**ALEXNET, "epochs": 70.0, "data.pca_noise": 0.0, "optim.filter_radius": 0.1}
+
+# Simonyan and Zisserman 2014, Section 3.1; Table 3 has S of A, A-LRN and B.
+VGG = {**ALEXNET, "batch_size": 256, "epochs": 74.0}
+VGG |= {"data.scale_max": 512}
+VGG_SMALL = VGG | {"data.scale_max": 256}
+
+# He et al. 2015, Sections 3.4 and 4.2.
+RESNET: Recipe = PLATEAU | CAFFE | PCA | {"optim.decay": "all"}
+RESNET |= {"batch_size": 256, "epochs": 120.0, "optim.learning_rate": 0.1}
+RESNET |= {"optim.weight_decay": 1e-4, "data.scale_min": 256, "data.scale_max": 480}
+CIFAR_RESNET: Recipe = CAFFE | {"batch_size": 128, "optim.learning_rate": 0.1}
+CIFAR_RESNET |= {"optim.schedule": "step", "optim.factor": 0.1, "optim.decay": "all"}
+CIFAR_RESNET |= {"optim.weight_decay": 1e-4, "data.train_crop": "pad_crop"}
+CIFAR_RESNET |= {"data.crop_padding": 4, "data.flip": True, "optim.start_error": 0.0}
+CIFAR_RESNET |= {"optim.warmup_epochs": 0.0}
+SLOW_START = {**CIFAR_RESNET, "optim.start_error": 80.0, "optim.start_rate": 0.01}
+
+# The first author's Caffe model: solver.prototxt and train_val.prototxt.
+NIN: Recipe = CAFFE | KERNELS | {"batch_size": 64, "epochs": 22.5, "optim.factor": 0.1}
+NIN |= {"optim.learning_rate": 0.01, "optim.milestones": (10.0, 20.0)}
+NIN |= {"optim.weight_decay": 5e-4, "optim.bias_rate": 2.0, "optim.momentum": 0.9}
+NIN_CIFAR = {**NIN, "batch_size": 128, "epochs": 260.0, "optim.learning_rate": 0.1}
+NIN_CIFAR |= {"optim.milestones": (200.0, 230.0), "optim.weight_decay": 1e-4}
+
+# Szegedy et al. 2015, Section 8, and TF-Slim.
+INCEPTION: Recipe = KERNELS | {"optim.name": "rmsprop", "optim.beta2": 0.9}
+INCEPTION |= {"optim.epsilon": 1.0, "optim.epsilon_in_root": True}
+INCEPTION |= {"optim.momentum": 0.9, "optim.momentum_form": "caffe", "batch_size": 32}
+INCEPTION |= {"epochs": 100.0, "optim.learning_rate": 0.045, "optim.factor": 0.94}
+INCEPTION |= {"optim.milestones": tuple(2.0 * i for i in range(1, 50))}
+INCEPTION |= {"optim.weight_decay": 4e-5, "label_smoothing": 0.1, "aux_weight": 0.4}
+INCEPTION |= {"optim.average": "ema", "optim.average_decay": 0.9999}
+INCEPTION |= {"model.fields.dropout_rate": 0.2, "optim.clip_norm": 0.0}
+
+RECIPES: dict[str, Recipe] = {
+    "alexnet": ALEXNET,
+    "alexnet_one_tower": ALEXNET,
+    "zfnet": ZFNET,
+    "zfnet_wide": ZFNET,
+    **dict.fromkeys(("vgg11", "vgg11_lrn", "vgg13"), VGG_SMALL),
+    **dict.fromkeys(("vgg16", "vgg16_c", "vgg19"), VGG),
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101"), RESNET),
+    **dict.fromkeys(("resnet152", "plain18", "plain34"), RESNET),
+    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56"), CIFAR_RESNET),
+    **dict.fromkeys(("plain20", "plain32", "plain44", "plain56"), CIFAR_RESNET),
+    "resnet110": SLOW_START,
+    "nin": NIN,
+    "nin_cifar": NIN_CIFAR,
+    "inception_v3": INCEPTION | {"optim.clip_norm": 2.0},
+    "inception_v4": INCEPTION,
+}
