@@ -7,8 +7,7 @@ of layers-conv-local-13pct.cfg, for 160 epochs: --config.epochs=160
 --config.optim.milestones="(140, 150)", falls before the last two times 10.
 
 Deviations: all kernels decay by 0.004, while params has 0 in conv1 and conv2 and 0.01
-in fc10; biases learn at the rate of the weights, not twice it (epsB=0.002); the rate
-multiplies after momentum, not before it. A tenth of the training images validates to
+in fc10. A tenth of the training images validates to
 the end; the author trained on it, too, for the last 170 of 520 epochs. The mean of each
 channel is subtracted, not of each pixel. The test shows the central crop; the author
 averaged ten views ("--multiview-test=1").
@@ -31,6 +30,8 @@ def get_config(data: str = "cifar10"):
     config.optim.milestones = (500.0, 510.0)  # params: before the last two times 10
     config.optim.factor = 0.1  # params: "by a factor of 10"
     config.optim.momentum = 0.9  # params: momW=0.9
+    config.optim.momentum_form = "caffe"  # cuda-convnet's
+    config.optim.bias_rate = 2.0  # params: epsB=0.002
     config.optim.weight_decay = 0.004  # params: wc=0.004 in local3 and local4
     config.optim.decay = "kernels"  # params has no decay of biases
     if data in ("mnist5k", "fashion_mnist"):  # whole images

@@ -57,6 +57,12 @@ INCEPTION |= {"optim.weight_decay": 4e-5, "label_smoothing": 0.1, "aux_weight": 
 INCEPTION |= {"optim.average": "ema", "optim.average_decay": 0.9999}
 INCEPTION |= {"model.fields.dropout_rate": 0.2, "optim.clip_norm": 0.0}
 
+# cuda-convnet's layer-params-conv-local-11pct.cfg.
+CUDA_CONVNET: Recipe = CAFFE | KERNELS | {"batch_size": 128, "epochs": 520.0}
+CUDA_CONVNET |= {"optim.learning_rate": 0.001, "optim.bias_rate": 2.0}
+CUDA_CONVNET |= {"optim.milestones": (500.0, 510.0), "optim.factor": 0.1}
+CUDA_CONVNET |= {"optim.momentum": 0.9, "data.image_size": 24}
+
 RECIPES: dict[str, Recipe] = {
     "alexnet": ALEXNET,
     "alexnet_one_tower": ALEXNET,
@@ -69,6 +75,8 @@ RECIPES: dict[str, Recipe] = {
     **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56"), CIFAR_RESNET),
     **dict.fromkeys(("plain20", "plain32", "plain44", "plain56"), CIFAR_RESNET),
     "resnet110": SLOW_START,
+    "resnet1202": SLOW_START,
+    "cuda_convnet": CUDA_CONVNET,
     "nin": NIN,
     "nin_cifar": NIN_CIFAR,
     "inception_v3": INCEPTION | {"optim.clip_norm": 2.0},
