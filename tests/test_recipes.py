@@ -9,7 +9,7 @@ from cnn_arch.data import views
 from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.build import check_image_size
 from configs.base import DATA
-from tests import paper_recipes
+from tests import deviations, paper_recipes
 from tests.models.conftest import KINDS, mark_slow
 from tests.paper_tables import TOTALS
 
@@ -85,3 +85,10 @@ def test_a_shorter_run_scales_its_milestones_and_rate():
     assert short.optim.min_rate == whole.optim.min_rate / 2
     assert parse("resnet20", "fashion_mnist").optim.milestones == (15.0, 22.58)
     assert short.optim.learning_rate == whole.optim.learning_rate / 2
+
+
+def test_the_page_has_all_deviations():
+    """``python -m tests.deviations`` writes the table."""
+    page = deviations.PAGE.read_text(encoding="utf-8")
+    assert page == deviations.page_with(deviations.table())
+    assert "| `vgg11` | Those of `vgg16`. |" in page
