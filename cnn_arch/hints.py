@@ -74,6 +74,14 @@ def choose(word: str, known: Collection[str]) -> str:
     return f"there are {', '.join(known)}"
 
 
+def no_network(name: str, known: Collection[str]) -> str:
+    """Returns the message for a network that does not exist."""
+    return (
+        f"--config.model.name={name}: no such network; a network of your own needs the "
+        f"recipe that registers it; {choose(name, known)}"
+    )
+
+
 def meant_setting(key: str, known: Collection[str]) -> str | None:
     """Returns the setting that a key names without its group, or by another name."""
     key = key.lower().replace("-", "_")

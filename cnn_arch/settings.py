@@ -1,5 +1,6 @@
 """Reads the command line into a checked config, which cannot change."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
-from cnn_arch import choices, setting_rules, setting_words
+from cnn_arch import choices, hints, setting_rules, setting_words
 from cnn_arch.errors import UsageError
 from cnn_arch.files import read_json
 from cnn_arch.installation import ROOT, find_recipe, import_recipes, recipes
@@ -58,6 +59,7 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
 
     choices.follow_image_size(config, original, given)
     check_rules(config, show)
+    _check_network(config.model.name)
     choices.follow_length(config, original, given)
     flat = flatten(config)
     check_pairs(config, show)
@@ -115,6 +117,15 @@ def own_recipe(words: Sequence[str]) -> list[str]:
             path = find_recipe(given.partition(":")[0]).resolve()
             own += [word] if path.parent != ROOT / "configs" else []
     return own
+
+
+def _check_network(name: str) -> None:
+    """Checks that there is a network of this name, before JAX is imported.
+
+    A recipe that registers a network has imported the others with it.
+    """
+    if name and name not in recipes() and "cnn_arch.models" not in sys.modules:
+        raise UsageError(hints.no_network(name, recipes()))
 
 
 def check_rules(config: ConfigDict, show: Callable[[str], str]) -> None:

@@ -238,7 +238,8 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
     """Sets the length, in epochs, and the largest size of a batch."""
     optim, share = config.optim, epochs / (config.steps or config.epochs)
     optim.milestones = tuple(round(share * place, 2) for place in optim.milestones)
-    optim.fall_every = round(share * optim.fall_every, 4)
+    if optim.schedule == "exponential":
+        optim.fall_every = round(share * optim.fall_every, 4)
     optim.patience = max(1, round(share * optim.patience))
     if config.steps:
         optim.warmup_epochs = round(share * optim.warmup_steps, 4)

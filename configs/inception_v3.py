@@ -22,8 +22,8 @@ def get_config(data: str = "imagenet2012", name: str = "inception_v3"):
     config.batch_size = 32  # "with batch size 32"
     config.epochs = 100.0  # "for 100 epochs"
     config.optim.learning_rate = 0.045  # "a learning rate of 0.045"
-    config.optim.schedule = "step"
-    config.optim.milestones = tuple(2.0 * i for i in range(1, 50))  # "every two epoch"
+    config.optim.schedule = "exponential"
+    config.optim.fall_every = 2.0  # "decayed every two epoch"
     config.optim.factor = 0.94  # "an exponential rate of 0.94"
     config.optim.name = "rmsprop"  # "RMSProp with decay of 0.9 and epsilon = 1.0"
     config.optim.beta2 = 0.9

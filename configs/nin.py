@@ -1,7 +1,7 @@
 """Network in Network on ImageNet: Lin et al. 2013.
 
 The paper has no experiment on ImageNet. "Solver" is that of its first author's Caffe
-model (gist d802a5849de39225bcc6). Deviation: iterations are given as epochs.
+model (gist d802a5849de39225bcc6).
 """
 
 from configs import base
@@ -13,10 +13,10 @@ def get_config(data: str = "imagenet2012"):
     config.model.name = "nin"
     config.model.fields.dropout_rate = 0.5  # the authors' Caffe model
     config.batch_size = 64  # the model's data layer
-    config.epochs = 22.5  # solver: max_iter 450,000
+    config.steps = 450_000  # solver: max_iter
     config.optim.learning_rate = 0.01  # solver: base_lr
     config.optim.schedule = "step"
-    config.optim.milestones = (10.0, 20.0)  # solver: stepsize 200,000
+    config.optim.milestones = (200_000, 400_000)  # solver: stepsize
     config.optim.factor = 0.1  # solver: gamma
     config.optim.momentum = 0.9  # solver
     config.optim.momentum_form = "caffe"

@@ -14,10 +14,10 @@ def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A
     config.model.name = name
     config.model.fields.shortcut = shortcut  # "identity shortcuts in all cases"
     config.batch_size = 128  # "a mini-batch size of 128"
-    config.epochs = 182.0  # "terminate training at 64k iterations"
+    config.steps = 64_000  # "terminate training at 64k iterations"
     config.optim.learning_rate = 0.1  # "start with a learning rate of 0.1"
     config.optim.schedule = "step"
-    config.optim.milestones = (91.0, 137.0)  # "at 32k and 48k iterations"
+    config.optim.milestones = (32_000, 48_000)  # "at 32k and 48k iterations"
     config.optim.factor = 0.1  # "divide it by 10"
     config.optim.momentum = 0.9
     config.optim.momentum_form = "caffe"  # as the authors' program

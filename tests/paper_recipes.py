@@ -37,22 +37,38 @@ CIFAR_RESNET: Recipe = CAFFE | {"batch_size": 128, "optim.learning_rate": 0.1}
 CIFAR_RESNET |= {"optim.schedule": "step", "optim.factor": 0.1, "optim.decay": "all"}
 CIFAR_RESNET |= {"optim.weight_decay": 1e-4, "data.train_crop": "pad_crop"}
 CIFAR_RESNET |= {"data.crop_padding": 4, "data.flip": True, "optim.start_error": 0.0}
+CIFAR_RESNET |= {"steps": 64_000, "optim.milestones": (32_000, 48_000)}
 CIFAR_RESNET |= {"optim.warmup_epochs": 0.0}
 SLOW_START = {**CIFAR_RESNET, "optim.start_error": 80.0, "optim.start_rate": 0.01}
 
 # The first author's Caffe model: solver.prototxt and train_val.prototxt.
-NIN: Recipe = CAFFE | KERNELS | {"batch_size": 64, "epochs": 22.5, "optim.factor": 0.1}
-NIN |= {"optim.learning_rate": 0.01, "optim.milestones": (10.0, 20.0)}
+NIN: Recipe = CAFFE | KERNELS | {"batch_size": 64, "optim.factor": 0.1}
+NIN |= {"steps": 450_000, "optim.milestones": (200_000, 400_000)}
+NIN |= {"optim.learning_rate": 0.01}
 NIN |= {"optim.weight_decay": 5e-4, "optim.bias_rate": 2.0, "optim.momentum": 0.9}
-NIN_CIFAR = {**NIN, "batch_size": 128, "epochs": 260.0, "optim.learning_rate": 0.1}
+NIN_CIFAR = {
+    **NIN,
+    "steps": 0,
+    "batch_size": 128,
+    "epochs": 260.0,
+    "optim.learning_rate": 0.1,
+}
 NIN_CIFAR |= {"optim.milestones": (200.0, 230.0), "optim.weight_decay": 1e-4}
+
+# Szegedy et al. 2014, Sections 5 and 6; BVLC's quick_solver.prototxt, solver.prototxt.
+GOOGLENET: Recipe = CAFFE | KERNELS | {"batch_size": 32, "optim.learning_rate": 0.01}
+GOOGLENET |= {"optim.momentum": 0.9, "optim.weight_decay": 2e-4, "aux_weight": 0.3}
+GOOGLENET |= {"optim.bias_rate": 2.0, "optim.average": "polyak", "data.min_area": 0.08}
+QUICK = {"steps": 2_400_000, "optim.schedule": "polynomial", "optim.power": 0.5}
+SLOW = {"steps": 10_000_000, "optim.schedule": "exponential", "optim.factor": 0.96}
+SLOW |= {"optim.fall_every": 320_000.0, "optim.min_rate": 0.0}
 
 # Szegedy et al. 2015, Section 8, and TF-Slim.
 INCEPTION: Recipe = KERNELS | {"optim.name": "rmsprop", "optim.beta2": 0.9}
 INCEPTION |= {"optim.epsilon": 1.0, "optim.epsilon_in_root": True}
 INCEPTION |= {"optim.momentum": 0.9, "optim.momentum_form": "caffe", "batch_size": 32}
 INCEPTION |= {"epochs": 100.0, "optim.learning_rate": 0.045, "optim.factor": 0.94}
-INCEPTION |= {"optim.milestones": tuple(2.0 * i for i in range(1, 50))}
+INCEPTION |= {"optim.schedule": "exponential", "optim.fall_every": 2.0}
 INCEPTION |= {"optim.weight_decay": 4e-5, "label_smoothing": 0.1, "aux_weight": 0.4}
 INCEPTION |= {"optim.average": "ema", "optim.average_decay": 0.9999}
 INCEPTION |= {"model.fields.dropout_rate": 0.2, "optim.clip_norm": 0.0}
@@ -77,6 +93,8 @@ RECIPES: dict[str, Recipe] = {
     "resnet110": SLOW_START,
     "resnet1202": SLOW_START,
     "cuda_convnet": CUDA_CONVNET,
+    "googlenet": GOOGLENET | QUICK,
+    "googlenet_slow": GOOGLENET | SLOW,
     "nin": NIN,
     "nin_cifar": NIN_CIFAR,
     "inception_v3": INCEPTION | {"optim.clip_norm": 2.0},

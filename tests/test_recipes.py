@@ -22,6 +22,11 @@ OF_SMALL_IMAGES = {name for name in TOTALS if TOTALS[name][4] == 10} - {
 }
 
 
+def network(recipe):
+    """Returns whose network a recipe trains; GoogLeNet has two recipes."""
+    return recipe.removesuffix("_slow")
+
+
 def parse(name, data=""):
     config, changed = settings.parse(
         [f"--config=configs/{name}.py{data and ':'}{data}"]
@@ -31,7 +36,7 @@ def parse(name, data=""):
 
 
 def test_a_recipe_for_every_paper_network():
-    assert set(TOTALS) <= set(RECIPES) <= set(MODELS)
+    assert set(TOTALS) <= {network(name) for name in RECIPES} <= set(MODELS)
 
 
 def test_the_default_data_is_the_papers():
@@ -47,8 +52,8 @@ def test_the_default_data_is_the_papers():
 def test_no_map_is_empty(name):
     configs = [parse(name, data) for data in DATA]
     for size in {config.data.image_size for config in configs}:
-        model = create_model(name, 10, **configs[0].model.fields)
-        check_image_size(model, name, size, channels=3)
+        model = create_model(network(name), 10, **configs[0].model.fields)
+        check_image_size(model, network(name), size, channels=3)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -56,7 +61,7 @@ def test_no_map_is_empty(name):
 def test_it_suits_every_data_set(name, data):
     config = parse(name, data)
     assert config.is_locked
-    assert config.model.name == name
+    assert config.model.name == network(name)
     optim, size = config.optim, config.data.image_size
     assert all(0 < x < (config.steps or config.epochs) for x in optim.milestones)
     assert bool(optim.milestones) == (optim.schedule == "step")
@@ -83,7 +88,7 @@ def test_a_shorter_run_scales_its_milestones_and_rate():
     assert (short.epochs, short.batch_size) == (10.0, 128)
     assert (whole.optim.patience, short.optim.patience) == (5, 1)
     assert short.optim.min_rate == whole.optim.min_rate / 2
-    assert parse("resnet20", "fashion_mnist").optim.milestones == (15.0, 22.58)
+    assert parse("resnet20", "fashion_mnist").optim.milestones == (15.0, 22.5)
     assert short.optim.learning_rate == whole.optim.learning_rate / 2
 
 

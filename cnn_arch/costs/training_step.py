@@ -31,7 +31,7 @@ class TrainingCosts:
     update_flops: int  # of the optimizer, for any batch
     parameter_bytes: int  # with BatchNorm's statistics
     gradient_bytes: int
-    optimizer_bytes: int  # of the optimizer's state, such as momentum
+    optimizer_bytes: int  # of its state, such as momentum, and of averaged parameters
     image_bytes: int
     activation_bytes: int  # that the forward pass keeps for the backward pass
     bytes_of_one_more: int  # images and activations of one more image
@@ -73,8 +73,10 @@ def training_costs(
     params = variables["params"]
     state = jax.eval_shape(optimizer.init, params)
 
+    with_error = optax.with_extra_args_support(optimizer)
+
     def update(params: Any, state: Any):
-        updates, state = optimizer.update(params, state, params)
+        updates, state = with_error.update(params, state, params, error=jnp.zeros(()))
         return optax.apply_updates(params, updates), state
 
     image, more = (
@@ -104,7 +106,16 @@ def of_config(config: ConfigDict, costs: Costs) -> TrainingCosts:
     """Counts a step of a recipe's training."""
     schedule = optax.constant_schedule(config.optim.learning_rate)
     optimizer = make_optimizer(config, schedule)
-    return training_costs(costs.model, costs.rows, optimizer, config.batch_size)
+    counted = training_costs(costs.model, costs.rows, optimizer, config.batch_size)
+    if config.optim.average == "none":
+        return counted
+    num_params = counted.gradient_bytes // 4
+    return dataclasses.replace(
+        counted,
+        # old + share * (new - old), which is kept beside the parameters
+        update_flops=counted.update_flops + 3 * num_params,
+        optimizer_bytes=counted.optimizer_bytes + counted.gradient_bytes,
+    )
 
 
 def as_record(counted: TrainingCosts, memory_bytes: int | None) -> dict[str, int]:

@@ -102,10 +102,7 @@ def create_model(name: str, num_classes: int = 1000, **fields: Any) -> nn.Module
       UsageError: there is no such network, or the network has no such field.
     """
     if name not in MODELS:
-        raise UsageError(
-            f"--config.model.name={name}: no such network; a network of your own needs "
-            f"the recipe that registers it; {hints.choose(name, MODELS)}"
-        )
+        raise UsageError(hints.no_network(name, MODELS))
     model: Any = MODELS[name](num_classes=num_classes)
     known = {field.name for field in dataclasses.fields(model)} - {"parent", "name"}
     for field in fields:
