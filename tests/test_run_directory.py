@@ -106,7 +106,7 @@ def test_damaged_classes_are_refused(tmp_path, text):
 
 def test_a_run_keeps_the_schedule_with_which_it_began(tmp_path):
     """Earlier versions left the milestones where they were when the epochs changed."""
-    words = ["--config=resnet20:folder", "--config.epochs=6"]
+    words = ["--config=tests/training/by_epochs.py:folder", "--config.epochs=6"]
     before = [*words, "--config.optim.milestones=(91.0,137.0)"]
     (tmp_path / "config.json").write_text(settings.to_json(settings.parse(before)[0]))
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)

@@ -56,7 +56,7 @@ def test_more_epochs_keep_the_milestones_of_the_run(go_on):
 
 def test_a_run_keeps_the_numbers_that_it_counted(tmp_path, capsys):
     """Also one of an earlier version, which had ImageNet's instead."""
-    recipe = "--config=configs/resnet20.py:folder"
+    recipe = "--config=tests/training/by_epochs.py:folder"
     counting, given = parse("--config.data.mean=()", recipe=recipe)
     assert counting.data.mean == counting.data.std == ()
     numbers = {"data.mean": (9.5, 8.0, 7.0), "data.std": (3.0, 2.0, 1.5)}

@@ -17,7 +17,7 @@ from cnn_arch.training import optimizer, request, schedules
 
 
 def make_config(*words):
-    config, _ = settings.parse(["--config=configs/resnet20.py:folder", *words])
+    config, _ = settings.parse(["--config=tests/training/by_epochs.py:folder", *words])
     return config
 
 
@@ -305,7 +305,7 @@ def test_a_run_has_at_least_one_step_and_can_count_them():
 
 
 def test_the_screen_names_what_follows_the_epochs_and_what_has_no_effect(capsys):
-    words = ["--config=resnet20:folder", "--config.epochs=6"]
+    words = ["--config=tests/training/by_epochs.py:folder", "--config.epochs=6"]
     words += ["--config.data.crop_padding=2", "--config.data.min_area=0.5"]
     config, _ = settings.parse(words)
     optimizer.say_recipe(config, words, 100, Screen())
