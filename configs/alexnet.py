@@ -1,9 +1,9 @@
 """AlexNet on ImageNet: Krizhevsky et al. 2012, Sections 4 and 5.
 
 Deviations: the rate falls after 5 epochs without a lower validation error (the authors
-decided by eye). The mean of each channel is subtracted, not of each pixel. Crops come
-from the whole image of shorter side 256, not from its central square. The colours' axes
-are counted from at most 50,000 training images.
+decided by eye). The mean of each channel is subtracted, not of each pixel (for that:
+--config.data.normalisation=mean_image). The axes of the colours are counted from at
+most 50,000 training images.
 """
 
 from configs import base
@@ -29,12 +29,10 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config.optim.weight_decay = 5e-4
     config.optim.decay = "kernels"  # the update rule's w; no biases, as in Caffe
     config.data.image_size = 227  # 224 is printed; 227 makes the 55x55 maps
-    config.data.train_crop = "scale_jitter_crop"
-    config.data.scale_min = 256  # Section 2: "the shorter side was of length 256"
-    config.data.scale_max = 256
+    config.data.train_crop = "square_crop"  # Section 2: "the central 256x256 patch"
     config.data.flip = True  # Section 4.1
     config.data.pca_noise = 0.1  # Section 4.1: "standard deviation 0.1"
-    config.data.eval_resize = 256  # Section 2
+    config.data.eval_resize = 256  # "the shorter side was of length 256"
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # Section 2: the mean alone
     return config

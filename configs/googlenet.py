@@ -2,8 +2,8 @@
 
 The paper prints neither batch size nor learning rate. Values marked BVLC are from its
 Caffe model and quick_solver.prototxt, with which it published 31.3 and 11.1 %; the
-paper's own schedule is in googlenet_slow.py. Deviations: synchronous steps; no
-photometric distortions yet.
+paper's own schedule is in googlenet_slow.py. Deviations: synchronous
+steps; the sizes of the photometric distortions are ours, as the paper prints none.
 """
 
 from configs import base
@@ -36,6 +36,11 @@ def get_config(data: str = "imagenet2012", *, is_slow: bool = False):
     config.data.train_crop = "random_resized_crop"
     config.data.min_area = 0.08  # "evenly between 8% and 100%", aspect 3/4 to 4/3
     config.data.flip = True
+    # "photometric distortions by Andrew Howard", and "random interpolation methods
+    # (bilinear, area, nearest neighbor and cubic, with equal probability)"
+    config.data.brightness = config.data.contrast = config.data.saturation = 0.5
+    config.data.pca_noise = 0.1
+    config.data.interpolation = "random"
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # Section 5: "mean subtraction"
     return config

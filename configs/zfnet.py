@@ -1,9 +1,8 @@
 """ZFNet on ImageNet: Zeiler and Fergus 2013, Section 3.1.
 
 Deviations: the rate falls after 5 epochs without a lower validation error (the paper:
-"annealed ... manually when the validation error plateaus"). Crops come from the whole
-image of shorter side 256; the paper takes ten fixed ones from its central square. The
-mean of each channel is subtracted, not of each pixel.
+"annealed ... manually when the validation error plateaus"). The mean of each channel is
+subtracted, not of each pixel (for that: --config.data.normalisation=mean_image).
 """
 
 from configs import base
@@ -27,9 +26,8 @@ def get_config(data: str = "imagenet2012", name: str = "zfnet"):
     config.optim.weight_decay = 5e-4  # AlexNet's; the paper names none
     config.optim.decay = "kernels"  # as AlexNet's
     config.data.image_size = 224
-    config.data.train_crop = "scale_jitter_crop"
-    config.data.scale_min = 256  # "resizing the smallest dimension to 256"
-    config.data.scale_max = 256
+    config.data.train_crop = "ten_crop"  # "10 different sub-crops", of the square
+    config.data.eval_resize = 256  # "resizing the smallest dimension to 256"
     config.data.flip = True  # "with(out) horizontal flips"
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # the mean alone is subtracted

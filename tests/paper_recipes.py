@@ -17,15 +17,23 @@ PCA = {"data.pca_noise": 0.1, "data.pca": ()}
 ALEXNET: Recipe = PLATEAU | CAFFE | KERNELS | PCA
 ALEXNET |= {"batch_size": 128, "epochs": 90.0, "optim.learning_rate": 0.01}
 ALEXNET |= {"optim.weight_decay": 5e-4, "data.std": (1.0,) * 3}
-ALEXNET |= {"data.scale_min": 256, "data.scale_max": 256, "data.flip": True}
+ALEXNET |= {"data.train_crop": "square_crop", "data.eval_resize": 256}
+ALEXNET |= {"data.flip": True}
 # The rate can fall three times.
 ALEXNET |= {"optim.min_rate": 1e-5, "model.fields.dropout_rate": 0.5}
 
 # Zeiler and Fergus 2013, Section 3.1.
-ZFNET = {**ALEXNET, "epochs": 70.0, "data.pca_noise": 0.0, "optim.filter_radius": 0.1}
+ZFNET = {
+    **ALEXNET,
+    "data.train_crop": "ten_crop",
+    "epochs": 70.0,
+    "data.pca_noise": 0.0,
+    "optim.filter_radius": 0.1,
+}
 
 # Simonyan and Zisserman 2014, Section 3.1; Table 3 has S of A, A-LRN and B.
 VGG = {**ALEXNET, "batch_size": 256, "epochs": 74.0}
+VGG |= {"data.train_crop": "scale_jitter_crop", "data.scale_min": 256}
 VGG |= {"data.scale_max": 512}
 VGG_SMALL = VGG | {"data.scale_max": 256}
 

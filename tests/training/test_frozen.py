@@ -11,7 +11,7 @@ import pytest
 from flax import traverse_util
 
 from cnn_arch import settings
-from cnn_arch.data.device import normalise
+from cnn_arch.data.normalisation import normalise
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS
 from cnn_arch.models.resnet import CifarResNet
@@ -89,7 +89,7 @@ def test_the_loss_is_that_of_evaluation_if_only_the_head_learns():
     """BatchNorm uses its running statistics; the head makes SGD's first step."""
     program = make_program("--config.freeze=conv*,bn1", "--config.optim.weight_decay=0")
     before, after, losses, batch = steps(program, 1)
-    image = normalise(batch["image"], (100.0,) * 3, (50.0,) * 3)
+    image = normalise(batch["image"], program.config.data)
 
     def loss_of(params):
         variables = {"params": params, "batch_stats": before.batch_stats}
