@@ -125,6 +125,7 @@ def test_scaling(tmp_path):
     assert answer["link"]["bandwidth"] == 8e9
 
 
+@pytest.mark.slow
 def test_claims():
     result = call("--claims")
     assert result.returncode == 0 and not result.stderr

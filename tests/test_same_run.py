@@ -6,7 +6,7 @@ from cnn_arch import cli, run_directory, same_run, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 
-STEP = "--config=configs/resnet18.py:folder"
+STEP = "--config=configs/resnet50_v1_5.py:folder"
 
 
 def parse(*words, recipe="--config=configs/lenet5.py:folder"):
@@ -50,7 +50,7 @@ def test_more_epochs_where_the_rate_does_not_depend_on_them(go_on):
 
 def test_more_epochs_keep_the_milestones_of_the_run(go_on):
     said = go_on([], ["--config.epochs=60"], recipe=STEP)
-    assert "with optim.milestones=[7.5, 15.0, 22.5]" in said[0]
+    assert "with optim.milestones=[10.0, 20.0]" in said[0]
     assert said[1:] == ["changed  epochs=60.0, before 30.0"]
 
 

@@ -73,6 +73,8 @@ def test_no_setting_takes_what_is_not_its_value(key, tmp_path):
     for value in NO_VALUE + OTHER_TYPE[type(default)]:
         if key in ("data.dir", "init_from") and value == "\n":
             continue  # a path may have any name
+        if key == "freeze" and value == ["1"]:
+            continue  # a layer, too
         path = written(tmp_path, **{key.replace(".", "__"): value})
         with pytest.raises(UsageError) as error:
             settings.from_json(path)

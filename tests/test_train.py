@@ -101,6 +101,7 @@ def test_a_run_continues_with_its_data_at_another_path(
     assert f"{path} is the first" in result.stderr
 
 
+@pytest.mark.slow  # the campaign also kills
 def test_killed_twice_and_resumed_is_the_same_run(finished, recipe, tmp_path):
     workdir = tmp_path / "killed"
     words = (

@@ -17,7 +17,7 @@ from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
 from cnn_arch.models.layers import AvgPool, GlobalAvgPool, MaxPool, concatenate
 from tests.costs.conftest import rows_of
-from tests.models.conftest import with_heads
+from tests.models.conftest import mark_slow, with_heads
 from tests.paper_tables import AUX_PARAMS, TOTALS
 
 CONV = partial(nn.Conv, kernel_size=(3, 3), padding="VALID")
@@ -141,7 +141,7 @@ def test_a_loop_is_refused():
         layer_costs(Repeated(), 8, 3)
 
 
-@pytest.mark.parametrize("name", TOTALS)
+@pytest.mark.parametrize("name", mark_slow(TOTALS, TOTALS.keys() - {"inception_v4"}))
 def test_totals_are_the_papers_and_xla_agrees(name):
     params, macs, image_size, channels, num_classes = TOTALS[name]
     model = create_model(name, num_classes, **with_heads(name))

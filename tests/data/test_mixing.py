@@ -69,7 +69,7 @@ def test_cutmix_counts_the_pixels_that_are_left(batch, seed):
         assert area == len(rows)
 
 
-@pytest.mark.parametrize("num_devices", [2, 4])
+@pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("values", [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
 def test_mixing_is_the_same_on_any_number_of_devices(batch, num_devices, values):
     def mix(image, label):

@@ -11,7 +11,7 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from cnn_arch import settings
+from cnn_arch import choices, settings
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.scaling import collectives
 from cnn_arch.scaling.collectives import Collective
@@ -152,7 +152,7 @@ def test_messages_in_a_loop_count_once_for_each_round():
 def recipe(name, data, model, *words):
     mesh = f"--config.mesh.data={data}", f"--config.mesh.model={model}"
     config, _ = settings.parse([f"--config=configs/{name}.py", *mesh, *words])
-    return config
+    return settings.derive(config, choices.placeholders(config))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flax import linen as nn
 
-from cnn_arch import settings
+from cnn_arch import choices, settings
 from cnn_arch.analysis.roofline import DEVICES, Device
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.modules import Stack
@@ -185,6 +185,7 @@ def test_the_figure_shows_the_predictions(owt, tmp_path):
 def test_vgg16_sends_half_a_gigabyte_twice():
     """138,357,544 parameters (torchvision's too), around the ring of 256 twice."""
     config, _ = settings.parse(["--config=configs/vgg16.py"])
+    config = settings.derive(config, choices.placeholders(config))
     whole = prediction.networks(config, 1)
     cluster = prediction.Setting(1, DEVICES["h100"], FAST)
     weak = prediction.predict_all(whole, [256], cluster)[0]

@@ -85,6 +85,7 @@ def test_frozen_layers_keep_every_bit(num_devices):
     assert before.average is after.average is None
 
 
+@pytest.mark.slow
 def test_the_loss_is_that_of_evaluation_if_only_the_head_learns():
     """BatchNorm uses its running statistics; the head makes SGD's first step."""
     program = make_program("--config.freeze=conv*,bn1", "--config.optim.weight_decay=0")

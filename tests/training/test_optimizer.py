@@ -256,7 +256,8 @@ def test_the_schedule_keeps_its_shape_when_the_epochs_change(epochs):
     words = [f"--config.epochs={epochs}", "--config.optim.milestones=(1,2)"]
     assert make_config(*words).optim.milestones == (1, 2)  # the user's stay
     assert make_config("--config.epochs=182").optim.milestones == (91.0, 137.0)
-    config, _ = settings.parse(["--config=resnet110", f"--config.epochs={epochs}"])
+    recipe = "--config=tests/training/with_warmup.py"
+    config, _ = settings.parse([recipe, f"--config.epochs={epochs}"])
     assert config.optim.warmup_epochs == pytest.approx(epochs / 182, rel=1e-4)
 
 

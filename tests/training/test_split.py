@@ -44,6 +44,7 @@ def make_program(name: str, data: int, model: int, *words: str) -> Program:
             "--config.data.mean=(123.675, 116.28, 103.53)",
             "--config.data.std=(64.0, 64.0, 64.0)",
             "--config.optim.weight_decay=0",  # decay would hide small gradients
+            "--config.data.pca_noise=0",
             *words,
         ]
     )

@@ -12,7 +12,7 @@ NUM_STEPS = 12
 
 
 def make_config(**optim):
-    values = {"weight_decay": 0.0, **optim}
+    values = {"weight_decay": 0.0, "momentum_form": "pytorch", **optim}
     words = [f"--config.optim.{name}={value}" for name, value in values.items()]
     config, _ = settings.parse(["--config=configs/resnet20.py:folder", *words])
     return config
