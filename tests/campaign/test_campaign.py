@@ -118,8 +118,10 @@ def test_files_without_fsync_are_torn():
         Call(3, "fsync", "/run/tmp/a", ""),
         Call(4, "rename", "/run/1", "/run/tmp"),
         Call(5, "write", "/run/c", ""),
+        Call(6, "fsync", "/run/c", "80"),
+        Call(7, "write", "/run/c", ""),
     ]
-    assert torn.unsynced(calls) == {"/run/1/b", "/run/c"}
+    assert torn.unsynced(calls) == {"/run/1/b": 0, "/run/c": 80}
 
 
 def test_a_bad_message_is_a_fault():

@@ -14,37 +14,46 @@ from tests.campaign.table import Trial
 SYNCS = "fsync", "fdatasync"
 
 
-def unsynced(log: Sequence[Call]) -> set[str]:
-    """Returns the files with data that was written after their last fsync.
+def unsynced(log: Sequence[Call]) -> dict[str, int]:
+    """Returns the files with data after their last fsync, and their bytes before it.
 
     Names and deletions are assumed to be on the disk in their order, as a journal of
-    metadata (ext4, XFS) keeps them.
+    metadata (ext4, XFS) keeps them. What an fsync has confirmed stays.
     """
     dirty: set[str] = set()
+    safe: dict[str, int] = {}
     for call in log:
         if call.name in calls.WRITES or call.name.startswith("ftruncate"):
             dirty.add(call.path)
         elif call.name in SYNCS:
             dirty.discard(call.path)
+            safe[call.path] = int(call.second or 0)
         elif call.name.startswith("rename"):
             old = call.second if os.path.isabs(call.second) else ""
-            moved = {
-                path for path in dirty if path == old or path.startswith(f"{old}/")
-            }
             dirty.discard(call.path)
-            dirty -= moved
-            dirty |= {call.path + path[len(old) :] for path in moved}
-    return dirty
+            safe.pop(call.path, None)
+            for path in [p for p in {*dirty, *safe} if _is_in(p, old)]:
+                new = call.path + path[len(old) :]
+                if path in dirty:
+                    dirty.remove(path)
+                    dirty.add(new)
+                if path in safe:
+                    safe[new] = safe.pop(path)
+    return {path: safe.get(path, 0) for path in dirty}
 
 
-def tear(path: Path, generator: np.random.Generator) -> str:
-    """Leaves of a file what a disk may have of it: nothing, a part, or zeros."""
+def _is_in(path: str, place: str) -> bool:
+    return bool(place) and (path == place or path.startswith(f"{place}/"))
+
+
+def tear(path: Path, safe: int, generator: np.random.Generator) -> str:
+    """Leaves what a disk may have after the safe bytes: nothing, a part, or zeros."""
     size = path.stat().st_size
     kind = generator.choice(["empty", "half", "zeros"])
+    kept = {"empty": safe, "half": (safe + size) // 2, "zeros": safe}[str(kind)]
+    os.truncate(path, min(kept, size))
     if kind == "zeros":
-        path.write_bytes(bytes(size))
-    else:
-        os.truncate(path, size // 2 if kind == "half" else 0)
+        os.truncate(path, size)  # the system fills with zeros
     return str(kind)
 
 
@@ -59,10 +68,12 @@ def run(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
         ended = lab.train(workdir, plan=Plan(workdir, log, call.number, KILL))
         done = [each for each in read_log(log) if each.number < call.number]
         torn = []
-        for name in sorted(unsynced(done)):
+        for name, safe in sorted(unsynced(done).items()):
             path = Path(name)
             if path.is_file() and not path.is_symlink() and generator.random() < 0.7:
-                torn.append(f"{path.relative_to(workdir)} {tear(path, generator)}")
+                torn.append(
+                    f"{path.relative_to(workdir)} {tear(path, safe, generator)}"
+                )
         fault = lab.finish(workdir)
         case = f"power lost before call {call.number}; torn: {', '.join(torn) or '-'}"
         yield Trial(number, case[:400], fault, shown(ended) if fault else "")
