@@ -116,7 +116,7 @@ def _obstacle(lab: Lab) -> str:
 KILLS = Part(
     "calls",
     "train.py killed before or in each of its file-system calls, then repeated",
-    (2, 40, 600),
+    (1, 40, 600),
     run_kills,
     _obstacle,
     _count_kills,
@@ -124,7 +124,7 @@ KILLS = Part(
 ERRORS_PART = Part(
     "errors",
     "ENOSPC, EIO, EDQUOT, EINTR or EROFS from each call of a save and what follows it",
-    (2, 40, 1500),
+    (1, 40, 1500),
     run_errors,
     _obstacle,
     _count_errors,

@@ -41,7 +41,10 @@ def test_a_copy_is_the_same_run(judge, finished, tmp_path):
     [
         (lambda run: _flip(run / "weights_best.npz"), "weights_best.npz|unreadable"),
         (lambda run: _edit(run / "steps.csv", "\n13,", "\n14,"), "differs: steps.csv"),
-        (lambda run: _edit(run / "metrics.csv", "26", "27"), "differs: metrics.csv"),
+        (
+            lambda run: _edit(run / "metrics.csv", "\n2,26", "\n2,27"),
+            "differs: metrics.csv",
+        ),
         (lambda run: (run / "README.md").unlink(), "README.md missing"),
         (lambda run: next(run.glob("events.*")).write_bytes(b""), "TensorBoard"),
         (lambda run: os.remove(run / "checkpoints" / "last"), "link last"),
