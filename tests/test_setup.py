@@ -142,6 +142,7 @@ def test_a_wrong_python_is_refused(clone, python, rule):
     assert clone.error(PYTHON=python).startswith(f"PYTHON={python}: {rule}")
 
 
+@pytest.mark.slow  # CI installs, too
 def test_set_up_installs_once_and_again_after_a_change(clone):
     first = clone.set_up()
     assert first.returncode == 0, first.stderr

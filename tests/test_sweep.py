@@ -85,6 +85,7 @@ def check_results(workdir):
     assert (workdir / "plots" / "errors.png").exists()
 
 
+@pytest.mark.slow  # test_own_network.py has a sweep of one trial
 def test_three_trials_two_at_a_time_one_fails(tmp_path):
     trials = [
         {"optim.learning_rate": 0.05, "seed": 0},
