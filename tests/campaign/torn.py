@@ -81,7 +81,7 @@ def run(lab: Lab, numbers: Sequence[int]) -> Iterator[Trial]:
 
 PART = Part(
     "torn",
-    "power loss at a random call: files without fsync are empty, halved or zeros",
+    "power loss at a random call: what follows the last fsync is lost, halved or zeros",
     (1, 20, 200),
     run,
     calls._obstacle,
