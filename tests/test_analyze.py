@@ -90,6 +90,7 @@ def test_measured_beside_the_floor():
         assert speed["runs"] >= 5
 
 
+@pytest.mark.slow  # a sample of docs/scaling.md
 def test_collectives():
     words = "--model=lenet5", "--collectives", "--config.mesh.data=4"
     lines = run(*words).stdout.splitlines()

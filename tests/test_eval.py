@@ -14,6 +14,7 @@ from tests.models.conftest import drawn_variables
 from tests.runs import rows
 
 
+@pytest.mark.slow
 def test_eval_on_another_mesh_gives_the_same_numbers(finished):
     workdir, _ = finished
     before = json.loads((workdir / "eval" / "results.json").read_text())["test"]

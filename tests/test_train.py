@@ -216,6 +216,7 @@ def test_a_second_start_is_refused_at_once(finished, recipe):
         assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_a_profile_names_the_layers_and_ends(recipe, tmp_path):
     result = run("train.py", *recipe(), f"--profile={tmp_path / 'profile'}")
     assert result.returncode == 0, result.stderr

@@ -277,7 +277,7 @@ def test_each_device_does_its_share_of_the_work(data, parts):
     [
         pytest.param("alexnet_owt", 2, 2, 63, marks=SLOW),
         pytest.param("resnet20", 4, 1, 32, marks=SLOW),
-        ("vgg11_bn", 2, 2, 32),
+        pytest.param("vgg11_bn", 2, 2, 32, marks=SLOW),
     ],
 )
 def test_the_trace_has_the_messages_of_the_compiled_step(name, data, model, size):
