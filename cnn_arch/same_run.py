@@ -1,6 +1,6 @@
 """Which run continues in a directory: the settings and the data that it must keep."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnn_arch import choices, folders, settings
 from cnn_arch.errors import UsageError
-from cnn_arch.files import write_text
+from cnn_arch.files import read_json, write_text
 from cnn_arch.screen import Screen
 
 # Settings that may change when a run continues: they change the order of sums or the
@@ -18,6 +18,8 @@ FREE = (
     "mesh.data", "mesh.model", "data.dir", "data.skip_broken", "data.num_threads",
     "checkpoint.every_minutes", "early_stopping",
 )  # fmt: skip
+# Another value of these is another run, whatever the version.
+IDENTITY = ("model.name", "seed", "data.source", "data.name", "data.dir")
 # Schedules whose rates do not depend on the length of the run.
 OF_ANY_LENGTH = ("constant", "step", "exponential", "plateau")
 
@@ -79,7 +81,8 @@ def match_run(
     """Returns the config to train with in a directory, which may have the same run.
 
     That run keeps its choices: the settings of ``choices.CHOSEN`` that are not
-    ``given`` by the user, and what it has counted.
+    ``given`` by the user, and what it has counted. A run of an earlier version keeps
+    all settings that are not given: the recipe may have changed since.
 
     Raises:
       UsageError: the directory has another run, or files that are not of a run.
@@ -93,8 +96,8 @@ def match_run(
     chosen = settings.flatten(config)
     kept = {
         key: stored[key]
-        for key in choices.CHOSEN
-        if key not in given and stored[key] != chosen[key]
+        for key in _kept_settings(path, stored)
+        if key not in given and key in chosen and stored[key] != chosen[key]
     }
     named = [f"{key}={value}" for key, value in kept.items()]
     counted = [key for key in choices.COUNTED if not chosen[key] and stored[key]]
@@ -105,6 +108,14 @@ def match_run(
     for key, (old, new) in check_same_run(path, config).items():
         screen.say("changed", f"{key}={new}, before {old}")
     return config
+
+
+def _kept_settings(path: Path, stored: Mapping[str, Any]) -> Collection[str]:
+    """Returns the settings that a run keeps, unless they are given."""
+    written = settings.flatten(read_json(path / "config.json"))
+    if choices.EARLIER.keys() <= written.keys():
+        return choices.CHOSEN
+    return dict.fromkeys([*choices.CHOSEN, *sorted(stored.keys() - set(IDENTITY))])
 
 
 def is_same_data(path: Path, fingerprint: str) -> bool:

@@ -1,8 +1,10 @@
 """What may change when a run continues in a directory, and what it must keep."""
 
+import json
+
 import pytest
 
-from cnn_arch import cli, run_directory, same_run, settings
+from cnn_arch import choices, cli, run_directory, same_run, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 
@@ -93,3 +95,26 @@ def test_the_home_is_found_after_an_equals_sign(monkeypatch):
         ("--quiet", "--quiet"),
     ):
         assert cli._expand_home(word) == expected
+
+
+def test_a_run_of_an_earlier_version_keeps_the_settings_of_its_recipe(tmp_path, capsys):
+    """ResNet-20 had its length in epochs, and the other form of momentum."""
+    config, given = parse(recipe="--config=resnet20:mnist5k")
+    stored = json.loads(settings.to_json(config))
+    for key in choices.EARLIER:
+        group, _, name = key.rpartition(".")
+        (stored[group] if group else stored).pop(name)
+    stored["optim"]["milestones"] = [15.0, 22.6]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    kept = same_run.match_run(tmp_path, config, given, Screen())
+    assert (config.optim.momentum_form, kept.optim.momentum_form) == (
+        "caffe",
+        "pytorch",
+    )
+    assert kept.optim.milestones == (15.0, 22.6)
+    assert "optim.momentum_form=pytorch" in capsys.readouterr().out
+    words = "--config.optim.momentum=0.5"
+    other, given = parse(words, recipe="--config=resnet20:mnist5k")
+    with pytest.raises(UsageError, match=r"optim.momentum=0.9, this one has 0.5"):
+        same_run.match_run(tmp_path, other, given, Screen())
