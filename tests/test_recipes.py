@@ -88,6 +88,9 @@ def test_a_shorter_run_scales_its_milestones_and_rate():
     assert (short.epochs, short.batch_size) == (10.0, 128)
     assert (whole.optim.patience, short.optim.patience) == (5, 1)
     assert short.optim.min_rate == whole.optim.min_rate / 2
+    assert parse("resnet20").steps == 64_000
+    of_folder = parse("resnet20", "folder")  # perhaps of 200 pictures
+    assert (of_folder.steps, of_folder.epochs) == (0, 182.0)
     assert parse("resnet20", "fashion_mnist").optim.milestones == (15.0, 22.5)
     assert short.optim.learning_rate == whole.optim.learning_rate / 2
 
