@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from cnn_arch import cli, command_line, settings
 from cnn_arch.analysis import recipe, request
 from cnn_arch.installation import command
+from cnn_arch.scaling import message_time
 from cnn_arch.screen import Screen
 from cnn_arch.units import parse_size
 
@@ -38,6 +39,8 @@ DEVICES = "a100", "h100", "v100", "gtx580", "this"
 def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     """Runs the command; returns its exit status."""
     request.check(options.given, words)
+    if options.scale:
+        message_time.parse_scaling(vars(options))  # before JAX is imported
     screen = Screen(quiet=options.quiet, json=options.format != "table")
     many = options.collectives or options.scale
     batch = options.batch if many or options.batch is not None else 1

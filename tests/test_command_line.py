@@ -168,6 +168,8 @@ def test_options_without_effect_are_refused(program, words, message):
         ("train", "--config=lenet5", "--config.model.name=lenet6"),
         ("eval", "--workdir=docs", "--export=b.txt"),
         ("eval", "--workdir=docs", "--images=no.png"),
+        ("analyze", "--model=lenet5", "--memory=3XB"),
+        ("analyze", "--scale=4,2", "--model=lenet5", "--roofline=h100", "--link=pcie3"),
     ],
 )
 def test_what_is_known_early_is_said_before_jax_is_imported(words):

@@ -5,6 +5,7 @@ from typing import Any
 
 from cnn_arch.command_line import check_folder, check_use
 from cnn_arch.errors import UsageError
+from cnn_arch.units import parse_size
 
 NETWORK = ("model", "image_size", "batch")
 # What the command shows, and the options that this uses.
@@ -22,7 +23,7 @@ def check(given: Mapping[str, Any], words: Sequence[str]) -> None:
     """Checks that each option has an effect, and that the folders can be written.
 
     Raises:
-      UsageError: one has none, or a folder is in a file.
+      UsageError: one has none, the memory is no size, or a folder is in a file.
     """
     uses = dict(USES)
     if "figures" in given:  # the pictures are of a network, the page is of all
@@ -37,5 +38,7 @@ def check(given: Mapping[str, Any], words: Sequence[str]) -> None:
             if given.get("format", "json") != "json" and "scale" not in given:
                 form = f"--format={given['format']}"
                 raise UsageError(f"{form}: has no effect with --{name}; leave it out")
+    if "memory" in given:
+        parse_size("--memory", given["memory"])
     if "model" in given and any(word.startswith("--config=") for word in words):
         raise UsageError(f"--model={given['model']}: give it or --config, not both")

@@ -8,6 +8,8 @@ workstations", 2009: a ring sends the minimum number of bytes of an all-reduce.
 
 import dataclasses
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from cnn_arch.errors import UsageError
 from cnn_arch.units import parse_rate
@@ -36,6 +38,22 @@ NAMED = {
     "pcie4": (31.5e9, f"{_PCIE}: 4.0, 16 lanes"),
     "pcie5": (63e9, f"{_PCIE}: 5.0, 16 lanes"),
 }
+
+
+def parse_scaling(asked: Mapping[str, Any]) -> tuple[list[int], Link]:
+    """Reads the options ``scale``, ``roofline``, ``link`` and ``latency``, us.
+
+    Raises:
+      UsageError: one is missing or wrong.
+    """
+    for option in "roofline", "link":
+        if not asked[option]:
+            raise UsageError(
+                f"--scale={asked['scale']}: needs --{option}; as in "
+                "--roofline=h100 --link=400Gbit"
+            )
+    link = parse_link(asked["link"], asked["latency"])
+    return parse_devices(asked["scale"]), link
 
 
 def parse_link(text: str, latency_microseconds: float) -> Link:

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from cnn_arch import settings
 from cnn_arch.analysis import roofline, table
 from cnn_arch.drawing import canvas
-from cnn_arch.errors import UsageError
 from cnn_arch.files import make_folder
 from cnn_arch.models.build import build_model, check_image_size
 from cnn_arch.parallel import mesh as meshes
@@ -110,14 +109,7 @@ def show_scaling(
     Raises:
       UsageError: an option is missing or wrong, or the network cannot be split.
     """
-    for option in "roofline", "link":
-        if not asked[option]:
-            raise UsageError(
-                f"--scale={asked['scale']}: needs --{option}; as in "
-                "--roofline=h100 --link=400Gbit"
-            )
-    numbers = message_time.parse_devices(asked["scale"])
-    link = message_time.parse_link(asked["link"], asked["latency"])
+    numbers, link = message_time.parse_scaling(asked)
     found = prediction.networks(config, numbers[-1])
     device = roofline.find_device(asked["roofline"], config.precision, screen)
     setting = prediction.Setting(config.batch_size, device, link)
