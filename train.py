@@ -20,9 +20,9 @@ EXAMPLES = """\
   python train.py --config=configs/resnet20.py:fashion_mnist --config.epochs=5
   python train.py --config=configs/resnet34.py:folder --config.data.dir=photos
 
-The part after the colon chooses the data: mnist5k, fashion_mnist, cifar10, imagenet2012
-or folder. --config.KEY=VALUE changes any setting of configs/base.py. A recipe is Python
-code: run only recipes that you trust."""
+The part after the colon chooses the data: mnist5k, mnist, fashion_mnist, cifar10,
+cifar100, imagenet2012 or folder. --config.KEY=VALUE changes any setting of
+configs/base.py. A recipe is Python code: run only recipes that you trust."""
 
 AFTERWARDS = "--split=validation", "--images=my_picture.jpg"  # what eval.py can do next
 

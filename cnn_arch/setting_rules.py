@@ -104,7 +104,7 @@ RULES: dict[str, Rule] = {
     "optim.filter_radius": NOT_NEGATIVE,
     "optim.average": one_of("none", "ema", "polyak"),
     "optim.average_decay": SHARE,
-    "data.source": one_of("folder", "tfds", "mnist5k", "fashion_mnist"),
+    "data.source": one_of("folder", "tfds", "mnist5k", "mnist", "fashion_mnist"),
     "data.name": TEXT,
     "data.dir": PATH,
     "data.image_size": PIXELS,

@@ -77,9 +77,9 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.optim.average_decay = 0.9999  # ema: from step to step
 
     config.data = ConfigDict()
-    config.data.source = "folder"  # folder | tfds | mnist5k | fashion_mnist
+    config.data.source = "folder"  # folder | tfds | mnist5k | mnist | fashion_mnist
     config.data.name = ""  # name on screen; for tfds, the builder's name
-    config.data.dir = ""  # folder: of the images; tfds: data_dir; "": the default
+    config.data.dir = ""  # of the images or idx files; tfds: data_dir; "": the default
     config.data.image_size = 224  # side of the network's square input, px
     config.data.channels = 3  # 1 (gray) | 3
     config.data.num_classes = 0  # 0: as many as the data has
@@ -156,6 +156,21 @@ DATA = {
         "mean": (33.3,),  # of 0..255, d2l and torchvision's MNIST example: 0.1307
         "std": (78.6,),  # 0.3081
     },
+    "mnist": {
+        "source": "mnist",
+        "name": "mnist",
+        "image_size": 28,
+        "channels": 1,
+        "pca_noise": 0.0,  # no colours
+        "num_classes": 10,
+        "eval_resize": 28,
+        "validation_fraction": 0.02,  # papers train on all 60,000
+        "in_memory": True,
+        "train_crop": "none",  # what papers report first
+        "flip": False,
+        "mean": (33.3,),  # as mnist5k's
+        "std": (78.6,),
+    },
     "fashion_mnist": {
         "source": "fashion_mnist",
         "name": "fashion_mnist",
@@ -185,6 +200,22 @@ DATA = {
         "mean": (125.3, 123.0, 113.9),  # of 0..255, over the training images
         "std": (63.0, 62.1, 66.7),
     },
+    "cifar100": {
+        "source": "tfds",
+        "name": "cifar100",  # its 100 fine classes
+        "image_size": 32,
+        "channels": 3,
+        "num_classes": 100,
+        "eval_resize": 32,
+        "in_memory": True,
+        "train_crop": "pad_crop",  # as cifar10's
+        "crop_padding": 4,
+        "flip": True,
+        # Of 0..255, over the training images: 0.5071, 0.4865, 0.4409 and 0.2673,
+        # 0.2564, 0.2762 of 0..1 (github.com/weiaicunzai/pytorch-cifar100, conf).
+        "mean": (129.3, 124.1, 112.4),
+        "std": (68.2, 65.4, 70.4),
+    },
     "imagenet2012": {
         "source": "tfds",
         "name": "imagenet2012",
@@ -197,7 +228,8 @@ DATA = {
     },
     "folder": {"source": "folder", "name": "folder"},
 }
-SMALL_IMAGES = ("mnist5k", "fashion_mnist", "cifar10")  # of 28 or 32 px
+GRAY = ("mnist5k", "mnist", "fashion_mnist")  # of 28 px
+SMALL_IMAGES = (*GRAY, "cifar10", "cifar100")  # of 28 or 32 px
 SCALES = ("scale_min", "scale_max")
 
 
@@ -226,7 +258,7 @@ def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
     deviation are counted.
     """
     size = config.data.image_size
-    if data in ("mnist5k", "fashion_mnist") and config.epochs > 30:
+    if data in GRAY and config.epochs > 30:
         _shorten(config, 30.0)  # simple gray images need fewer epochs
     if data == "folder":
         config.data.mean = config.data.std = ()

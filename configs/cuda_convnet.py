@@ -34,7 +34,7 @@ def get_config(data: str = "cifar10"):
     config.optim.bias_rate = 2.0  # params: epsB=0.002
     config.optim.weight_decay = 0.004  # params: wc=0.004 in local3 and local4
     config.optim.decay = "kernels"  # params has no decay of biases
-    if data in ("mnist5k", "fashion_mnist"):  # whole images
+    if data in base.GRAY:  # whole images
         config.data.image_size = 28
         base.use_small_images(config, data)
     else:

@@ -1,7 +1,8 @@
 """The modern LeNet on handwritten digits, as "Dive into Deep Learning" trains it.
 
 Section 7.6: plain SGD, learning rate 0.1, batch 128, 10 epochs of 60,000 images.
-Deviation: momentum and a falling rate for the few digits of ``mnist5k``.
+Deviations: momentum and a falling rate for the few digits of ``mnist5k``; a part of the
+training images chooses the checkpoint.
 """
 
 from configs import base

@@ -3,7 +3,8 @@
 LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition".
 Deviations: softmax and cross-entropy instead of distances to bitmaps; SGD with momentum
 on mini-batches instead of the stochastic diagonal Levenberg-Marquardt method, which
-takes one image a step.
+takes one image a step. With ``:mnist``, 2 % of the 60,000 digits choose the checkpoint;
+the paper trains on all.
 """
 
 from configs import base
@@ -21,6 +22,8 @@ def get_config(data: str = "mnist5k"):
     config.optim.schedule = "cosine"  # ours; the paper's table falls step by step
     config.optim.momentum = 0.9  # ours
     config.optim.weight_decay = 5e-4  # ours, chosen likewise; the paper has none
+    # :mnist has no distortions: the paper's 0.95 %. With them, its 0.8 %:
+    # --config.data.train_crop=affine (ours are drawn anew in every pass).
     base.use_data(
         config,
         data,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnn_arch import doctor, installation
+from cnn_arch.data import bundled
 
 PIP_INSTALL = f"{sys.executable} -m pip install"
 
@@ -97,12 +98,19 @@ def test_a_disk_too_small_for_checkpoints_gets_a_fix():
 
 def test_prepared_data_sets_are_listed(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "TFDS_DIR", tmp_path)
-    monkeypatch.setattr(doctor, "FASHION_MNIST_DIR", tmp_path / "absent")
+    (tmp_path / "idx").mkdir()
+    folders = {"mnist": tmp_path / "idx", "fashion_mnist": tmp_path / "absent"}
+    monkeypatch.setattr(doctor, "IDX_FOLDERS", folders)
     (tmp_path / "downloads" / "extracted").mkdir(parents=True)
     for folder in ("cifar10/3.0.2", "imagenette/full-size-v2/1.0.0"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "dataset_info.json").write_text("{}")
-    assert doctor.check_data() == doctor.Finding("mnist5k, cifar10, imagenette")
+    assert doctor.check_data() == doctor.Finding("mnist5k, mnist, cifar10, imagenette")
+
+
+def test_idx_files_are_looked_for_where_training_does():
+    folders = {name: files.folder for name, files in bundled.IDX_FILES.items()}
+    assert folders == doctor.IDX_FOLDERS
 
 
 def test_a_missing_platform_is_one_line():

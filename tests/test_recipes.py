@@ -95,6 +95,14 @@ def test_a_shorter_run_scales_its_milestones_and_rate():
     assert short.optim.learning_rate == whole.optim.learning_rate / 2
 
 
+def test_lenet5_on_mnist_is_the_papers():
+    """LeCun et al. 1998, Section III.B: 20 passes; Figure 5: without distortions."""
+    config = parse("lenet5", "mnist")
+    assert (config.epochs, config.data.train_crop, config.data.flip) == (20, "none", 0)
+    assert (config.data.image_size, config.data.fit) == (32, "pad")
+    assert config.data.validation_fraction == 0.02
+
+
 def test_the_page_has_all_deviations():
     """``python -m tests.deviations`` writes the table."""
     page = deviations.PAGE.read_text(encoding="utf-8")

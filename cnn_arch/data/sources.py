@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from cnn_arch.data import decoding
-from cnn_arch.data.bundled import ArraySource
+from cnn_arch.data.bundled import ARRAYS, ArraySource
 from cnn_arch.data.folder import FileSource
 from cnn_arch.data.records import RecordSource
 from cnn_arch.errors import RunError
@@ -19,7 +19,7 @@ SKIP = "--config.data.skip_broken=true"
 
 def is_in_memory(data: DataConfig) -> bool:
     """Returns whether the images are decoded arrays, not encoded files."""
-    return data.in_memory or data.source in ("mnist5k", "fashion_mnist")
+    return data.in_memory or data.source in ARRAYS
 
 
 def num_threads(source: Source, data: DataConfig) -> int:

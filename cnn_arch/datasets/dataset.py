@@ -150,24 +150,25 @@ def _check_num_classes(
 def _find(data: DataConfig) -> tuple[str, tuple[str, ...], Splits]:
     """Returns the name, the class names and the splits of the source."""
     if data.source == "mnist5k":
-        return "mnist5k", tuple("0123456789"), bundled.mnist5k(data.channels)
-    if data.source == "fashion_mnist":
-        return "fashion_mnist", *_find_fashion_mnist(data)
+        return "mnist5k", bundled.DIGITS, bundled.mnist5k(data.channels)
+    if data.source in bundled.IDX_FILES:
+        return data.source, *_find_idx_files(data)
     return data.name, *records.open_splits(data.name, data.dir)
 
 
-def _find_fashion_mnist(data: DataConfig) -> tuple[tuple[str, ...], Splits]:
-    if bundled.has_fashion_mnist(data.dir):
-        sources = bundled.fashion_mnist(data.dir, data.channels)
-        return bundled.FASHION_MNIST_CLASSES, sources
+def _find_idx_files(data: DataConfig) -> tuple[tuple[str, ...], Splits]:
+    name, files = data.source, bundled.IDX_FILES[data.source]
+    if bundled.has_idx_files(name, data.dir):
+        sources = bundled.idx_files(name, data.dir, data.channels)
+        return files.class_names, sources
     try:
-        return records.open_splits("fashion_mnist", data.dir)
+        return records.open_splits(name, data.dir)
     except UsageError:
         raise UsageError(
-            "--config.data.source=fashion_mnist: no idx files in"
-            f" {data.dir or bundled.FASHION_MNIST_DIR}, and not prepared by TFDS; apt"
-            " install dataset-fashion-mnist, or give --config.data.dir=FOLDER with"
-            " train-images-idx3-ubyte.gz and the other three"
+            f"--config.data.source={name}: no idx files in {data.dir or files.folder},"
+            f" and not prepared by TFDS; {files.advice}, or give"
+            " --config.data.dir=FOLDER with train-images-idx3-ubyte.gz and the other"
+            " three"
         ) from None
 
 

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,24 @@ def test_no_fashion_mnist(data_config, tmp_path):
     assert "apt install dataset-fashion-mnist" in text
 
 
+def test_no_mnist(data_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = usage_error(data_config(source="mnist"))
+    assert "no idx files in data/MNIST/raw" in text
+    assert "copy them there from https://ossci-datasets.s3.amazonaws.com/mnist" in text
+
+
+def test_the_files_of_another_data_set_are_not_mnist(fashion, data_config):
+    text = usage_error(data_config(source="mnist", dir=fashion.dir, channels=1))
+    assert "train-images-idx3-ubyte.gz: is of another data set, as its MD5 is" in text
+    unpacked = Path(fashion.dir, "t10k-labels-idx1-ubyte").read_bytes()
+    path = Path(fashion.dir, "train-labels-idx1-ubyte.gz")
+    path.write_bytes(gzip.compress(unpacked))
+    md5 = {"train-labels-idx1-ubyte": hashlib.md5(unpacked).hexdigest()}
+    read = bundled._read_idx(path.parent, "train-labels-idx1-ubyte", md5)
+    assert read.tolist() == [k % 10 for k in range(20)]
+
+
 IMAGES, LABELS = "t10k-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"
 
 
@@ -130,7 +149,8 @@ def test_broken_idx_files(fashion, tmp_path, name, change, text):
 
 
 @pytest.mark.skipif(
-    not bundled.has_fashion_mnist(""), reason="needs Debian's dataset-fashion-mnist"
+    not bundled.has_idx_files("fashion_mnist", ""),
+    reason="needs Debian's dataset-fashion-mnist",
 )
 def test_fashion_mnist_of_debian(data_config):
     splits = load(data_config(source="fashion_mnist", channels=1)).splits
@@ -139,3 +159,15 @@ def test_fashion_mnist_of_debian(data_config):
     # The mean that is published for the 60,000 training images, 0.2860.
     total = sum(splits[k].images.sum(dtype=np.int64) for k in ("train", "validation"))
     assert total / (60_000 * 784 * 255) == pytest.approx(0.2860, abs=1e-4)
+
+
+@pytest.mark.skipif(
+    not bundled.has_idx_files("mnist", ""), reason="needs MNIST in data/MNIST/raw"
+)
+def test_mnist(data_config):
+    data = data_config(source="mnist", channels=1, validation_fraction=0.02)
+    splits = load(data).splits
+    assert sizes(splits) == {"train": 58_801, "validation": 1_199, "test": 10_000}
+    # The mean that PyTorch's example has for the 60,000 training images, 0.1307.
+    total = sum(splits[k].images.sum(dtype=np.int64) for k in ("train", "validation"))
+    assert total / (60_000 * 784 * 255) == pytest.approx(0.1307, abs=1e-4)
