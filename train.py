@@ -32,8 +32,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     ending.process = process = launcher.find(vars(options), os.environ)
     screen = Screen(quiet=options.quiet, muted=not process.writes)
     words, config, overrides = request.read(words, options.given)
-    if options.show_schedule:
-        return request.show_schedule(options.show_schedule, config, screen)
+    if request.SHOWN.intersection(options.given):
+        return request.show(options.given, config, words, screen, process)
     cleanup = ending.cleanup if process.writes and not options.profile else None
     run = run_directory.open_run(options.workdir, config, screen, cleanup)
     screen.say("run", f"{run.workdir}   (stop: Ctrl-C, continues later)")
@@ -68,7 +68,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     # Write no file, but the lock's, before all of the above is known to work.
     opening.claim_directory(run, config, dataset)
     ending.run = run
-    preview.draw_first_batch(batches, dataset.class_names, config, run)
+    preview.Preview(words, config, batches, dataset.class_names, mesh).draw_of_run(run)
     validation = record.Validation(evaluator, dataset.splits["validation"], screen)
     try:
         loop.Trainer(compiled, batches, validation, run, start).fit()

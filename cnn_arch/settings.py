@@ -105,6 +105,13 @@ def remarks(
     return moved, idle
 
 
+def recipe_name(words: Sequence[str]) -> str:
+    """Returns the name of the recipe, with the data if it is chosen: ``nin:folder``."""
+    word, _ = _find_recipe(setting_words.joined(words))
+    file, colon, data = word.removeprefix("--config=").partition(":")
+    return f"{find_recipe(file).stem}{colon}{data}"
+
+
 def own_recipe(words: Sequence[str]) -> list[str]:
     """Returns ``--config=FILE`` if the recipe is the user's own, else no word.
 

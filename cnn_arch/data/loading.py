@@ -92,9 +92,9 @@ class TrainBatches:
             images = transforms.affine(images, uniforms[:, :6])
         return {"image": images, "label": labels}
 
-    def evaluation_views(self, step: int) -> np.ndarray:
-        """Returns the images of a batch in the view for evaluation, uint8."""
-        images = (self._read(index)[0] for index in self._indices(step))
+    def evaluation_views(self, step: int, number: int) -> np.ndarray:
+        """Returns the first images of a batch in the view for evaluation, uint8."""
+        images = (self._read(index)[0] for index in self._indices(step)[:number])
         return np.stack([evaluation_view(image, self.data) for image in images])
 
     def iterate(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:

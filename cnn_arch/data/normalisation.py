@@ -100,6 +100,21 @@ def normalise(image: jax.Array, data: DataConfig) -> jax.Array:
     return white.reshape(image.shape)
 
 
+def picture(image: jax.Array, data: DataConfig) -> jax.Array:
+    """Undoes ``normalise`` to look at images; uint8 [B, H, W, C].
+
+    Of "gcn_zca" it draws the whitened numbers themselves: 0 is gray, and three
+    deviations are black or white.
+    """
+    if data.normalisation == "channels":
+        image = image * jnp.array(data.std) + jnp.array(data.mean)
+    elif data.normalisation == "mean_image":
+        image = image + _KNOWN[data.arrays].mean
+    else:
+        image = 127.5 + 127.5 / 3 * image / image.std()
+    return jnp.clip(jnp.round(image), 0, 255).astype(jnp.uint8)
+
+
 def normalise_contrast(image: jax.Array) -> jax.Array:
     """Subtracts an image's mean over all channels, and scales it to the norm 55.
 

@@ -57,7 +57,9 @@ def sheet(title: str, width: float, height: float) -> tuple[Figure, Axes]:
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     axes.set_autoscale_on(False)
-    axes.text(GAP, GAP, title, va="top", fontsize=15)
+    # A long title is drawn smaller: a character is about 0.6 times its size wide.
+    font_size = min(15.0, 72 * (width - 2 * GAP) / (0.6 * max(1, len(title))))
+    axes.text(GAP, GAP, title, va="top", fontsize=font_size)
     return figure, axes
 
 

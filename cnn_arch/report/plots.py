@@ -53,18 +53,28 @@ CURVES = {
 
 @styled
 def train_batch(
-    path: Path, images: np.ndarray, views: np.ndarray, names: Sequence[str]
+    path: Path,
+    title: str,
+    images: np.ndarray,
+    views: np.ndarray,
+    names: Sequence[Sequence[tuple[str, float]]],
 ) -> None:
-    """Draws the first 16 images of a training batch, each next to its evaluation view.
+    """Draws images of a training batch, each next to its view in evaluation.
 
-    Both are uint8 [N, H, W, 1 or 3]: the images after augmentation, and the views of
-    the same images in evaluation. The class names are below.
+    Both are uint8 [N, H, W, 1 or 3]: the images as the network is fed, and the views of
+    the same images. Below is the class of each or, if it was mixed, its classes with
+    their shares; each image has equally many.
     """
-    tiles = np.stack([images[:16], views[:16]], axis=1).reshape(-1, *images.shape[1:])
+    tiles = np.stack([images, views], axis=1).reshape(-1, *images.shape[1:])
     captions = []
-    for name in names[:16]:
-        captions += [printable(name, NAME_COLUMNS), "in evaluation"]
-    title = "What the network sees: images of a training batch, each also in evaluation"
+    for parts in names:
+        lines = [
+            printable(name, NAME_COLUMNS)
+            if len(parts) == 1
+            else f"{_percent(share)} {printable(name, NAME_COLUMNS - 5)}"
+            for name, share in parts
+        ]
+        captions += ["\n".join(lines), "in evaluation" + "\n" * (len(lines) - 1)]
     write(mosaic(title, tiles, captions), path)
 
 

@@ -11,16 +11,19 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from cnn_arch import settings
 from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel.launcher import Process
 from cnn_arch.screen import Screen
 from cnn_arch.weights.download import is_published
 
 # A profile has its own folder; without one, train.py trains.
 USES = {
     "show_schedule": (),
+    "show_batch": ("data_dir",),
     "profile": ("data_dir",),
     "": ("workdir", "data_dir", "init_from"),
 }
-PICTURES = (".png", ".svg", ".pdf")
+SHOWN = {"show_schedule", "show_batch"}  # they draw, instead of training
+PICTURES = (".png", ".jpg", ".svg", ".pdf")
 
 SHORT = {"data_dir": "data.dir", "init_from": "init_from"}  # options that set settings
 
@@ -49,9 +52,11 @@ def check(given: Mapping[str, str], config: ConfigDict) -> None:
       UsageError: an option has no effect, or a folder is not there or cannot be made.
     """
     check_use(given, USES, otherwise="")
+    for name in sorted(SHOWN):
+        if name in given:
+            check_file(f"--{name}", given[name], PICTURES)
     if "show_schedule" in given:
-        check_file("--show_schedule", given["show_schedule"], PICTURES)
-        return
+        return  # it needs no data
     for name in ("profile", "workdir"):
         if name in given:
             check_folder(f"--{name}", given[name])
@@ -65,18 +70,63 @@ def check(given: Mapping[str, str], config: ConfigDict) -> None:
 
 
 def add_pictures(parser: argparse.ArgumentParser) -> None:
-    """Adds the option that draws, instead of training."""
-    parser.add_argument(
-        "--show_schedule",
-        nargs="?",
-        const="schedule.png",
-        metavar="FILE",
-        help="draw the learning rate, end; default schedule.png",
-    )
+    """Adds the options that draw, instead of training."""
+    for name, (file, what) in {
+        "show_schedule": ("schedule.png", "the learning rate"),
+        "show_batch": ("batch.png", "images as the network is fed"),
+    }.items():
+        text = f"draw {what}, end; default {file}"
+        parser.add_argument(
+            f"--{name}", nargs="?", const=file, metavar="FILE", help=text
+        )
 
 
-def show_schedule(path: str, config: ConfigDict, screen: Screen) -> int:
-    """Draws the learning rate of a run that does not begin; returns 0.
+def show(
+    given: Mapping[str, str],
+    config: ConfigDict,
+    words: Sequence[str],
+    screen: Screen,
+    process: Process,
+) -> int:
+    """Draws what is asked for, of a run that does not begin; returns 0."""
+    if "show_schedule" in given:
+        path = given["show_schedule"]
+        show_schedule(path, config, screen)
+    else:
+        path = given["show_batch"]
+        show_batch(path, config, words, screen, process)
+    screen.say("wrote", path, last=True)
+    return 0
+
+
+def show_batch(
+    path: str,
+    config: ConfigDict,
+    words: Sequence[str],
+    screen: Screen,
+    process: Process,
+) -> None:
+    """Draws images of the first batch.
+
+    Raises:
+      UsageError: the devices or the data cannot be used.
+    """
+    from cnn_arch import run_directory
+    from cnn_arch.data.loading import TrainBatches
+    from cnn_arch.datasets import opening
+    from cnn_arch.parallel import processes, runtime
+    from cnn_arch.training.preview import Preview
+
+    mesh = runtime.open_devices(config, screen, process)
+    run = run_directory.open_run(None, config, screen, cleanup=None)  # makes no folder
+    dataset, config = opening.open_for_training(config, run)
+    batches = TrainBatches.of_run(config, dataset, mesh)
+    Preview(words, config, batches, dataset.class_names, mesh).draw(Path(path))
+    opening.say_skipped(processes.union(batches.skipped), screen)
+
+
+def show_schedule(path: str, config: ConfigDict, screen: Screen) -> None:
+    """Draws the learning rate.
 
     The picture needs no data: its axis is in the unit of the run's length.
     """
@@ -88,5 +138,3 @@ def show_schedule(path: str, config: ConfigDict, screen: Screen) -> int:
         screen.say("", remark)
     curve = schedules.curve(config)
     plots.rates(Path(path), *curve, unit="step" if config.steps else "epoch")
-    screen.say("wrote", path, last=True)
-    return 0

@@ -57,6 +57,25 @@ def step_key(seed: int, step: jax.Array | int, purpose: int) -> jax.Array:
     return jax.random.fold_in(key, purpose)
 
 
+def network_input(
+    config: ConfigDict, step: jax.Array | int, batch: Batch
+) -> tuple[jax.Array, losses.Target]:
+    """Returns the images that the network is fed in a step, and what it should answer.
+
+    Call it on each device of the mesh axis "data", with the device's part of the batch.
+    The pictures of preview.py are these images.
+    """
+    data, label = config.data, batch["label"]
+    key = step_key(config.seed, step, AUGMENTATION)
+    first_row = lax.axis_index("data") * len(label)
+    image = training_images(batch["image"], key, data, first_row)
+    target = losses.Target(label, config.label_smoothing)
+    if data.mixup or data.cutmix:
+        image, partner, share = mixing.mix(image, label, key, data)
+        target = target.mixed_with(partner, share)
+    return image, target
+
+
 @dataclasses.dataclass(frozen=True)
 class DeviceStep:
     """A training step: ``step`` runs on all devices, the private methods on one."""
@@ -135,13 +154,7 @@ class DeviceStep:
     def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[Any, Any]:
         """Returns this device's share of the loss; and loss, logits and statistics."""
         config = self.config
-        key = step_key(config.seed, state.step, AUGMENTATION)
-        first_row = lax.axis_index("data") * len(batch["image"])
-        image = training_images(batch["image"], key, config.data, first_row)
-        target = losses.Target(batch["label"], config.label_smoothing)
-        if config.data.mixup or config.data.cutmix:
-            image, partner, share = mixing.mix(image, batch["label"], key, config.data)
-            target = target.mixed_with(partner, share)
+        image, target = network_input(config, state.step, batch)
         params = frozen.stop_gradients(self.frozen_layers, params)
         variables = {"params": params, "batch_stats": state.batch_stats}
         logits, updates = self.model.apply(

@@ -90,7 +90,7 @@ def test_a_picture_on_its_side_is_evaluated_upright(photos, tmp_path, data_confi
             np.testing.assert_array_equal(view, upright)
     batches = TrainBatches(splits["train"], data, seed=0, batch_size=8)
     images = batches.batch(0)["image"]
-    np.testing.assert_array_equal(images, batches.evaluation_views(0))
+    np.testing.assert_array_equal(images, batches.evaluation_views(0, 8))
 
     name = splits["test"].name(0)
     upright, stored = views.load_image(name, data), data_config(pixels="stored")

@@ -51,9 +51,10 @@ def drawn(monkeypatch):
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_train_batch_shows_each_image_next_to_its_evaluation(tmp_path, suffix):
     colors = np.array([[200, 30, 40], [20, 180, 60], [10, 20, 220]], np.uint8)
-    images = np.tile(colors[np.arange(40) % 3][:, None, None], (1, 32, 32, 1))
+    images = np.tile(colors[np.arange(16) % 3][:, None, None], (1, 32, 32, 1))
     path = tmp_path / "plots" / f"train_batch{suffix}"
-    plots.train_batch(path, images, 255 - images, ["name"] * 40)
+    names = [[("name", 1.0)]] * 16
+    plots.train_batch(path, "title", images, 255 - images, names)
     for i in (0, 1, 3, 4, 14, 15):
         centre = tile_centre(2 * i, 8, canvas.TILE, lines=1)
         np.testing.assert_allclose(pixel(path, *centre), colors[i % 3], atol=6)
@@ -65,10 +66,20 @@ def test_train_batch_shows_each_image_next_to_its_evaluation(tmp_path, suffix):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def test_mixed_images_show_both_classes_and_shares(tmp_path, drawn):
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    mixed = [("sandal", 0.7), ("a boot with a long name", 0.3)]
+    plots.train_batch(tmp_path / "a.png", "title", images, images, [mixed])
+    texts = [text.get_text() for text in drawn[0].axes[0].texts]
+    assert texts[1].splitlines() == ["70 % sandal", "30 % a boot w…"]
+    assert texts[2].splitlines()[0] == "in evaluation"
+
+
 def test_grey_images_keep_their_greys(tmp_path):
     greys = np.array([0, 90, 255], np.uint8)
     images = np.tile(greys[:, None, None, None], (1, 28, 28, 1))
-    plots.train_batch(tmp_path / "a.png", images, images, ["0", "1", "2"])
+    names = [[(name, 1.0)] for name in "012"]
+    plots.train_batch(tmp_path / "a.png", "title", images, images, names)
     for i, grey in enumerate(greys):
         centre = tile_centre(2 * i, 8, canvas.TILE, lines=1)
         assert pixel(tmp_path / "a.png", *centre) == [grey] * 3
@@ -208,7 +219,9 @@ def test_hostile_names_are_drawn_as_names(tmp_path):
     images = np.zeros((len(HOSTILE), 8, 8, 3), np.uint8)
     ones = np.ones(len(HOSTILE))
     path = tmp_path / "a.jpg"
-    plots.train_batch(path, images, images, HOSTILE)
+    for number in (1, 2):
+        parts = [[(name, 1 / number)] * number for name in HOSTILE]
+        plots.train_batch(path, HOSTILE[0], images, images, parts)
     plots.confusion(path, np.eye(len(HOSTILE), dtype=int), HOSTILE)
     examples = plots.Examples(images, HOSTILE, HOSTILE[::-1], ones)
     plots.most_confused(path, examples)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel.launcher import ALONE
 from cnn_arch.screen import Screen
 from cnn_arch.training import optimizer, request, schedules
 from tests.training.test_optimizer import make_config
@@ -130,7 +131,8 @@ def test_the_drawn_rate_is_in_the_unit_of_the_length(length, end, fall):
 def test_show_schedule_draws_without_data_and_makes_no_run(tmp_path, capsys):
     config = make_config("--config.optim.schedule=plateau")
     picture = tmp_path / "rate.png"
-    assert request.show_schedule(str(picture), config, Screen()) == 0
+    given = {"show_schedule": str(picture)}
+    assert request.show(given, config, [], Screen(), ALONE) == 0
     assert "falls depend on the validation errors" in capsys.readouterr().out
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [picture]
