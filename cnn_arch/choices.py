@@ -24,9 +24,10 @@ CHOSEN = (
     *RATIOS, "steps", *SCHEDULE, "data.pixels", "data.normalisation", "init_from",
 )  # fmt: skip
 
-# Numbers of the training images: an empty one is counted when a run begins, and the run
-# keeps the result.
-COUNTED = ("data.mean", "data.std", "data.pca", "data.arrays")
+# Numbers of the training images: one of TO_COUNT is counted when a run begins, and the
+# run keeps the result.
+TO_COUNT = ((), [], "", "inverse")
+COUNTED = ("data.mean", "data.std", "data.pca", "data.arrays", "class_weights")
 
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
@@ -36,6 +37,7 @@ EARLIER = {
     "freeze": (),
     "freeze_epochs": 0.0,
     "loss": "cross_entropy",
+    "class_weights": "none",
     "optim.name": "sgd",
     "optim.fall_every": 2.0,
     "optim.power": 1.0,
@@ -62,6 +64,7 @@ EARLIER = {
     "data.pixels": "stored",
     "data.normalisation": "channels",
     "data.arrays": "",
+    "data.sampling": "shuffle",
     "data.interpolation": "bilinear",
     "data.trivial_augment": False,
     "data.pca_noise": 0.0,
@@ -111,10 +114,15 @@ def placeholders(config: ConfigDict) -> dict[str, Any]:
         "data.std": (1.0,) * channels,
         "data.pca": (0.0,) * (channels + channels**2),
     }
-    empty = [key for key in COUNTED if not config.data[key.removeprefix("data.")]]
-    changes = {key: some[key] for key in empty if key in some}
-    if "data.arrays" in empty:
+    changes = {
+        key: value
+        for key, value in some.items()
+        if config.data[key.removeprefix("data.")] in TO_COUNT
+    }
+    if not config.data.arrays:
         changes["data.normalisation"] = "channels"
+    if config.class_weights in TO_COUNT:
+        changes["class_weights"] = "none"
     return changes
 
 

@@ -26,6 +26,15 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable()
 
 
+def _are_weights(value: Any) -> bool:
+    """Whether a text is none, inverse or numbers above 0."""
+    try:
+        words = value.split(",") if isinstance(value, str) else ["0"]
+        return value in ("none", "inverse") or all(0 < float(x) <= 1e6 for x in words)
+    except ValueError:
+        return False
+
+
 ABOVE_0 = number(" above 0, at most 1,000,000", lambda v: v > 0, "1.0")
 NOT_NEGATIVE = number(", 0 to 1,000,000", lambda v: v >= 0, "0.0")
 SHARE = number(", at least 0 and below 1", lambda v: 0 <= v < 1, "0.1")
@@ -58,6 +67,9 @@ RULES: dict[str, Rule] = {
     "freeze": PATTERNS,
     "freeze_epochs": NOT_NEGATIVE,
     "loss": one_of("cross_entropy", "binary_cross_entropy"),
+    "class_weights": Rule(
+        "none, inverse, or a number above 0 for each class", _are_weights, "1,2.5"
+    ),
     "label_smoothing": SHARE,
     "aux_weight": NOT_NEGATIVE,
     "precision": one_of("float32", "bfloat16"),
@@ -113,6 +125,7 @@ RULES: dict[str, Rule] = {
     "data.test_split": TEXT,
     "data.validation_fraction": number(" above 0, below 1", lambda v: 0 < v < 1, "0.1"),
     "data.in_memory": SWITCH,
+    "data.sampling": one_of("shuffle", "balanced"),
     "data.fit": one_of("resize", "pad"),
     "data.train_crop": one_of(*CROPS),
     "data.crop_padding": whole(0, 16_384, 4),

@@ -29,6 +29,9 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.freeze = ()  # names of layers that do not learn, such as "conv*"
     config.freeze_epochs = 0.0  # the first, in which only the head learns
     config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy
+    # In the loss: none | inverse (to each class's training images) | a number for each
+    # class, such as 1,2.5. Errors and losses on the screen and in files have none.
+    config.class_weights = "none"
     config.label_smoothing = 0.0  # share of the target spread over all classes
     config.aux_weight = 0.3  # of each auxiliary head's loss
     config.precision = "float32"  # of activations: float32 | bfloat16
@@ -88,6 +91,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.test_split = "test"  # the source's split for the final test
     config.data.validation_fraction = 0.1  # of train, if there is no such split
     config.data.in_memory = False  # decode all images once; for small images
+    config.data.sampling = "shuffle"  # shuffle | balanced: all classes equally often
     config.data.fit = "resize"  # small images to image_size: resize | pad
     # pad_crop | random_resized_crop | scale_jitter_crop | affine | none
     # square_crop: anywhere in the central square of eval_resize px, as AlexNet's paper

@@ -56,6 +56,14 @@ def test_more_epochs_keep_the_milestones_of_the_run(go_on):
     assert said[1:] == ["changed  epochs=60.0, before 30.0"]
 
 
+def test_a_run_keeps_the_class_weights_that_it_counted(go_on):
+    weigh = "--config.class_weights={}".format
+    said = go_on([weigh("0.5,2")], [weigh("inverse")])
+    assert said == ["         with class_weights, as the run began"]
+    with pytest.raises(UsageError, match="class_weights=none, this one has inverse"):
+        go_on([], [weigh("inverse")])
+
+
 def test_a_run_keeps_the_numbers_that_it_counted(tmp_path, capsys):
     """Also one of an earlier version, which had ImageNet's instead."""
     recipe = "--config=tests/training/by_epochs.py:folder"

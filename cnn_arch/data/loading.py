@@ -20,7 +20,8 @@ from cnn_arch.parallel.processes import batch_share
 
 Batch = dict[str, np.ndarray]
 
-ORDER, AUGMENTATION, INTERPOLATION = 0, 1, 2  # name the random streams of a seed
+# The random streams of a seed.
+ORDER, AUGMENTATION, INTERPOLATION, CLASSES, MEMBERS = range(5)
 
 
 @dataclasses.dataclass(eq=False)
@@ -28,8 +29,10 @@ class TrainBatches:
     """The training batches of a run.
 
     Step s belongs to epoch s // steps_per_epoch. Each epoch is a new permutation of the
-    split; the last images, too few for a batch, are left out. A process makes
-    consecutive rows of the global batch, which is the same for any number of processes.
+    split; the last images, too few for a batch, are left out. With sampling "balanced",
+    the classes are drawn equally often instead, and each class gives its images in one
+    permutation after another. A process makes consecutive rows of the global batch,
+    which is the same for any number of processes.
 
     Raises:
       UsageError: a setting cannot work.
@@ -60,6 +63,10 @@ class TrainBatches:
         check_view(data)
         self._rows = _process_rows(batch_size, self.share)
         self.steps_per_epoch = num_images // batch_size
+        self._members: list[np.ndarray] = []  # the images of each class
+        if data.sampling == "balanced":
+            labels = self.source.labels
+            self._members = [np.flatnonzero(labels == k) for k in np.unique(labels)]
         self.skipped: set[str] = set()  # names of images that could not be read
 
     @classmethod
@@ -106,9 +113,21 @@ class TrainBatches:
         return _prefetch(self.batch, start_step, stop_step, threads)
 
     def _indices(self, step: int) -> np.ndarray:
+        if self._members:
+            draws = step * self.batch_size + np.arange(self.batch_size)[self._rows]
+            return np.array([self._balanced(draw) for draw in draws.tolist()])
         epoch, position = divmod(step, self.steps_per_epoch)
         order = _epoch_order(self.seed, epoch, len(self.source))
         return order[position * self.batch_size :][self._rows]
+
+    def _balanced(self, draw: int) -> int:
+        """Returns the image of a draw; each round of draws has each class once."""
+        lap, place = divmod(draw, len(self._members))
+        index = _permutation(self.seed, CLASSES, lap, len(self._members))[place]
+        members = self._members[index]
+        number, place = divmod(lap, len(members))
+        key = MEMBERS, int(index), number
+        return members[_permutation(self.seed, *key, len(members))[place]]
 
     def _methods(self, step: int) -> Sequence[int | None]:
         """Returns how to resize each image; None: as `transforms` chooses."""
@@ -203,6 +222,12 @@ def _process_rows(batch_size: int, share: tuple[int, int]) -> slice:
         )
     num_rows = batch_size // count
     return slice(index * num_rows, (index + 1) * num_rows)
+
+
+@functools.lru_cache(maxsize=4096)  # of the classes, with 1,000 classes
+def _permutation(*numbers: int) -> np.ndarray:
+    """Returns a permutation of the last number, by a generator of the others."""
+    return np.random.default_rng(numbers[:-1]).permutation(numbers[-1])
 
 
 @functools.lru_cache(maxsize=2)  # prefetching needs two epochs around their border

@@ -54,8 +54,9 @@ class ColourStatistics:
 def with_counts(config: ConfigDict, source: Source, run: Run) -> ConfigDict:
     """Returns the config with the numbers that its recipe leaves to be counted.
 
-    They are ``choices.COUNTED``: the colours', with six digits, and the checksum of the
-    arrays of the normalisation, if it has any. Process 0 counts, for all.
+    They are ``choices.COUNTED`` of config.data: the colours', with six digits, and the
+    checksum of the arrays of the normalisation, if it has any. Process 0 counts, for
+    all.
 
     Raises:
       RunError: there is no image that can be read.
@@ -84,6 +85,24 @@ def with_counts(config: ConfigDict, source: Source, run: Run) -> ConfigDict:
         arrays = _arrays_of_first_process(source, data, screen)
         changes["data.arrays"] = normalisation.remember(arrays)
     return settings.derive(config, changes) if changes else config
+
+
+def with_class_weights(
+    config: ConfigDict, source: Source, num_classes: int, screen: Screen
+) -> ConfigDict:
+    """Returns the config with numbers for class_weights=inverse, with six digits.
+
+    A class with n_k of the n training images has the weight n / (K n_k), so that the
+    mean weight of the images is 1 if all K classes have some.
+    """
+    if config.class_weights != "inverse":
+        return config
+    counts = np.bincount(source.labels, minlength=num_classes)
+    weights = len(source) / (num_classes * np.maximum(counts, 1))
+    low, high = weights.min(), weights.max()
+    screen.say("counted", f"weights of classes in the loss: {low:.3g} to {high:.3g}")
+    text = ",".join(f"{weight:.6g}" for weight in weights)
+    return settings.derive(config, {"class_weights": text})
 
 
 def _describe(counted: ColourStatistics) -> str:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from cnn_arch import run_directory, same_run, units
 from cnn_arch.data import normalisation
 from cnn_arch.data.sources import DataConfig
-from cnn_arch.data.statistics import with_counts
+from cnn_arch.data.statistics import with_class_weights, with_counts
 from cnn_arch.data.views import small_views
 from cnn_arch.datasets import inspection
 from cnn_arch.datasets.dataset import Dataset, load_dataset
@@ -48,7 +48,9 @@ def open_for_training(config: ConfigDict, run: Run) -> tuple[Dataset, ConfigDict
     check_images(config)
     dataset = load_dataset(config.data, Use(run.screen, run.workdir))
     say_data(dataset, config.data, run.screen)
-    return dataset, with_counts(config, dataset.splits["train"], run)
+    source = dataset.splits["train"]
+    config = with_class_weights(config, source, dataset.num_classes, run.screen)
+    return dataset, with_counts(config, source, run)
 
 
 def open_split(config: ConfigDict, use: Use) -> Dataset:
@@ -104,10 +106,11 @@ def say_data(dataset: Dataset, data: DataConfig, screen: Screen) -> None:
         f"largest class {names[largest]} ({most:,}), "
         f"smallest {names[smallest]} ({least:,})",
     )
-    if most > UNBALANCED * least:
+    if most > UNBALANCED * least and data.sampling == "shuffle":
         screen.warn(
             f"{names[largest]} has {most / least:.0f} times the images of "
-            f"{names[smallest]}: the network may ignore a small class"
+            f"{names[smallest]}: the network may ignore a small class; see "
+            "--config.data.sampling=balanced and --config.class_weights=inverse"
         )
 
 

@@ -15,7 +15,7 @@ from cnn_arch.models.build import build_model, head_layers
 from cnn_arch.ops.loops import rolled, unrolled
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel import runtime
-from cnn_arch.training import frozen, optimizer, schedules, step
+from cnn_arch.training import frozen, losses, optimizer, schedules, step
 
 Variables = dict[str, Any]  # {"params": ..., "batch_stats": ...}
 
@@ -167,7 +167,13 @@ class Program:
     def _make_step(self, layers: frozenset[frozen.Layer]) -> Any:
         """Returns the training step in which the given layers do not learn."""
         device_step = step.DeviceStep(
-            self.config, self.model, self.optimizer, self.schedule, self.mesh, layers
+            self.config,
+            self.model,
+            self.optimizer,
+            self.schedule,
+            self.mesh,
+            layers,
+            losses.read_weights(self.config.class_weights, self.num_classes),
         )
         return jax.jit(device_step.step, donate_argnums=0)
 

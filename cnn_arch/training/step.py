@@ -86,14 +86,16 @@ class DeviceStep:
     schedule: optax.Schedule
     mesh: Mesh
     frozen_layers: Collection[frozen.Layer] = ()  # layers that do not learn
+    class_weights: jax.Array | None = None  # [K], in the loss
 
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Makes one update.
 
         A batch has ``image`` uint8 [B, H, W, C] and ``label`` int32 [B], split over the
         mesh axis "data". Metrics are float32 scalars over the whole batch: ``loss`` in
-        nats, without auxiliary heads, ``top1_error`` in percent, ``gradient_norm``
-        before clipping and weight decay, and the ``learning_rate`` of this step.
+        nats, without auxiliary heads and class weights; ``top1_error`` in percent;
+        ``gradient_norm`` before clipping and weight decay; and the ``learning_rate`` of
+        this step.
         """
         specs = partition_specs(state, self.model, self.mesh)
         # check_vma off: _on_device sums the gradients, shard_map must not do so again.
@@ -165,12 +167,17 @@ class DeviceStep:
             rngs={"dropout": step_key(config.seed, state.step, DROPOUT)},
         )
 
-        def loss_of(logits: jax.Array) -> jax.Array:
-            return losses.LOSSES[config.loss](logits, target).mean()
+        def loss_of(logits: jax.Array, weights: jax.Array | None) -> jax.Array:
+            if weights is None:
+                return losses.LOSSES[config.loss](logits, target).mean()
+            return losses.weighted_mean(config.loss, logits, target, weights)
 
-        loss = loss_of(logits)
+        weights = self.class_weights
+        loss = loss_of(logits, None)
+        main = loss if weights is None else loss_of(logits, weights)
         aux_logits = jax.tree.leaves(updates.get("aux_logits", {}))
-        total = loss + config.aux_weight * sum(map(loss_of, aux_logits))
+        aux_loss = sum(loss_of(logits, weights) for logits in aux_logits)
+        total = main + config.aux_weight * aux_loss
         outputs = loss, logits, updates.get("batch_stats", {})
         return total / self.mesh.size, outputs
 

@@ -88,6 +88,17 @@ def test_the_numbers_of_a_recipe_are_not_counted_again(source_and_data, run):
     assert full.data.pca == ()  # without noise no axes
 
 
+def test_weights_that_are_inverse_to_the_images_of_a_class(capsys):
+    images, labels = np.zeros((8, 4, 4, 3), np.uint8), np.array([0] * 6 + [1] * 2)
+    source = ArraySource(images, labels, list("abcdefgh"))
+    words = "--config=configs/resnet20.py:folder", "--config.class_weights=inverse"
+    config, _ = settings.parse(words)
+    full = statistics.with_class_weights(config, source, 2, Screen())
+    assert full.class_weights == "0.666667,2"  # 8 / (2 x 6) and 8 / (2 x 2)
+    assert "weights of classes in the loss: 0.667 to 2" in capsys.readouterr().out
+    assert statistics.with_class_weights(full, source, 2, Screen()) == full
+
+
 def test_images_of_one_colour_have_a_deviation_that_can_divide(run):
     images = np.full((3, 16, 16, 3), 7, np.uint8)
     source = ArraySource(images, np.zeros(3, np.int32), list("abc"))

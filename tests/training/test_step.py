@@ -187,6 +187,28 @@ def test_auxiliary_heads_add_their_share_of_the_loss(weight):
     np.testing.assert_allclose(metrics["loss"], np.log(10), rtol=1e-6)
 
 
+def test_class_weights_are_in_the_gradient_and_not_in_the_metrics():
+    config = make_config("--config.data.train_crop=none", "--config.data.flip=false")
+    mesh, sgd, model = make_mesh(2, 1), optax.sgd(1e-3), WithHead()
+    state = jax.device_put(step.init_state(config, model, sgd), replicated(mesh))
+    weights, schedule = np.arange(1.0, 11.0), optax.constant_schedule(1.0)
+    device_step = step.DeviceStep(
+        config, model, sgd, schedule, mesh, class_weights=jax.numpy.array(weights)
+    )
+    update, batch = jax.jit(device_step.step), put_batch(make_batch(), mesh)
+    state, _ = update(state, batch)
+    counts = weights * np.bincount(make_batch()["label"], minlength=10)
+    expected = 1e-3 * (counts / counts.sum() - 0.1)  # of a guess, as above
+    np.testing.assert_allclose(state.params["fc"]["bias"], expected, atol=1e-9)
+    fc = jax.device_get(state.params["fc"])
+    _, metrics = update(state, batch)
+    image = (make_batch()["image"] - np.array(config.data.mean)) / config.data.std
+    logits = image.reshape(16, -1) @ fc["kernel"] + fc["bias"]
+    log_p = jax.nn.log_softmax(logits)[np.arange(16), make_batch()["label"]]
+    assert -log_p.mean() > 0.5
+    np.testing.assert_allclose(metrics["loss"], -log_p.mean(), rtol=1e-4)
+
+
 def test_the_program_for_a_gpu_has_plain_operations():
     """It has XLA's own operations in bfloat16, no callbacks, and donates the state."""
     words = "--config.precision=bfloat16", "--config.batch_size=8"
