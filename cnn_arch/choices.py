@@ -31,6 +31,7 @@ COUNTED = ("data.mean", "data.std", "data.pca", "data.arrays", "class_weights")
 
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
+    "accumulate": 1,
     "steps": 0,
     "early_stopping": 0,
     "init_from": "",

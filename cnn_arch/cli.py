@@ -173,7 +173,8 @@ def _in_one_line(error: Exception) -> str:
         fix = "" if error.filename else f"; {again}"
         return f"{name}: {error.strerror}{fix}"
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
-        return f"out of memory: try a smaller --config.batch_size ({text[:200]})"
+        fix = "try a larger --config.accumulate, or a smaller --config.batch_size"
+        return f"out of memory: {fix} ({text[:200]})"
     if lost := processes.explain_loss(error):
         return f"{lost}; {again}"
     return f"{type(error).__name__}: {text[:300]}"

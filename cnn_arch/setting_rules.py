@@ -60,6 +60,7 @@ CROPS = (
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
     "batch_size": whole(1, 2**20, 128),
+    "accumulate": whole(1, 2**20, 4),
     "epochs": ABOVE_0,
     "steps": whole(0, 2**31 - 1),  # the state counts them in 32 bits
     "init_from": PATH,

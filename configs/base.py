@@ -19,6 +19,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config = ConfigDict()
     config.seed = 0  # of initial weights, image order and augmentation
     config.batch_size = 128  # images in a step, all devices together
+    config.accumulate = 1  # parts of a batch, computed one after another: less memory
     config.epochs = 90.0  # passes over the training images
     # The length in steps; 0: by epochs. If given, optim.milestones and optim.fall_every
     # are in steps too, and optim.warmup_steps replaces optim.warmup_epochs.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from cnn_arch import settings
 from cnn_arch.evaluation.one_crop import Evaluator
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.training.program import Program
@@ -38,7 +39,8 @@ def prepare(program: Program) -> tuple[Callable[[], None], Callable[[], None]]:
     images = random.integers(256, size=shape, dtype=np.uint8)
     batch = put_batch({"image": images, "label": labels}, program.mesh)
 
-    evaluator = Evaluator(config, program.model, program.mesh)
+    in_one_part = settings.derive(config, {"accumulate": 1})
+    evaluator = Evaluator(in_one_part, program.model, program.mesh)
     evaluator.compile(program.variable_shapes)
     program.compile()
     # A copy, since each training step frees the arrays of the state that it takes.

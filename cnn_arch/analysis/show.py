@@ -102,7 +102,8 @@ def _totals(total: Record, screen: Screen) -> None:
 
 def _training(costs: Record, screen: Screen) -> None:
     flops = (f"{part} {costs[f'{part}_flops']:,}" for part in ("forward", "backward"))
-    screen.say("training", f"{', '.join(flops)} FLOPs, batch {costs['batch']}")
+    divided = f" in {costs['accumulate']} parts" if costs["accumulate"] > 1 else ""
+    screen.say("training", f"{', '.join(flops)} FLOPs, batch {costs['batch']}{divided}")
     screen.say("", f"update {costs['update_flops']:,} FLOPs for any batch")
     screen.say("memory", f"in training {_mib(costs['total_bytes'])}:")
     for parts in ("parameter", "gradient", "optimizer"), ("image", "activation"):

@@ -30,12 +30,13 @@ class TrainingCosts:
     backward_flops: int  # of the same layers
     update_flops: int  # of the optimizer, for any batch
     parameter_bytes: int  # with BatchNorm's statistics
-    gradient_bytes: int
+    gradient_bytes: int  # with accumulate, of the sum and of a part
     optimizer_bytes: int  # of its state, such as momentum, and of averaged parameters
     image_bytes: int
     activation_bytes: int  # that the forward pass keeps for the backward pass
     bytes_of_one_more: int  # images and activations of one more image
     batch: int  # number of images
+    accumulate: int = 1  # parts of the batch; only one has its activations in memory
 
     @property
     def total_bytes(self) -> int:
@@ -53,7 +54,8 @@ class TrainingCosts:
         """
         growth = self.bytes_of_one_more * (2 if with_gradients else 1)
         fixed = self.total_bytes - self.batch * self.bytes_of_one_more
-        return max(0, (memory_bytes - fixed) // growth)
+        largest = max(0, (memory_bytes - fixed) // growth)
+        return largest // self.accumulate * self.accumulate
 
 
 def training_costs(
@@ -61,11 +63,14 @@ def training_costs(
     rows: Sequence[LayerCost],
     optimizer: optax.GradientTransformation,
     batch: int,
+    accumulate: int = 1,
 ) -> TrainingCosts:
     """Counts a step from shapes; compiles nothing.
 
     ``rows`` are the model's layers at this batch, from the image to auxiliary heads.
+    The batch is computed in ``accumulate`` parts.
     """
+    part = -(-batch // accumulate)
     image_size, _, channels = rows[0].output_shape
     variables = jax.eval_shape(
         lambda key: init_variables(model, key, image_size, channels), jax.random.key(0)
@@ -81,8 +86,9 @@ def training_costs(
 
     image, more = (
         jax.ShapeDtypeStruct((size, image_size, image_size, channels), jnp.float32)
-        for size in (batch, batch + 1)
+        for size in (part, part + 1)
     )
+    image_bytes = num_bytes(image) // part
     activations = kept_bytes(model, variables, image)
     growth = kept_bytes(model, variables, more) - activations
     forward = sum(row.flops for row in rows)
@@ -93,12 +99,13 @@ def training_costs(
         backward_flops=2 * forward - first,
         update_flops=_operations(jax.make_jaxpr(update)(params, state).jaxpr),
         parameter_bytes=num_bytes(variables),
-        gradient_bytes=num_bytes(params),
+        gradient_bytes=num_bytes(params) * (2 if accumulate > 1 else 1),
         optimizer_bytes=num_bytes(state),
-        image_bytes=num_bytes(image),
+        image_bytes=batch * image_bytes,
         activation_bytes=activations,
-        bytes_of_one_more=growth + num_bytes(image) // batch,
+        bytes_of_one_more=-(-growth // accumulate) + image_bytes,
         batch=batch,
+        accumulate=accumulate,
     )
 
 
@@ -106,15 +113,17 @@ def of_config(config: ConfigDict, costs: Costs) -> TrainingCosts:
     """Counts a step of a recipe's training."""
     schedule = optax.constant_schedule(config.optim.learning_rate)
     optimizer = make_optimizer(config, schedule)
-    counted = training_costs(costs.model, costs.rows, optimizer, config.batch_size)
+    counted = training_costs(
+        costs.model, costs.rows, optimizer, config.batch_size, config.accumulate
+    )
     if config.optim.average == "none":
         return counted
-    num_params = counted.gradient_bytes // 4
+    average_bytes = counted.gradient_bytes // (2 if config.accumulate > 1 else 1)
     return dataclasses.replace(
         counted,
         # old + share * (new - old), which is kept beside the parameters
-        update_flops=counted.update_flops + 3 * num_params,
-        optimizer_bytes=counted.optimizer_bytes + counted.gradient_bytes,
+        update_flops=counted.update_flops + 3 * average_bytes // 4,
+        optimizer_bytes=counted.optimizer_bytes + average_bytes,
     )
 
 

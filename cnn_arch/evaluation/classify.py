@@ -80,15 +80,16 @@ def _batches(
 ) -> Iterator[tuple[list[tuple[str, np.ndarray]], dict[str, str]]]:
     """Yields files and their images, and why others before the last cannot be read.
 
-    All have ``batch_size`` images but the last, which may be empty.
+    All have as many images as a step has at once, but the last, which may be empty.
     """
+    at_once = -(-config.batch_size // config.accumulate)
     batch, unread = [], {}
     for file in files:
         try:
             batch.append((file, load_image(file, config.data)))
         except UnreadableImageError as error:
             unread[file] = f"not a readable image ({error})"
-        if len(batch) == config.batch_size:
+        if len(batch) == at_once:
             yield batch, unread
             batch, unread = [], {}
     yield batch, unread

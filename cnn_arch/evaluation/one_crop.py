@@ -59,8 +59,10 @@ class Evaluator:
         self.protocol = f"1 crop: shorter side {resize}, centre {size} px"
         if config.data.in_memory:
             self.protocol = f"whole image, {size} px, {config.data.fit}"
-        # Rounded up so that the devices share a batch evenly; results do not change.
-        self.batch_size = config.batch_size + -config.batch_size % mesh.size
+        # As many as a step has in memory at once, rounded up so that the devices share
+        # them evenly; results do not change.
+        at_once = -(-config.batch_size // config.accumulate)
+        self.batch_size = at_once + -at_once % mesh.size
         self._config, self._model, self._mesh = config, model, mesh
         # Maps a batch to an array [B] for each field of ``Results`` but ``index``.
         self.step: Any = jax.jit(self._judge_batch)
@@ -71,7 +73,7 @@ class Evaluator:
 
     def compile(self, variable_shapes: Variables) -> None:
         """Compiles the step before the first batch."""
-        batch = abstract_batch(self._config, self._mesh)
+        batch = abstract_batch(self.batch_size, self._config.data, self._mesh)
         self.step = self.step.lower(variable_shapes, batch).compile()
 
     def judge(

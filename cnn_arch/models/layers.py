@@ -160,7 +160,8 @@ class Dropout(nn.Module):
     """Sets units of [B, ..., C] to zero; scales the others to keep the mean.
 
     Srivastava et al. 2014, "Dropout", Section 10. A unit's position in the whole batch
-    and in the whole layer decides whether it is dropped: any mesh drops the same units.
+    and in the whole layer decides whether it is dropped: on any mesh, and in any number
+    of parts, the same units are dropped.
     """
 
     rate: float  # probability of zero, below 1
@@ -172,7 +173,7 @@ class Dropout(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.deterministic or not self.rate:
             return x
-        rows = split.place(*self.rows) * len(x) + jnp.arange(len(x))
+        rows = split.batch_rows(len(x), *self.rows)
         fold_in = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
         keys = fold_in(self.make_rng("dropout"), rows)
         parts = split.num_parts() if self.own_features else 1

@@ -10,13 +10,21 @@ Each transfer is in the named scope of the layer that needs it, which the compil
 program records. The backward pass runs the transpose of each transfer.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 MODEL = "model"  # the mesh axis of the devices that share a network
 DATA = "data"  # the mesh axis of the devices that share a batch
 ALL = (DATA, MODEL)
 Axes = str | tuple[str, ...]  # of the mesh
+
+# Which part of the batch is computed: its number, and the number of all parts.
+_part: ContextVar[tuple[jax.Array | int, int]] = ContextVar("part", default=(0, 1))
 
 
 def num_parts() -> int:
@@ -30,6 +38,27 @@ def place(*axes: str) -> jax.Array | int:
     manual = jax.sharding.get_abstract_mesh().manual_axes
     axes = tuple(axis for axis in axes if axis in manual)
     return lax.axis_index(axes) if axes else 0
+
+
+@contextmanager
+def part_of_batch(index: jax.Array | int, count: int) -> Generator[None, None, None]:
+    """Makes a network, while it is traced, compute one of ``count`` parts of a batch.
+
+    A part has every ``count``-th row of the whole batch, from row ``index`` on: the
+    same images on any number of devices.
+    """
+    token = _part.set((index, count))
+    try:
+        yield
+    finally:
+        _part.reset(token)
+
+
+def batch_rows(number: int, *axes: str) -> jax.Array:
+    """Returns the places in the whole batch of this device's ``number`` rows."""
+    rows = place(*axes) * number + jnp.arange(number)
+    index, count = _part.get()
+    return rows * count + index if count > 1 else rows
 
 
 def all_features(x: jax.Array, layer: str) -> jax.Array:

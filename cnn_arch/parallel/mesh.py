@@ -65,21 +65,22 @@ def make_mesh(data: int, model: int) -> Mesh:
     )
 
 
-def check_batch_size(batch_size: int, mesh: Mesh) -> None:
-    """Checks that the devices can share a batch evenly.
+def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
+    """Checks that the devices can share each part of a batch evenly.
 
     Raises:
       UsageError: they cannot; the message names the nearest possible sizes.
     """
-    num_devices = mesh.size
-    below = batch_size // num_devices * num_devices
+    unit = mesh.size * accumulate
+    below = batch_size // unit * unit
     if batch_size == below:
         return
-    above = below + num_devices
+    above = below + unit
     nearest = f"nearest are {below} and {above}" if below else f"nearest is {above}"
+    parts = f"{unit}, accumulate={accumulate} times " if accumulate > 1 else ""
     raise UsageError(
-        f"--config.batch_size={batch_size}: must be a multiple of the {num_devices} "
-        f"devices; {nearest}"
+        f"--config.batch_size={batch_size}: must be a multiple of {parts}the "
+        f"{mesh.size} devices; {nearest}"
     )
 
 
@@ -124,10 +125,12 @@ def abstract(tree: Any, model: Any, mesh: Mesh) -> Any:
     )
 
 
-def abstract_batch(config: ConfigDict, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
+def abstract_batch(
+    batch_size: int, data: ConfigDict, mesh: Mesh
+) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns the shapes of a batch that is split over the "data" axis."""
-    size, split = config.data.image_size, NamedSharding(mesh, P("data"))
-    shape = (config.batch_size, size, size, config.data.channels)
+    size, split = data.image_size, NamedSharding(mesh, P("data"))
+    shape = (batch_size, size, size, data.channels)
     return {
         "image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=split),
         "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32, sharding=split),

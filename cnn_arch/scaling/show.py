@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from cnn_arch import settings
 from cnn_arch.analysis import roofline, table
 from cnn_arch.drawing import canvas
+from cnn_arch.errors import UsageError
 from cnn_arch.files import make_folder
 from cnn_arch.models.build import build_model, check_image_size
 from cnn_arch.parallel import mesh as meshes
@@ -41,7 +42,7 @@ def show_collectives(config: ConfigDict, form: str, screen: Screen) -> None:
     size, channels = config.data.image_size, config.data.channels
     check_image_size(network, config.model.name, size, channels, "--image_size")
     mesh = meshes.make_mesh(data, model)
-    meshes.check_batch_size(config.batch_size, mesh)
+    meshes.check_batch_size(config.batch_size, mesh, config.accumulate)
     screen.say("mesh", f"data {data} x model {model}, virtual devices of this CPU")
     with screen.timed("compile", "training step"):
         found = collectives.of_config(config, mesh)
@@ -57,7 +58,8 @@ def show_collectives(config: ConfigDict, form: str, screen: Screen) -> None:
         table.print_table(printed)
         screen.row()
     _sums(found, screen)
-    if screen.is_quiet or config.scan_blocks:  # of a loop, XLA counts only one round
+    # Of a loop, XLA counts only one round.
+    if screen.is_quiet or config.scan_blocks or config.accumulate > 1:
         return
     whole = collectives.device_flops(config, meshes.make_mesh(1, 1))
     own = collectives.device_flops(config, mesh)
@@ -109,6 +111,11 @@ def show_scaling(
     Raises:
       UsageError: an option is missing or wrong, or the network cannot be split.
     """
+    if config.accumulate > 1:
+        raise UsageError(
+            f"--config.accumulate={config.accumulate}: --scale predicts steps of one "
+            "part; leave it out"
+        )
     numbers, link = message_time.parse_scaling(asked)
     found = prediction.networks(config, numbers[-1])
     device = roofline.find_device(asked["roofline"], config.precision, screen)

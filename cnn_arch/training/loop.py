@@ -10,7 +10,6 @@ from contextlib import closing
 from typing import Any, NoReturn
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
@@ -23,15 +22,13 @@ from cnn_arch.parallel.agreement import Agreement, Wish
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import clock
+from cnn_arch.training.advice import after_an_epoch, at_the_start
 from cnn_arch.training.metrics import AVERAGE_COLUMNS, Metrics, open_metrics
 from cnn_arch.training.program import Program, Variables
 from cnn_arch.training.schedules import num_steps
 from cnn_arch.training.stopping import StoppedError, StopRequest, is_over, stop_request
 from cnn_arch.units import counted
 
-MAX_WAIT_SHARE = 0.2  # of the time: the run warns of longer waits for images
-MIN_WAIT_SECONDS = 10.0  # in all epochs so far; it does not warn of less
-NUM_EPOCHS_TO_LEARN = 5  # after them, the run warns if the network still guesses
 STEPS_AHEAD = 2  # steps queued on the device while the host reads metrics
 
 
@@ -102,7 +99,8 @@ class Trainer:
                 self._has_saved = True
                 if rows:
                     self._say(rows)
-                    self._advise(rows)
+                    for line in after_an_epoch(rows, self.program.num_classes):
+                        self.run.screen.warn(line)
                 self.run.check(now=True)  # drawing would make the directory again
                 ended = is_over(self.run, config, step, steps_per_epoch)
                 metrics.draw(last=ended)
@@ -229,6 +227,8 @@ class Trainer:
         )
 
     def _say_head(self) -> None:
+        for line in at_the_start(self.program):
+            self.run.screen.warn(line)
         self.run.screen.row()
         self.run.screen.row(
             "epoch  train loss  val loss  val top-1       lr     img/s    time"
@@ -252,21 +252,6 @@ class Trainer:
             f"{clock(row['seconds']):>6}{average}"
         )
 
-    def _advise(self, rows: list[dict[str, Any]]) -> None:
-        """Warns, once in a run, of slow loading and of a network that only guesses."""
-        if share := new_wait_share(rows):
-            self.run.screen.warn(
-                f"the network waits for its images {100 * share:.0f} % of the time; "
-                "smaller files or more processor cores would help"
-            )
-        row = rows[-1]
-        guessing = math.log(self.program.num_classes)
-        if len(rows) == NUM_EPOCHS_TO_LEARN and row["train_loss"] > 0.99 * guessing:
-            self.run.screen.warn(
-                f"after {len(rows)} epochs the loss is no better than guessing "
-                f"({guessing:.2f}); try another --config.optim.learning_rate"
-            )
-
     def _not_finite(
         self, step: int, values: dict[str, float], before: float | None
     ) -> RunError:
@@ -282,16 +267,3 @@ class Trainer:
             f"{values['learning_rate']:g}{last}): must be finite; {kept} and "
             "a smaller --config.optim.learning_rate"
         )
-
-
-def new_wait_share(rows: list[dict[str, Any]]) -> float:
-    """Returns the share of a run's time spent waiting for images, or 0.
-
-    It is 0 unless the share has become too large in the newest epoch.
-    """
-    waited, took = (
-        np.cumsum([float(row[name]) for row in rows])
-        for name in ("input_wait_seconds", "seconds")
-    )
-    is_long = (waited > MIN_WAIT_SECONDS) & (waited > MAX_WAIT_SHARE * took)
-    return waited[-1] / took[-1] if is_long[-1] and not is_long[:-1].any() else 0.0

@@ -21,6 +21,7 @@ class Target:
     smoothing: float = 0.0
     partner: jax.Array | None = None  # int32 [B], labels of the images mixed in
     share: jax.Array | float = 1.0  # of ``label``; the rest belongs to ``partner``
+    whole: "Target | None" = None  # of this device's batch, if this is of a part
 
     def mixed_with(self, partner: jax.Array, share: jax.Array) -> "Target":
         """Returns the target of images that were mixed with others."""
@@ -33,6 +34,12 @@ class Target:
             other = class_weights[self.partner]
             weight = self.share * weight + (1 - self.share) * other
         return weight
+
+    def of_rows(self, take: Callable[[jax.Array], jax.Array]) -> "Target":
+        """Returns the target of some examples, which ``take`` chooses from arrays."""
+        partner = None if self.partner is None else take(self.partner)
+        label = take(self.label)
+        return dataclasses.replace(self, label=label, partner=partner, whole=self)
 
 
 def cross_entropy(
@@ -89,10 +96,13 @@ def weighted_mean(
     """Returns the sum of a loss divided by the sum of the examples' weights.
 
     The reduction of torch.nn.CrossEntropyLoss(weight=...). The weights are summed over
-    the mesh axis "data": the mean of all its devices' results is that of the batch.
+    all parts and the mesh axis "data": the mean of all results is that of the batch.
     """
     loss = LOSSES[name](logits, target, class_weights)
-    return loss.sum() / lax.pmean(target.weight(class_weights).sum(), "data")
+    whole = target.whole or target
+    num_parts = len(whole.label) // len(target.label)
+    weight = lax.pmean(whole.weight(class_weights).sum(), "data") / num_parts
+    return loss.sum() / weight
 
 
 def read_weights(text: str, num_classes: int) -> jax.Array | None:

@@ -47,8 +47,9 @@ def describe_recipe(config: ConfigDict) -> str:
     warmup = optim.warmup_steps or optim.warmup_epochs
     rise = f", warm-up {warmup:g}" if warmup else ""
     decay = f", L2 {optim.weight_decay:g}" if optim.weight_decay else ""
+    parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
     return (
-        f"{length}, batch {config.batch_size}, {optim.name} momentum "
+        f"{length}, batch {config.batch_size}{parts}, {optim.name} momentum "
         f"{optim.momentum:g}, lr {optim.learning_rate:g} "
         f"{_describe_rate(config)}{rise}{decay}, seed {config.seed}"
     )

@@ -44,7 +44,7 @@ class Program:
         Raises:
           UsageError: the devices cannot share the network or the batch evenly.
         """
-        meshes.check_batch_size(config.batch_size, mesh)
+        meshes.check_batch_size(config.batch_size, mesh, config.accumulate)
         self.config, self.num_classes, self.mesh = config, num_classes, mesh
         self.model = build_model(config, num_classes, loops=loops)
         self.schedule = schedules.make_schedule(config, steps_per_epoch)
@@ -55,7 +55,7 @@ class Program:
         state_shapes = jax.eval_shape(self._fresh_state)
         # Trees of jax.ShapeDtypeStruct with shardings.
         self.state_shapes = meshes.abstract(state_shapes, self.model, mesh)
-        self.batch_shapes = meshes.abstract_batch(config, mesh)
+        self.batch_shapes = meshes.abstract_batch(config.batch_size, config.data, mesh)
         named, body = self._find_frozen()
         # (state, batch) -> (state, metrics). The new state takes the old one's memory.
         self.train_step = self._make_step(named)
@@ -93,18 +93,35 @@ class Program:
         fixed = analysis.argument_size_in_bytes
         needed = fixed + analysis.temp_size_in_bytes
         if needed > available:
-            batch_size, num_devices = self.config.batch_size, self.mesh.size
             share = max(0.0, (available - fixed) / analysis.temp_size_in_bytes)
-            fits = int(batch_size * share) // num_devices * num_devices
-            hint = f"about {fits} would fit" if fits else "not even one image would fit"
             raise UsageError(
-                f"--config.batch_size={batch_size}: a step needs "
+                f"--config.batch_size={self.config.batch_size}: a step needs "
                 f"{needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are free; "
-                f"{hint}"
+                f"{self._smaller(share)}"
             )
         # Kept free memory can hold the scratch arrays twice: see keep_freed_memory.
         if needed + analysis.temp_size_in_bytes > available:
             runtime.return_freed_memory()
+
+    def _smaller(self, share: float) -> str:
+        """Returns which batches need this share of the memory of a step's arrays."""
+        size, accumulate = self.config.batch_size, self.config.accumulate
+        unit = self.mesh.size * accumulate
+        if not (fits := int(size * share) // unit * unit):
+            return "not even one image would fit"
+        rows = size // self.mesh.size  # of a device; an equal number is in each part
+        parts = next(
+            (
+                n
+                for n in range(accumulate, rows + 1)
+                if not rows % n and accumulate <= n * share
+            ),
+            None,
+        )
+        in_parts = (
+            f", or the same batch with --config.accumulate={parts}" if parts else ""
+        )
+        return f"about {fits} would fit{in_parts}"
 
     def initialise(
         self, start: Mapping[tuple[str, ...], Any] | None = None

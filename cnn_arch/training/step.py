@@ -7,6 +7,10 @@ layers. All communication is explicit (``pmean``, ``psum``, and ops/split.py).
 The transpose of each collective sends gradients back, so each device differentiates the
 sum of all losses. Each loss is therefore scaled by 1 / number of devices, and each
 gradient is summed over the mesh axes along which its array is replicated.
+
+With ``accumulate``, a device computes its images in parts, one after another, and adds
+up their gradients: only one part's activations are in memory. Images, targets and
+dropped units are those of the whole batch.
 """
 
 import dataclasses
@@ -27,6 +31,7 @@ from cnn_arch.data import mixing
 from cnn_arch.data.device import training_images
 from cnn_arch.models import init_variables
 from cnn_arch.ops.split import ALL as AXES
+from cnn_arch.ops.split import part_of_batch
 from cnn_arch.parallel.mesh import partition_specs
 from cnn_arch.training import frozen, losses, schedules, update_rules
 
@@ -110,9 +115,8 @@ class DeviceStep:
     def _on_device(
         self, specs: Any, state: TrainState, batch: Batch
     ) -> tuple[TrainState, Metrics]:
-        gradient = jax.value_and_grad(self._loss, has_aux=True)
-        (_, outputs), grads = gradient(state.params, state, batch)
-        loss, logits, batch_stats = outputs
+        image, target = network_input(self.config, state.step, batch)
+        grads, (loss, logits, batch_stats) = self._gradients(state, image, target)
         # scaling/collectives.py finds these scopes in the compiled program.
         with jax.named_scope("gradients"):
             grads = jax.tree.map(self._add_up, grads, specs)
@@ -153,10 +157,44 @@ class DeviceStep:
         )
         return state, metrics
 
-    def _loss(self, params: Any, state: TrainState, batch: Batch) -> tuple[Any, Any]:
-        """Returns this device's share of the loss; and loss, logits and statistics."""
+    def _gradients(
+        self, state: TrainState, image: jax.Array, target: losses.Target
+    ) -> tuple[Any, Any]:
+        """Returns the gradients of this device's share of the loss.
+
+        And the mean of the loss, the logits, and BatchNorm's statistics. Each part of a
+        batch changes the running averages of the last step; the mean of the results is
+        kept, as of several devices with ``per_device``.
+        """
+        gradient = jax.grad(self._loss, has_aux=True)
+        count = self.config.accumulate
+        if count == 1:
+            return gradient(state.params, state, image, target)
+
+        def add_part(total: Any, index: jax.Array) -> tuple[Any, jax.Array]:
+            def take(rows: jax.Array) -> jax.Array:
+                in_parts = rows.reshape(-1, count, *rows.shape[1:])
+                return in_parts[:, index]
+
+            with part_of_batch(index, count):
+                grads, (loss, logits, batch_stats) = gradient(
+                    state.params, state, take(image), target.of_rows(take)
+                )
+            return jax.tree.map(jnp.add, total, (grads, loss, batch_stats)), logits
+
+        nothing = jax.tree.map(
+            jnp.zeros_like, (state.params, jnp.zeros(()), state.batch_stats)
+        )
+        (grads, *sums), logits = lax.scan(add_part, nothing, jnp.arange(count))
+        loss, batch_stats = jax.tree.map(lambda each: each / count, sums)
+        logits = logits.swapaxes(0, 1).reshape(len(image), -1)  # in the batch's order
+        return grads, (loss, logits, batch_stats)
+
+    def _loss(
+        self, params: Any, state: TrainState, image: jax.Array, target: losses.Target
+    ) -> tuple[Any, Any]:
+        """Returns some images' share of the loss; and loss, logits and statistics."""
         config = self.config
-        image, target = network_input(config, state.step, batch)
         params = frozen.stop_gradients(self.frozen_layers, params)
         variables = {"params": params, "batch_stats": state.batch_stats}
         logits, updates = self.model.apply(
@@ -179,7 +217,7 @@ class DeviceStep:
         aux_loss = sum(loss_of(logits, weights) for logits in aux_logits)
         total = main + config.aux_weight * aux_loss
         outputs = loss, logits, updates.get("batch_stats", {})
-        return total / self.mesh.size, outputs
+        return total / (self.mesh.size * config.accumulate), outputs
 
     @property
     def _axes(self) -> list[str]:

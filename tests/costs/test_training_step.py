@@ -46,6 +46,20 @@ def test_by_hand():
     assert costs.bytes_of_one_more == (16 * 2 + 16 * 8 + 16 * 5) * 4
 
 
+def test_a_batch_in_parts_keeps_the_activations_of_one():
+    rows = layer_costs(Small(), 4, 2, 8)
+    sgd = optax.sgd(0.1, momentum=0.9)
+    whole, parted = (training_costs(Small(), rows, sgd, 8, n) for n in (1, 4))
+    image, activations = 16 * 2 * 4, (16 * 8 + 16 * 5) * 4  # bytes of one
+    assert parted.activation_bytes == 2 * activations == whole.activation_bytes // 4
+    assert parted.image_bytes == whole.image_bytes == 8 * image
+    assert parted.gradient_bytes == 2 * whole.gradient_bytes  # the sum, and a part's
+    assert parted.bytes_of_one_more == image + activations // 4
+    spare = 10 * image + 10 * activations // 4
+    assert parted.largest_batch(parted.total_bytes + spare) == 8 + 8  # of 18: 4 parts
+    assert parted.forward_flops == whole.forward_flops
+
+
 def test_backward_flops_are_xlas():
     # Without padding or elementwise operations XLA counts the same.
     model = Small()

@@ -118,6 +118,13 @@ def test_all_devices_of_the_mesh_share_the_batch():
         "--config.batch_size=12: must be a multiple of the 8 devices; nearest are 8 "
         "and 16"
     )
+    meshes.check_batch_size(16, meshes.make_mesh(2, 1), accumulate=8)
+    with pytest.raises(UsageError) as caught:
+        meshes.check_batch_size(16, meshes.make_mesh(2, 1), accumulate=3)
+    assert str(caught.value) == (
+        "--config.batch_size=16: must be a multiple of 6, accumulate=3 times the 2 "
+        "devices; nearest are 12 and 18"
+    )
 
 
 def test_a_mesh_in_one_line():

@@ -10,7 +10,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from cnn_arch.errors import UsageError
-from cnn_arch.training.loop import new_wait_share
+from cnn_arch.training.advice import new_wait_share
 from cnn_arch.training.metrics import Metrics, Table
 from tests.runs import rows
 
