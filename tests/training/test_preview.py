@@ -9,6 +9,7 @@ from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.training.preview import Preview, describe
+from tests import contact_sheets
 from tests.commands import call, error_line
 
 NAMES = tuple("abcdefgh")
@@ -116,3 +117,16 @@ def test_show_batch_refuses_what_it_cannot_do(word, reason, tmp_path):
     result = call("train.py", "--config=lenet5", *sorted(words), cwd=tmp_path)
     assert reason in error_line(result)
     assert not list(tmp_path.iterdir())
+
+
+def test_every_recipe_has_its_picture_on_the_page():
+    """``python -m tests.contact_sheets`` draws them and writes the section."""
+    page = contact_sheets.PAGE.read_text(encoding="utf-8")
+    assert page == contact_sheets.page_with(contact_sheets.section())
+    drawn = {path.stem for path in contact_sheets.FOLDER.iterdir()}
+    assert drawn == {names[0] for names in contact_sheets.groups().values()}
+
+
+def test_the_pictures_of_the_page_are_small():
+    sizes = [path.stat().st_size for path in contact_sheets.FOLDER.iterdir()]
+    assert max(sizes) < 80_000 and sum(sizes) < 2**20
