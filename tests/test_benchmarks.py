@@ -28,7 +28,8 @@ def run(name: str, word: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["train_step", "loader", "compile", "startup", "whole_run"]
+    "name",
+    ["train_step", "loader", "compile", "startup", "whole_run", "augmentation"],
 )
 def test_help_works_without_any_peer(name):
     result = run(name, "--help")
@@ -42,6 +43,7 @@ def test_help_works_without_any_peer(name):
         ("train_step", "--networks=resnet21"),
         ("train_step", "--precision=bf16"),
         ("compile", "--network=resnet20"),
+        ("augmentation", "--steps=mixing"),
     ],
 )
 def test_a_wrong_option_is_refused(name, word):

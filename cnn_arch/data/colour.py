@@ -42,6 +42,9 @@ def jitter(
     Howard 2013, "Some Improvements on Deep Convolutional Neural Network Based Image
     Classification", Section 2, has the first three, each by 0.5 to 1.5.
 
+    dm-pix defines them as TensorFlow does: an amount is added (brightness), the mean is
+    that of each channel (contrast), HSV's saturation is multiplied; its hue is ours.
+
     Args:
       image: [B, H, W, 3].
       order: int32 [B, 4], a permutation of 0 to 3 an image: which change comes when.
