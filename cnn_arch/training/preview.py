@@ -111,6 +111,7 @@ def _feed(
 def describe(data: DataConfig) -> str:
     """Returns the settings of the training images that change them, in one line."""
     crop = CROPS.get(data.train_crop, "").format(**data)
+    crop = crop.replace(f"{data.scale_max} to ", "")  # only where both are equal
     parts = [f"{data.image_size} px", f"{data.train_crop} {crop}".strip()]
     parts = [part for part in parts if part != "none"]
     parts += ["flip"] if data.flip else []

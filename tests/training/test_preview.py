@@ -93,6 +93,8 @@ def test_settings_are_described_in_one_line():
         "224 px, random_resized_crop from 0.08 of the area, flip, random interpolation,"
         " brightness/contrast/saturation 0.5, pca_noise 0.1, mixup 0.2"
     )
+    config, _ = settings.parse(["--config=vgg11"])
+    assert "scale_jitter_crop at 256 px," in describe(config.data)
     config, _ = settings.parse(["--config=nin_cifar"])
     assert describe(config.data) == "32 px, pad_crop of 4 px, flip, gcn_zca"
 
