@@ -12,6 +12,7 @@ RATIOS = {
     "data.scale_min": 256 / 224,
     "data.scale_max": 480 / 224,
     "data.eval_resize": 256 / 224,
+    "data.eval_size": 0,  # 0 stays: it is the image_size
 }
 
 # Places in the run, which keep their share of it when its length changes.
@@ -66,6 +67,8 @@ EARLIER = {
     "data.normalisation": "channels",
     "data.arrays": "",
     "data.sampling": "shuffle",
+    "data.repeats": 1,
+    "data.eval_size": 0,
     "data.interpolation": "bilinear",
     "data.trivial_augment": False,
     "data.pca_noise": 0.0,

@@ -127,6 +127,7 @@ RULES: dict[str, Rule] = {
     "data.validation_fraction": number(" above 0, below 1", lambda v: 0 < v < 1, "0.1"),
     "data.in_memory": SWITCH,
     "data.sampling": one_of("shuffle", "balanced"),
+    "data.repeats": whole(1, 1024, 4),
     "data.fit": one_of("resize", "pad"),
     "data.train_crop": one_of(*CROPS),
     "data.crop_padding": whole(0, 16_384, 4),
@@ -150,6 +151,7 @@ RULES: dict[str, Rule] = {
     "data.mixup": NOT_NEGATIVE,
     "data.cutmix": NOT_NEGATIVE,
     "data.eval_resize": SIDE,
+    "data.eval_size": SIDE,
     "data.mean": numbers(
         "no numbers, or 1 or 3, one for each channel",
         lambda v: len(v) in (0, 1, 3),

@@ -162,6 +162,11 @@ def check_pairs(config: ConfigDict, show: Callable[[str], str]) -> None:
                 f"{data.channels} channels, such as --config.data.{key}="
                 f"{','.join(map(str, fit))}"
             )
+    if data.normalisation != "channels" and data.eval_size not in (0, data.image_size):
+        raise UsageError(
+            f"{show('data.eval_size')}: {data.normalisation} has a mean of each pixel "
+            f"of data.image_size, {data.image_size}; leave it 0"
+        )
     if data.scale_min > data.scale_max:
         raise UsageError(
             f"{show('data.scale_min')}: must be at most data.scale_max, "

@@ -93,6 +93,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.validation_fraction = 0.1  # of train, if there is no such split
     config.data.in_memory = False  # decode all images once; for small images
     config.data.sampling = "shuffle"  # shuffle | balanced: all classes equally often
+    config.data.repeats = 1  # a batch has each image so often, each augmented anew
     config.data.fit = "resize"  # small images to image_size: resize | pad
     # pad_crop | random_resized_crop | scale_jitter_crop | affine | none
     # square_crop: anywhere in the central square of eval_resize px, as AlexNet's paper
@@ -121,6 +122,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.mixup = 0.0  # alpha: images are mixed with others; 0: no
     config.data.cutmix = 0.0  # alpha: boxes of other images are pasted; 0: no
     config.data.eval_resize = 0  # evaluation: shorter side before the centre crop, px
+    config.data.eval_size = 0  # evaluation: side of the crop, px; 0: image_size
     # Subtracted, of 0..255, here ImageNet's; (), also of std: count them from the
     # training images.
     config.data.mean = (123.675, 116.28, 103.53)
@@ -161,7 +163,8 @@ def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
         _shorten(config, epochs, batch_size=128)  # d2l: 128
         share = 96 / config.data.image_size
         scales = {key: round(share * config.data[key]) for key in SCALES}
-        return use_data(config, data, image_size=96, eval_resize=96, **scales)
+        sides = {"image_size": 96, "eval_resize": 96, "eval_size": 0, **scales}
+        return use_data(config, data, **sides)
     if data == "folder":  # thousands of images, not a million
         _shorten(config, 30.0, batch_size=32)
     return use_data(config, data)
@@ -190,7 +193,8 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
         optim.fall_every = round(share * optim.fall_every, 4)
     optim.patience = max(1, round(share * optim.patience))
     if config.steps:
-        optim.warmup_epochs = round(share * optim.warmup_steps, 4)
+        optim.warmup_epochs = optim.warmup_steps
+    optim.warmup_epochs = round(share * optim.warmup_epochs, 4)
     config.epochs, config.steps, optim.warmup_steps = epochs, 0, 0
     if batch_size and batch_size < config.batch_size:
         optim.learning_rate *= batch_size / config.batch_size

@@ -87,6 +87,18 @@ CUDA_CONVNET |= {"optim.learning_rate": 0.001, "optim.bias_rate": 2.0}
 CUDA_CONVNET |= {"optim.milestones": (500.0, 510.0), "optim.factor": 0.1}
 CUDA_CONVNET |= {"optim.momentum": 0.9, "data.image_size": 24}
 
+# torchvision's command for ResNet50_Weights.IMAGENET1K_V2, pytorch/vision issue 3995.
+IMAGENET1K_V2: Recipe = KERNELS | {"batch_size": 1024, "epochs": 600.0}
+IMAGENET1K_V2 |= {"optim.learning_rate": 0.5, "optim.schedule": "cosine"}
+IMAGENET1K_V2 |= {"optim.warmup_epochs": 5.0, "optim.weight_decay": 2e-5}
+IMAGENET1K_V2 |= {"optim.name": "sgd", "optim.momentum": 0.9, "optim.nesterov": False}
+IMAGENET1K_V2 |= {"optim.momentum_form": "pytorch", "label_smoothing": 0.1}
+IMAGENET1K_V2 |= {"optim.average": "ema", "data.image_size": 176}
+IMAGENET1K_V2 |= {"data.eval_resize": 232, "data.eval_size": 224, "data.repeats": 4}
+IMAGENET1K_V2 |= {"data.trivial_augment": True, "data.erasing": 0.1}
+IMAGENET1K_V2 |= {"data.mixup": 0.2, "data.cutmix": 1.0, "loss": "cross_entropy"}
+IMAGENET1K_V2 |= {"model.name": "resnet50_v1_5", "data.interpolation": "bilinear"}
+
 RECIPES: dict[str, Recipe] = {
     "alexnet": ALEXNET,
     "alexnet_one_tower": ALEXNET,
@@ -107,4 +119,5 @@ RECIPES: dict[str, Recipe] = {
     "nin_cifar": NIN_CIFAR,
     "inception_v3": INCEPTION | {"optim.clip_norm": 2.0},
     "inception_v4": INCEPTION,
+    "resnet50_imagenet1k_v2": IMAGENET1K_V2,
 }

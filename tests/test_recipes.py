@@ -22,9 +22,12 @@ OF_SMALL_IMAGES = {name for name in TOTALS if TOTALS[name][4] == 10} - {
 }
 
 
-def network(recipe):
-    """Returns whose network a recipe trains; GoogLeNet has two recipes."""
-    return recipe.removesuffix("_slow")
+SECOND = {"googlenet_slow": "googlenet", "resnet50_imagenet1k_v2": "resnet50_v1_5"}
+
+
+def network(recipe: str) -> str:
+    """Returns whose network a recipe trains; some have two recipes."""
+    return SECOND.get(recipe, recipe)
 
 
 def parse(name, data=""):
@@ -69,6 +72,7 @@ def test_it_suits_every_data_set(name, data):
     num_numbers = 0 if is_counted else config.data.channels
     assert len(config.data.mean) == len(config.data.std) == num_numbers
     assert size <= config.data.scale_min <= config.data.scale_max
+    size = config.data.eval_size or size
     if name != "cuda_convnet":  # whose author cut 24 px out of 32
         assert config.data.in_memory or 0.86 < size / config.data.eval_resize <= 1
     assert not views.small_views(config.data)
@@ -93,6 +97,16 @@ def test_a_shorter_run_scales_its_milestones_and_rate():
     assert (of_folder.steps, of_folder.epochs) == (0, 182.0)
     assert parse("resnet20", "fashion_mnist").optim.milestones == (15.0, 22.5)
     assert short.optim.learning_rate == whole.optim.learning_rate / 2
+
+
+def test_the_average_of_imagenet1k_v2_is_torchvisions():
+    """After 32 steps the old average has the weight that train.py gives it."""
+    decay = parse("resnet50_imagenet1k_v2").optim.average_decay
+    adjust = 8 * 128 * 32 / 600  # train.py: world_size x batch_size x steps / epochs
+    assert decay**32 == pytest.approx(1 - (1 - 0.99998) * adjust, rel=1e-12)
+    short = parse("resnet50_imagenet1k_v2", "mnist")
+    assert short.optim.warmup_epochs == pytest.approx(5 / 60, abs=1e-4)
+    assert (short.data.image_size, short.data.eval_size) == (96, 0)
 
 
 def test_lenet5_on_mnist_is_the_papers():

@@ -103,6 +103,17 @@ def test_the_shorter_sides_follow_image_size():
     assert sides("--config=configs/lenet5.py", small)[0] == 28
 
 
+def test_the_size_of_the_evaluation_follows_too():
+    recipe, small = "--config=resnet50_imagenet1k_v2", "--config.data.image_size=88"
+    assert sides(recipe)[0] == 232
+    assert sides(recipe, small)[0] == 116
+    assert settings.parse([recipe, small])[0].data.eval_size == 112
+    assert settings.parse(["--config=resnet18", small])[0].data.eval_size == 0
+    words = "--config.data.normalisation=mean_image", "--config.data.eval_size=64"
+    with pytest.raises(UsageError, match="has a mean of each pixel"):
+        settings.parse(["--config=resnet18:folder", *words])
+
+
 def test_a_side_that_was_given_is_listed_as_changed():
     words = "--config=configs/resnet18.py:folder --config.data.eval_resize=256"
     assert settings.parse(words.split())[1] == {"data.eval_resize": 256}

@@ -14,7 +14,7 @@ from cnn_arch.data import transforms
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.device import WHOLE_CROPS
 from cnn_arch.data.sources import DataConfig, Source, num_threads, read_image
-from cnn_arch.data.views import check_view, evaluation_view, load_batch
+from cnn_arch.data.views import central_view, check_view, evaluation_view, load_batch
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel.processes import batch_share
 
@@ -33,6 +33,10 @@ class TrainBatches:
     the classes are drawn equally often instead, and each class gives its images in one
     permutation after another. A process makes consecutive rows of the global batch,
     which is the same for any number of processes.
+
+    With repeats r, a batch has B / r images, all of them once, then once more, r times
+    (Hoffer et al. 2020, "Augment Your Batch"); an epoch has 1 / r of the split, as with
+    torchvision's RASampler. Mixup mixes neighbours, which are different images so.
 
     Raises:
       UsageError: a setting cannot work.
@@ -53,6 +57,11 @@ class TrainBatches:
             raise UsageError(
                 f"--config.batch_size={batch_size}: more than the {num_images:,}"
                 f" training images; choose at most {num_images}"
+            )
+        if batch_size % data.repeats:
+            raise UsageError(
+                f"--config.data.repeats={data.repeats}: must divide the batch size,"
+                f" {batch_size}"
             )
         is_jittered = data.train_crop == "scale_jitter_crop"
         if is_jittered and data.scale_min < data.image_size:
@@ -113,12 +122,14 @@ class TrainBatches:
         return _prefetch(self.batch, start_step, stop_step, threads)
 
     def _indices(self, step: int) -> np.ndarray:
+        num_images = self.batch_size // self.data.repeats
+        rows = np.arange(self.batch_size)[self._rows] % num_images
         if self._members:
-            draws = step * self.batch_size + np.arange(self.batch_size)[self._rows]
-            return np.array([self._balanced(draw) for draw in draws.tolist()])
+            draws = (step * num_images + rows).tolist()
+            return np.array([self._balanced(draw) for draw in draws])
         epoch, position = divmod(step, self.steps_per_epoch)
         order = _epoch_order(self.seed, epoch, len(self.source))
-        return order[position * self.batch_size :][self._rows]
+        return order[position * num_images + rows]
 
     def _balanced(self, draw: int) -> int:
         """Returns the image of a draw; each round of draws has each class once."""
@@ -210,7 +221,7 @@ def _training_view(
         return transforms.square_crop(image, uniforms[:2], size=size, square=square)
     if data.train_crop == "ten_crop":
         return transforms.five_place_crop(image, uniforms[0], size=size, square=square)
-    return evaluation_view(image, data)
+    return central_view(image, data, size)
 
 
 def _process_rows(batch_size: int, share: tuple[int, int]) -> slice:

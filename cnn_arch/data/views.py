@@ -14,27 +14,34 @@ from cnn_arch.errors import UsageError
 PLENTY = 256 / 224  # the shorter side in image sizes, as ImageNet is evaluated
 
 
+def eval_size(data: DataConfig) -> int:
+    """Returns the side of the network's square input in evaluation, px."""
+    return data.eval_size or data.image_size
+
+
 def check_view(data: DataConfig) -> None:
     """Checks that an `evaluation_view` is possible.
 
     Raises:
-      UsageError: eval_resize is below image_size.
+      UsageError: eval_resize is below the size of the view.
     """
-    if not is_in_memory(data) and data.eval_resize < data.image_size:
+    size = eval_size(data)
+    if not is_in_memory(data) and data.eval_resize < size:
+        name = "eval_size" if data.eval_size else "image_size"
         raise UsageError(
-            f"--config.data.eval_resize={data.eval_resize}: must be at least image_size"
-            f" {data.image_size}; leave it out, and it follows image_size"
+            f"--config.data.eval_resize={data.eval_resize}: must be at least {name}"
+            f" {size}; leave it out, and it follows image_size"
         )
 
 
 def small_views(data: DataConfig) -> list[str]:
     """Returns a line for each view that shows less than half of the shorter side."""
-    size, found = data.image_size, []
+    size, seen, found = data.image_size, eval_size(data), []
     fix = round(size * PLENTY)
-    if not is_in_memory(data) and 2 * size < data.eval_resize:
+    if not is_in_memory(data) and 2 * seen < data.eval_resize:
         found.append(
-            f"the evaluation sees {size} of {data.eval_resize} px of the shorter side;"
-            f" train with --config.data.eval_resize={fix}"
+            f"the evaluation sees {seen} of {data.eval_resize} px of the shorter side;"
+            f" train with --config.data.eval_resize={round(seen * PLENTY)}"
         )
     low, high = data.scale_min, data.scale_max
     if data.train_crop == "scale_jitter_crop" and 4 * size < low + high:
@@ -52,14 +59,18 @@ def small_views(data: DataConfig) -> list[str]:
 
 
 def evaluation_view(image: np.ndarray, data: DataConfig) -> np.ndarray:
-    """Returns the view of an image for evaluation, [image_size, image_size, channels].
+    """Returns the view of an image for evaluation, [eval_size, eval_size, channels].
 
     An encoded image: the shorter side is resized to eval_resize px, and the central
-    image_size px are cut out. An image in memory: the whole image is resized or padded
-    to image_size, by the setting `fit`; an image too large to pad is first resized and
+    eval_size px are cut out. An image in memory: the whole image is resized or padded
+    to eval_size, by the setting `fit`; an image too large to pad is first resized and
     cropped to eval_resize.
     """
-    size = data.image_size
+    return central_view(image, data, eval_size(data))
+
+
+def central_view(image: np.ndarray, data: DataConfig, size: int) -> np.ndarray:
+    """Returns the view for evaluation at another size, [size, size, channels]."""
     if not is_in_memory(data):
         return transforms.resize_centre_crop(image, data.eval_resize, size)
     if data.fit == "resize":
@@ -76,11 +87,11 @@ def load_batch(
     """Loads examples of a split in the view for evaluation.
 
     Returns:
-      "image" uint8 [N, image_size, image_size, channels], "label" int32 [N] and "mask"
+      "image" uint8 [N, eval_size, eval_size, channels], "label" int32 [N] and "mask"
       bool [N]. Where the index is beyond the split or the image cannot be read, the
       mask is false, and image and label are zeros.
     """
-    size = data.image_size
+    size = eval_size(data)
     images = np.zeros((len(indices), size, size, data.channels), np.uint8)
     labels = np.zeros(len(indices), np.int32)
     mask = np.zeros(len(indices), bool)
@@ -128,7 +139,7 @@ def load_image(path: str, data: DataConfig) -> np.ndarray:
     another way: how a published data set is read says nothing of other pictures.
 
     Returns:
-      uint8 [image_size, image_size, channels].
+      uint8 [eval_size, eval_size, channels].
 
     Raises:
       UnreadableImageError: the file is not a readable image; the text is the reason.

@@ -16,7 +16,7 @@ from cnn_arch.datasets import inspection
 from cnn_arch.datasets.dataset import Dataset, load_dataset
 from cnn_arch.datasets.pictures import Use
 from cnn_arch.errors import UsageError
-from cnn_arch.models.build import build_model, check_image_size
+from cnn_arch.models.build import build_model, check_image_size, check_other_size
 from cnn_arch.parallel import processes
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
@@ -28,11 +28,14 @@ def check_images(config: ConfigDict) -> None:
     """Checks that the images are not too small for the network.
 
     Raises:
-      UsageError: they are; the message has the smallest size that works.
+      UsageError: they are; the message has the smallest size that works. Or the network
+        takes images of one size only, and those for evaluation have another.
     """
     data = config.data
     model = build_model(config, data.num_classes or 1000)
     check_image_size(model, config.model.name, data.image_size, data.channels)
+    if data.eval_size not in (0, data.image_size):
+        check_other_size(model, config.model.name, data)
 
 
 def open_for_training(config: ConfigDict, run: Run) -> tuple[Dataset, ConfigDict]:

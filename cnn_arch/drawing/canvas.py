@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,19 +72,19 @@ def tile(axes: Axes, image: np.ndarray, left: float, top: float, size: float) ->
 
 def mosaic(
     title: str,
-    images: np.ndarray,
+    images: Iterable[np.ndarray],
     captions: Sequence[str],
     columns: int = 8,
     size: float = TILE,
 ) -> Figure:
     """Draws a sheet of images, row by row, each with its caption below.
 
-    The images are uint8 [N, H, W, 1 or 3] and drawn as squares of ``size`` inches. The
+    The images are uint8 [H, W, 1 or 3] and drawn as squares of ``size`` inches. The
     captions have the same number of lines, or all are empty.
     """
     lines = captions[0].count("\n") + 1 if any(captions) else 0
     row_height = size + LINE * lines + GAP
-    rows = math.ceil(len(images) / columns)
+    rows = math.ceil(len(captions) / columns)
     width = columns * (size + GAP) + GAP
     figure, axes = sheet(title, width, TITLE + rows * row_height + GAP)
     for i, (image, caption) in enumerate(zip(images, captions, strict=True)):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnn_arch import installation
+from cnn_arch.data.views import eval_size
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.request import EXPORTS
@@ -66,7 +67,8 @@ def _predict(network: Network) -> Callable[[jax.Array], jax.Array]:
 
 
 def _stablehlo(draft: Path, network: Network) -> str:
-    size, channels = network.config.data.image_size, network.config.data.channels
+    data = network.config.data
+    size, channels = eval_size(data), data.channels
     shape = jax.export.symbolic_shape(f"b, {size}, {size}, {channels}")
     image = jax.ShapeDtypeStruct(shape, jnp.uint8)
     predict = jax.jit(_predict(network))
@@ -86,7 +88,8 @@ def _onnx(draft: Path, network: Network) -> str:
         raise UsageError(
             f"ONNX needs {error.name}; {installation.install_extra('onnx')}"
         ) from None
-    size, channels = network.config.data.image_size, network.config.data.channels
+    data = network.config.data
+    size, channels = eval_size(data), data.channels
     predict = _predict(network)
     image: Any = jax.ShapeDtypeStruct(("b", size, size, channels), jnp.uint8)  # type: ignore[arg-type]
     with _hush(), plain_forms():

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
+from cnn_arch.data.views import eval_size
 from cnn_arch.datasets.opening import say_skipped
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.network import Network
@@ -81,7 +82,8 @@ def extract(
 
 def _output_shape(network: Network, layer: str, num_examples: int) -> tuple[int, ...]:
     """Returns the shape of a layer's output for one image, if memory suffices."""
-    size, channels = network.config.data.image_size, network.config.data.channels
+    data = network.config.data
+    size, channels = eval_size(data), data.channels
     image = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
     output_of = partial(layer_output, network.model, layer=layer)
     try:

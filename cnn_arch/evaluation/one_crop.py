@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from cnn_arch.data.loading import evaluation_batches
 from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
+from cnn_arch.data.views import eval_size
 from cnn_arch.errors import RunError
 from cnn_arch.parallel.mesh import abstract_batch, partition_specs, put_batch
 from cnn_arch.parallel.processes import batch_share
@@ -55,7 +56,7 @@ class Evaluator:
 
     def __init__(self, config: ConfigDict, model: Any, mesh: Mesh):
         """Compiles nothing; the blocks of the network may be in loops."""
-        size, resize = config.data.image_size, config.data.eval_resize
+        size, resize = eval_size(config.data), config.data.eval_resize
         self.protocol = f"1 crop: shorter side {resize}, centre {size} px"
         if config.data.in_memory:
             self.protocol = f"whole image, {size} px, {config.data.fit}"
@@ -73,7 +74,9 @@ class Evaluator:
 
     def compile(self, variable_shapes: Variables) -> None:
         """Compiles the step before the first batch."""
-        batch = abstract_batch(self.batch_size, self._config.data, self._mesh)
+        data = self._config.data
+        shape = self.batch_size, eval_size(data), eval_size(data), data.channels
+        batch = abstract_batch(shape, self._mesh)
         self.step = self.step.lower(variable_shapes, batch).compile()
 
     def judge(

@@ -132,3 +132,20 @@ def check_image_size(
         f"{option}={image_size}: {name} needs at least {smallest} px "
         f"({layer} would be empty)"
     )
+
+
+def check_other_size(model: nn.Module, name: str, data: ConfigDict) -> None:
+    """Checks that a network takes images of data.eval_size, too.
+
+    Raises:
+      UsageError: a map is empty, or parameters have other shapes at that size.
+    """
+    option = "--config.data.eval_size"
+    check_image_size(model, name, data.eval_size, data.channels, option)
+    other = ConfigDict(data).copy_and_resolve_references()
+    other.image_size = data.eval_size
+    if variable_shapes(model, other) != variable_shapes(model, data):
+        raise UsageError(
+            f"{option}={data.eval_size}: {name} has dense layers for images of "
+            f"{data.image_size} px only; leave it 0"
+        )

@@ -9,7 +9,6 @@ import numpy as np
 import psutil
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from ml_collections import ConfigDict
 
 from cnn_arch import installation
 from cnn_arch.errors import UsageError
@@ -126,11 +125,10 @@ def abstract(tree: Any, model: Any, mesh: Mesh) -> Any:
 
 
 def abstract_batch(
-    batch_size: int, data: ConfigDict, mesh: Mesh
+    shape: tuple[int, ...], mesh: Mesh
 ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of a batch that is split over the "data" axis."""
-    size, split = data.image_size, NamedSharding(mesh, P("data"))
-    shape = (batch_size, size, size, data.channels)
+    """Returns a batch of images [B, H, W, C] that is split over the "data" axis."""
+    split = NamedSharding(mesh, P("data"))
     return {
         "image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=split),
         "label": jax.ShapeDtypeStruct(shape[:1], jnp.int32, sharding=split),

@@ -65,7 +65,7 @@ def train_batch(
     the same images. Below is the class of each or, if it was mixed, its classes with
     their shares; each image has equally many.
     """
-    tiles = np.stack([images, views], axis=1).reshape(-1, *images.shape[1:])
+    tiles = [tile for pair in zip(images, views, strict=True) for tile in pair]
     captions = []
     for parts in names:
         lines = [

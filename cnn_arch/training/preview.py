@@ -115,6 +115,7 @@ def describe(data: DataConfig) -> str:
     parts = [f"{data.image_size} px", f"{data.train_crop} {crop}".strip()]
     parts = [part for part in parts if part != "none"]
     parts += ["flip"] if data.flip else []
+    parts += [f"each {data.repeats} times"] if data.repeats > 1 else []
     if data.interpolation != "bilinear":
         parts.append(f"{data.interpolation} interpolation")
     parts += ["trivial_augment"] if data.trivial_augment else []

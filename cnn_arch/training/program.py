@@ -55,7 +55,9 @@ class Program:
         state_shapes = jax.eval_shape(self._fresh_state)
         # Trees of jax.ShapeDtypeStruct with shardings.
         self.state_shapes = meshes.abstract(state_shapes, self.model, mesh)
-        self.batch_shapes = meshes.abstract_batch(config.batch_size, config.data, mesh)
+        size = config.data.image_size
+        shape = config.batch_size, size, size, config.data.channels
+        self.batch_shapes = meshes.abstract_batch(shape, mesh)
         named, body = self._find_frozen()
         # (state, batch) -> (state, metrics). The new state takes the old one's memory.
         self.train_step = self._make_step(named)

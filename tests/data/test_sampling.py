@@ -5,6 +5,7 @@ import pytest
 
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.loading import TrainBatches
+from cnn_arch.errors import UsageError
 
 CLASSES = np.array([0] * 9 + [1] * 2 + [7], np.int32)  # between them: no image
 
@@ -55,3 +56,35 @@ def test_balanced_draws_depend_on_seed_and_step_alone(batches):
     joined = np.concatenate([drawn(part, range(9)) for part in parts], axis=1)
     np.testing.assert_array_equal(joined, whole)
     assert (drawn(batches(1, sampling="balanced"), range(9)) != whole).any()
+
+
+@pytest.mark.parametrize("sampling", ["shuffle", "balanced"])
+def test_repeated_images_are_a_fourth_of_those_of_an_epoch(batches, sampling):
+    """As torchvision's RASampler: so many images an epoch, of a fourth of the split."""
+    steps = range(7)  # two epochs and a border
+    repeated = drawn(batches(sampling=sampling, repeats=4), steps)
+    assert (repeated == repeated[:, :1]).all()
+    once = drawn(batches(sampling=sampling), range(6)).reshape(-1, 12)
+    if sampling == "shuffle":  # the first three of each epoch's twelve
+        np.testing.assert_array_equal(repeated[:6, 0], once[:, :3].ravel())
+    else:
+        np.testing.assert_array_equal(repeated[:, 0], once.ravel()[:7])
+
+
+def test_copies_are_not_neighbours_and_are_the_same_on_any_processes(batches):
+    """Mixup mixes neighbours: an image with itself would be no mixture."""
+    whole = drawn(batches(repeats=2), range(6))
+    np.testing.assert_array_equal(whole[:, :2], whole[:, 2:])
+    assert (whole[:, 0] != whole[:, 1]).all()
+    parts = [drawn(batches(repeats=2, share=(i, 4)), range(6)) for i in range(4)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+    with pytest.raises(UsageError, match="repeats=3: must divide the batch size, 4"):
+        batches(repeats=3)
+
+
+def test_each_copy_is_augmented_anew(photos):
+    data, splits = photos(train_crop="random_resized_crop", repeats=2)
+    made = TrainBatches(splits["train"], data, seed=0, batch_size=8).batch(0)
+    np.testing.assert_array_equal(made["label"][:4], made["label"][4:])
+    differences = made["image"][:4] != made["image"][4:]
+    assert differences.any(axis=(1, 2, 3)).all()

@@ -19,6 +19,17 @@ def test_evaluation_view_of_a_photograph(photos):
     np.testing.assert_array_equal(view, expected)
 
 
+def test_the_evaluation_may_see_another_size_than_the_training(photos):
+    data, splits = photos(eval_size=18, train_crop="none")
+    image = np.asarray(Image.open(splits["test"].name(2)))
+    (view,) = views.load_examples(splits["test"], [2], data)
+    np.testing.assert_array_equal(view, transforms.resize_centre_crop(image, 20, 18))
+    batches = TrainBatches(splits["train"], data, seed=0, batch_size=4)
+    assert batches.batch(0)["image"].shape == (4, 16, 16, 3)
+    with pytest.raises(UsageError, match="eval_resize=20: must be at least eval_size"):
+        views.check_view(photos(eval_size=21)[0])
+
+
 def test_find_images(photos, tmp_path):
     photos()
     folder = tmp_path / "photos/test/b"

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from cnn_arch import settings
 from cnn_arch.data.sources import ArraySource
@@ -10,7 +11,7 @@ from cnn_arch.errors import RunError
 from cnn_arch.evaluation.one_crop import Evaluator, Results
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
-from cnn_arch.parallel.mesh import make_mesh
+from cnn_arch.parallel.mesh import abstract, make_mesh
 
 NUM_EXAMPLES = 37  # no multiple of a batch size
 NOISE = np.random.default_rng(0)
@@ -63,6 +64,28 @@ def test_against_numpy(num_devices, batch_size):
     np.testing.assert_allclose(summary["loss"], loss.mean(), rtol=1e-5)
     wrong = 100 * (ranks[:, 0] != labels).mean()
     np.testing.assert_allclose(summary["top1_error"], wrong)
+
+
+class MeanColour(nn.Module):
+    """A dense layer on the mean of an image of any size."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return nn.Dense(10)(x.mean(axis=(1, 2)))
+
+
+def test_images_for_evaluation_may_have_another_size():
+    config = settings.derive(lenet_config(8), {"data.eval_size": 48})
+    evaluator = Evaluator(config, model := MeanColour(), make_mesh(2, 1))
+    assert evaluator.protocol == "whole image, 48 px, pad"
+    variables = model.init(jax.random.key(0), np.zeros((1, 48, 48, 1)), train=False)
+    shapes = jax.eval_shape(lambda: variables)
+    evaluator.compile(abstract(shapes, None, make_mesh(2, 1)))
+    results = evaluator.judge(variables, SOURCE)
+    mean = SOURCE.images.sum(axis=(1, 2)) / 48**2  # zeros around
+    mean = (mean - config.data.mean) / config.data.std
+    logits = np.asarray(model.apply(variables, mean[:, None, None], train=False))
+    np.testing.assert_array_equal(results.prediction, logits.argmax(axis=1))
 
 
 def test_equal_logits_are_not_all_right():

@@ -7,12 +7,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from ml_collections import ConfigDict
 
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.summary import totals
 from cnn_arch.errors import UsageError
 from cnn_arch.models import MODELS, create_model
-from cnn_arch.models.build import check_image_size
+from cnn_arch.models.build import check_image_size, check_other_size
 from tests.models.conftest import KINDS, mark_slow, num_params, trace, with_heads
 from tests.paper_tables import (
     AUX_PARAMS,
@@ -156,6 +157,13 @@ def test_auxiliary_heads_need_larger_images():
     model = create_model("inception_v3", 10, aux_heads=False)
     with pytest.raises(UsageError, match=r"at least 75 px"):
         check_image_size(model, "inception_v3", 74, 3)
+
+
+def test_dense_layers_on_a_map_need_one_size():
+    data = ConfigDict({"image_size": 224, "eval_size": 288, "channels": 3})
+    check_other_size(create_model("resnet18", 10), "resnet18", data)
+    with pytest.raises(UsageError, match="=288: vgg11 has dense layers for images of"):
+        check_other_size(create_model("vgg11", 10), "vgg11", data)
 
 
 def test_mistakes():
