@@ -33,6 +33,7 @@ COUNTED = ("data.mean", "data.std", "data.pca", "data.arrays", "class_weights")
 # What runs of earlier versions did where there was no setting yet.
 EARLIER = {
     "accumulate": 1,
+    "batch_norm_images": 0,
     "steps": 0,
     "early_stopping": 0,
     "init_from": "",

@@ -77,6 +77,7 @@ RULES: dict[str, Rule] = {
     "scan_blocks": SWITCH,
     "remat": SWITCH,
     "batch_norm_statistics": one_of("global", "per_device"),
+    "batch_norm_images": whole(0, 2**31 - 1, 10_000),
     "model.name": TEXT,
     "optim.learning_rate": number(  # finite in float32, although a run would diverge
         " above 0, at most 1e38", lambda v: v > 0, "0.1", high=1e38

@@ -39,6 +39,9 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.scan_blocks = False  # a stage's equal blocks as one loop: compiles faster
     config.remat = False  # keep only blocks' inputs, recompute the rest: less memory
     config.batch_norm_statistics = "global"  # over the batch: global | per_device
+    # Training images over which BatchNorm's statistics are computed before the test;
+    # 0: running averages, as in validation.
+    config.batch_norm_images = 0
 
     config.model = ConfigDict()
     config.model.name = ""  # a key of cnn_arch.models.MODELS

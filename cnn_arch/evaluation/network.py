@@ -15,7 +15,9 @@ from cnn_arch.data.normalisation import normalise
 from cnn_arch.datasets.dataset import Dataset, load_dataset
 from cnn_arch.datasets.pictures import Use
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation import exact_statistics
 from cnn_arch.models.build import build_model, variable_shapes
+from cnn_arch.parallel import processes
 from cnn_arch.parallel.mesh import abstract, replicated
 from cnn_arch.run_directory import Run, read_classes
 from cnn_arch.screen import Screen
@@ -65,7 +67,10 @@ def from_checkpoint(
         shapes, which, averaged=averaged
     )
     run.screen.say("restored", f"step {step}" + ", the average" * averaged)
-    origin: dict[str, Any] = {"checkpoint_step": step}
+    path = exact_statistics.path_of(run.workdir, step, averaged=averaged)
+    processes.check_same(str(path), str(path.is_file()))
+    variables, measured = exact_statistics.read(run, config, variables, path)
+    origin: dict[str, Any] = {"checkpoint_step": step, **measured}
     if averaged:
         origin["parameters"] = "average"
     return Network(model, variables, names, origin, config)

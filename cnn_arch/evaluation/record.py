@@ -15,6 +15,7 @@ from cnn_arch.data.sources import Source
 from cnn_arch.data.views import load_examples
 from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.datasets.opening import check_classes, say_skipped
+from cnn_arch.evaluation import exact_statistics
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.one_crop import Evaluator, Results
 from cnn_arch.evaluation.writing import own_turn
@@ -163,21 +164,32 @@ def test_best(
 ) -> None:
     """Writes the best network of a run, and evaluates it once on the test split."""
     run.check(now=True)
-    checkpoints = open_checkpoints(run)
+    checkpoints, config = open_checkpoints(run), program.config
     variables, step = program.restore_best(checkpoints)
-    if not jax.process_index():
-        _keep_best(variables, checkpoints.facts(step), run)
+    statistics = exact_statistics.path_of(run.workdir, step)
     # The test split is used only once on each checkpoint.
     tested = _read_results(run.workdir).get("test", {})
-    is_done = processes.from_first(tested.get("checkpoint_step") == step)
-    if is_done and tested:  # the file may be process 0's alone
+    is_done = processes.from_first(
+        tested.get("checkpoint_step") == step
+        and (statistics.is_file() or not tested.get("batch_norm_images"))
+    )
+    measured = {}
+    if not is_done:
+        variables, measured = exact_statistics.measure(
+            program, dataset, variables, statistics, run.screen
+        )
+    elif not jax.process_index():  # the files may be process 0's alone
+        variables, _ = exact_statistics.read(run, config, variables, statistics)
+    if not jax.process_index():
+        _keep_best(variables, checkpoints.facts(step), run)
+    if is_done and tested:
         _say_summary("test", tested, dataset.num_classes, run.screen)
     if "test" in dataset.splits and not is_done:
-        names, origin = dataset.class_names, {"checkpoint_step": step}
+        names, origin = dataset.class_names, {"checkpoint_step": step, **measured}
         variables = program.place(variables)
-        best = Network(program.model, variables, names, origin, program.config)
+        best = Network(program.model, variables, names, origin, config)
         evaluate_split(evaluator, best, dataset, "test", run)
-        if program.config.optim.average != "none":
+        if config.optim.average != "none":
             _test_average(program, evaluator, dataset, run)
 
 
@@ -186,12 +198,16 @@ def _test_average(
 ) -> None:
     """Tests the average of the parameters in the best checkpoint."""
     variables, step = program.restore_best(open_checkpoints(run), averaged=True)
+    path = exact_statistics.path_of(run.workdir, step, averaged=True)
+    variables, measured = exact_statistics.measure(
+        program, dataset, variables, path, run.screen
+    )
     source = dataset.splits["test"]
     with run.screen.progress("average", evaluator.num_batches(source)) as progress:
         results = evaluator.judge(program.place(variables), source, progress.advance)
     if jax.process_index():
         return
-    origin = {"checkpoint_step": step, "parameters": "average"}
+    origin = {"checkpoint_step": step, **measured, "parameters": "average"}
     summary = results.summary() | {"protocol": evaluator.protocol, **origin}
     _store({"test_average": summary}, run)
     _say_summary("average", summary, dataset.num_classes, run.screen)

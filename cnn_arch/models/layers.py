@@ -126,6 +126,9 @@ class BatchNorm(nn.Module):
         if not self.is_initializing():
             running_mean.value = 0.9 * running_mean.value + 0.1 * mean
             running_variance.value = 0.9 * running_variance.value + 0.1 * variance
+            if self.is_mutable_collection("moments"):  # evaluation/exact_statistics.py
+                self.put_variable("moments", "mean", mean)
+                self.put_variable("moments", "var", variance)
         return x
 
 

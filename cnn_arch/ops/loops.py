@@ -51,7 +51,7 @@ def run_stage(
         return x
     loop = nn.scan(
         apply_in_loop,
-        variable_axes={"params": 0, "batch_stats": 0},
+        variable_axes={"params": 0, "batch_stats": 0, "moments": 0},
         split_rngs={"params": True},
         length=size - 1,
     )

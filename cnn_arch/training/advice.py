@@ -16,7 +16,11 @@ NUM_EPOCHS_TO_LEARN = 5  # after them, the run warns if the network still guesse
 def at_the_start(program: Program) -> list[str]:
     """Returns what a user should know before the first step."""
     config = program.config
-    if config.accumulate == 1 or not program.state_shapes.batch_stats:
+    if not program.state_shapes.batch_stats:
+        idle = f"--config.batch_norm_images={config.batch_norm_images}: without effect"
+        has_none = f"{idle}, as {config.model.name} has no BatchNorm"
+        return [has_none] if config.batch_norm_images else []
+    if config.accumulate == 1:
         return []
     part = config.batch_size // config.accumulate
     return [
