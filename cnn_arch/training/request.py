@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from cnn_arch import settings
 from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
+from cnn_arch.installation import command
 from cnn_arch.parallel.launcher import Process
 from cnn_arch.screen import Screen
 from cnn_arch.weights.download import is_published
@@ -19,12 +20,14 @@ from cnn_arch.weights.download import is_published
 USES = {
     "show_schedule": (),
     "show_batch": ("data_dir",),
+    "find_lr": ("data_dir", "init_from"),
     "profile": ("data_dir",),
     "": ("workdir", "data_dir", "init_from"),
 }
-SHOWN = {"show_schedule", "show_batch"}  # they draw, instead of training
+SHOWN = {"show_schedule", "show_batch", "find_lr"}  # they draw, instead of training
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
 
+RATE = "--config.optim.learning_rate"
 SHORT = {"data_dir": "data.dir", "init_from": "init_from"}  # options that set settings
 
 
@@ -74,6 +77,7 @@ def add_pictures(parser: argparse.ArgumentParser) -> None:
     for name, (file, what) in {
         "show_schedule": ("schedule.png", "the learning rate"),
         "show_batch": ("batch.png", "images as the network is fed"),
+        "find_lr": ("find_lr.png", "the loss while the learning rate rises"),
     }.items():
         text = f"draw {what}, end; default {file}"
         parser.add_argument(
@@ -89,13 +93,22 @@ def show(
     process: Process,
 ) -> int:
     """Draws what is asked for, of a run that does not begin; returns 0."""
+    found = ""
     if "show_schedule" in given:
         path = given["show_schedule"]
         show_schedule(path, config, screen)
+    elif "find_lr" in given:
+        path = given["find_lr"]
+        found = find_rate(path, config, screen, process)
     else:
         path = given["show_batch"]
         show_batch(path, config, words, screen, process)
     screen.say("wrote", path, last=True)
+    if found:
+        # Of two rates on a command line, the first has no effect.
+        others = [word for word in words if not word.startswith(f"{RATE}=")]
+        screen.row()
+        screen.say("Next:", command("train", *others, f"{RATE}={found}"))
     return 0
 
 
@@ -123,6 +136,43 @@ def show_batch(
     batches = TrainBatches.of_run(config, dataset, mesh)
     Preview(words, config, batches, dataset.class_names, mesh).draw(Path(path))
     opening.say_skipped(processes.union(batches.skipped), screen)
+
+
+def find_rate(path: str, config: ConfigDict, screen: Screen, process: Process) -> str:
+    """Tests learning rates and draws the losses; returns the suggested rate, or "".
+
+    Raises:
+      UsageError: the devices, the data or the starting point cannot be used.
+    """
+    from cnn_arch import run_directory
+    from cnn_arch.data.loading import TrainBatches
+    from cnn_arch.datasets import opening
+    from cnn_arch.parallel import runtime
+    from cnn_arch.report import rate_curve
+    from cnn_arch.training import optimizer, rate_finder, starting_point
+    from cnn_arch.training.program import Program
+
+    mesh = runtime.open_devices(config, screen, process)
+    run = run_directory.open_run(None, config, screen, cleanup=None)  # makes no folder
+    dataset, config = opening.open_for_training(config, run)
+    screen.say("recipe", optimizer.describe_recipe(config))
+    config = rate_finder.rising(config)
+    batches = TrainBatches.of_run(config, dataset, mesh)
+    program = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
+    start = starting_point.read(program, dataset.class_names, run)
+    with screen.timed("compile", "training step"):
+        program.compile()
+    curve = rate_finder.find(program, start, batches, screen)
+    suggestion = curve.suggestion
+    if process.writes:
+        rate_curve.draw(
+            Path(path), curve.rates, curve.losses, curve.smoothed, suggestion
+        )
+    if suggestion is None:
+        screen.warn("the loss has hardly fallen at any rate, so none is suggested")
+        return ""
+    screen.say("find lr", f"{suggestion:.2g}, a tenth of the rate of the least loss")
+    return f"{suggestion:.2g}"
 
 
 def show_schedule(path: str, config: ConfigDict, screen: Screen) -> None:

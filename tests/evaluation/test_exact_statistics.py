@@ -2,6 +2,7 @@
 
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import jax
 import numpy as np
@@ -68,7 +69,7 @@ def measured(tmp_path, capsys):
         )
         program = Program(config, 2, make_mesh(num_devices, 1), steps_per_epoch=3)
         source = ArraySource(IMAGES, np.arange(24, dtype=np.int32) % 2, 24 * ["image"])
-        dataset = SimpleNamespace(splits={"train": source}, check=lambda: None)
+        dataset: Any = SimpleNamespace(splits={"train": source}, check=lambda: None)
         variables = jax.device_get(program.initialise().variables)
         path = exact_statistics.path_of(tmp_path, 3)
         answer = exact_statistics.measure(program, dataset, variables, path, Screen())
