@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from cnn_arch.drawing.canvas import BLUE, ORANGE, PALE_BLUE, styled, write
 
@@ -36,5 +37,8 @@ def draw(
         ylim=(max(0.0, low - 0.2 * height), first + 0.6 * height),
     )
     axes.grid(True)
-    axes.legend(loc="best")
+    # Plain numbers: the style of all pictures reads no formulas.
+    axes.xaxis.set_major_formatter(lambda rate, _: f"{rate:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    figure.legend(loc="outside lower center", ncols=2)
     write(figure, path)

@@ -3,8 +3,9 @@
 Smith 2017, "Cyclical Learning Rates for Training Neural Networks", Section 3.3. The
 limits of the rate, its exponential rise, the end at four times the least loss, and the
 suggestion, a tenth of the rate of the least loss, are those of fastai's ``LRFinder``
-and ``minimum``. The loss is smoothed over its neighbours on both sides, so that the
-curve has no delay.
+and ``minimum``. Two things differ: the loss is smoothed over its neighbours on both
+sides, so that the curve has no delay; and the test does not end below the first loss,
+so that the noise of a loss near zero is not taken for divergence.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from cnn_arch.training.program import Program
 LOWEST, HIGHEST = 1e-7, 10.0  # rates
 NUM_STEPS = 200  # 25 for a rate ten times as high
 NUM_NEIGHBOURS = 3  # on each side, over which a loss is smoothed
-DIVERGED = 4.0  # times the least smoothed loss: the test ends
+DIVERGED = 4.0  # times the least smoothed loss, and above the first: the test ends
 LEAST_FALL = 0.02  # of the first smoothed loss; with less, nothing was learnt
 
 
@@ -109,10 +110,10 @@ def find(program: Program, start: Any, batches: TrainBatches, screen: Screen) ->
 
 
 def has_diverged(losses: Sequence[float]) -> bool:
-    """Whether the last loss that can be smoothed is too far above the least one."""
+    """Whether the last loss that can be smoothed is too far above the others."""
     number = len(losses) - NUM_NEIGHBOURS
     smoothed = [_smooth(losses, i) for i in range(number)]
-    return number > 0 and smoothed[-1] > DIVERGED * min(smoothed)
+    return number > 0 and smoothed[-1] > max(DIVERGED * min(smoothed), smoothed[0])
 
 
 def _smooth(losses: Sequence[float] | np.ndarray, index: int) -> float:

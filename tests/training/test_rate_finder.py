@@ -47,6 +47,7 @@ def test_the_test_ends_at_four_times_the_least_loss():
     # Of seven losses, three of 9 and four of 1 are the first mean above 4.
     assert ends[0] == 43
     assert not rate_finder.has_diverged([9.0, 8.0, 2.0])
+    assert not rate_finder.has_diverged([2.0] * 20 + [0.01] * 20 + [0.5] * 20)
 
 
 @pytest.mark.parametrize("suggestion", [0.01, None])
