@@ -22,7 +22,11 @@ OF_SMALL_IMAGES = {name for name in TOTALS if TOTALS[name][4] == 10} - {
 }
 
 
-SECOND = {"googlenet_slow": "googlenet", "resnet50_imagenet1k_v2": "resnet50_v1_5"}
+SECOND = {  # recipes, and whose network they train
+    "googlenet_slow": "googlenet",
+    "resnet20_fast": "resnet20",
+    "resnet50_imagenet1k_v2": "resnet50_v1_5",
+}
 
 
 def network(recipe: str) -> str:
@@ -68,7 +72,7 @@ def test_it_suits_every_data_set(name, data):
     optim, size = config.optim, config.data.image_size
     assert all(0 < x < (config.steps or config.epochs) for x in optim.milestones)
     assert bool(optim.milestones) == (optim.schedule == "step")
-    is_counted = data == "folder" and name in OF_SMALL_IMAGES
+    is_counted = data == "folder" and network(name) in OF_SMALL_IMAGES
     num_numbers = 0 if is_counted else config.data.channels
     assert len(config.data.mean) == len(config.data.std) == num_numbers
     assert size <= config.data.scale_min <= config.data.scale_max
