@@ -46,12 +46,13 @@ def jitter(
     that of each channel (contrast), HSV's saturation is multiplied; its hue is ours.
 
     Args:
-      image: [B, H, W, 3].
+      image: [B, H, W, 3], or gray [B, H, W, 1].
       order: int32 [B, 4], a permutation of 0 to 3 an image: which change comes when.
       factors: [B, 4], of brightness, contrast, saturation (1: no change), and the shift
         of the hue as a share of the circle (0: no change).
       with_hue: false skips the hue, which costs more than the others together.
     """
+    with_hue = with_hue and image.shape[-1] == 3  # gray images have none
     steps = 4 if with_hue else 3
     if not with_hue:  # close the gap that the hue leaves in the order
         order = order[jnp.arange(len(order))[:, None], _places_without_hue(order)]
@@ -73,7 +74,9 @@ def _places_without_hue(order: jax.Array) -> jax.Array:
 
 def _blend(image: jax.Array, kind: jax.Array, factor: jax.Array) -> jax.Array:
     """Blends with black (brightness), the mean gray (contrast) or gray (saturation)."""
-    gray = (image @ jnp.array(GRAY))[..., None]
+    gray = image
+    if image.shape[-1] == 3:
+        gray = (image @ jnp.array(GRAY))[..., None]
     mean = gray.mean(axis=(1, 2), keepdims=True)
     other = jnp.where(kind == SATURATION, gray, jnp.where(kind == CONTRAST, mean, 0.0))
     factor = jnp.where(kind == HUE, 1.0, factor)

@@ -85,3 +85,15 @@ def test_shift_hue_equals_colorsys(image, shift):
         hue, saturation, value = colorsys.rgb_to_hsv(*(before / 255))
         expected = colorsys.hsv_to_rgb((hue + shift) % 1, saturation, value)
         np.testing.assert_allclose(after, 255 * np.array(expected), atol=1e-3)
+
+
+def test_gray_images_change_as_their_colour_versions():
+    """GoogLeNet's recipe changes colours, also of digits."""
+    generator = np.random.default_rng(0)
+    gray = generator.uniform(0, 255, (4, 6, 6, 1)).astype(np.float32)
+    order = jnp.array([generator.permutation(4) for _ in range(4)])
+    factors = jnp.array(generator.uniform(0.5, 1.5, (4, 4)).astype(np.float32))
+    found = colour.jitter(jnp.array(gray), order, factors, with_hue=True)
+    colours = jnp.array(gray.repeat(3, -1))
+    wanted = colour.jitter(colours, order, factors, with_hue=False)
+    np.testing.assert_allclose(found, wanted[..., :1], atol=1e-3)
