@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -23,6 +24,10 @@ os.environ["MALLOC_TRIM_THRESHOLD_"] = os.environ["MALLOC_MMAP_THRESHOLD_"] = st
 # Tracing makes millions of small objects and few circles: collecting at Python's own
 # pace is a quarter of a test's time.
 gc.set_threshold(200_000, 50, 100)
+
+# nohup, or a shell in the background, ignores these; commands would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

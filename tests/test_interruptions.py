@@ -5,7 +5,6 @@ import pty
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -82,15 +81,21 @@ def test_a_closed_terminal_saves(finished, recipe, tmp_path):
     """Its output fails from then on, also the progress bar's; the run is saved."""
     workdir = tmp_path / "hangup"
     words = (*recipe("--config.epochs=300"), f"--workdir={workdir}")
-    pid, terminal = pty.fork()
-    if not pid:
-        os.chdir(ROOT)
-        os.execve(sys.executable, command("train.py", *words), environment())
+    terminal, other_end = pty.openpty()
+    # The terminal that a new session opens first is its own: it is hung up with it.
+    shell = ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(other_end)]
+    process = subprocess.Popen(
+        [*shell, *command("train.py", *words)],
+        cwd=ROOT,
+        env=environment(),
+        start_new_session=True,
+    )
     shown = b""
     while b"train loss" not in shown:
         shown += os.read(terminal, 10_000)
+    os.close(other_end)
     os.close(terminal)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = process.wait(LIMIT_SECONDS)
     log = (workdir / "log.txt").read_text()
     assert status == 129, log
     assert "saved. Continue: python" in log
