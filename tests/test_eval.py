@@ -131,7 +131,11 @@ def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     """A run's weights_best.npz judges as its checkpoint does."""
     workdir, _ = finished
     weights = workdir / "weights_best.npz"
-    words = *recipe(), f"--weights={weights}", f"--workdir={tmp_path / 'out'}"
+    # A recipe for folders counts them; the file of weights does not have them.
+    data = json.loads((workdir / "config.json").read_text())["data"]
+    counted = [f"--config.data.{key}={tuple(data[key])}" for key in ("mean", "std")]
+    out = tmp_path / "out"
+    words = *recipe(), f"--weights={weights}", f"--workdir={out}", *counted
     result = call("eval.py", *words, "--json")
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)["test"]
@@ -140,7 +144,7 @@ def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     del stored["checkpoint_step"]
     assert answer.pop("loss") == pytest.approx(stored.pop("loss"), rel=1e-5)
     assert answer == stored
-    assert (tmp_path / "out" / "eval" / "results.json").exists()
+    assert (out / "eval" / "results.json").exists()
 
     picture = photos / "test" / "red" / "0.png"
     result = call("eval.py", *words, f"--images={picture}")
