@@ -82,7 +82,7 @@ def draw(name: str, *others: str) -> None:
     batches = TrainBatches(source, config.data, seed=config.seed, batch_size=NUM_IMAGES)
     preview = Preview([], config, batches, ("",), make_mesh(1, 1))
     images, _ = preview.images()
-    tiles = np.concatenate([batches.evaluation_views(0, 1), images[1:]])
+    tiles = [*batches.evaluation_views(0, 1), *images[1:]]
     captions = ["evaluation", "training", *[""] * (NUM_IMAGES - 2)]
     title = f"{name} and {len(others)} more" if others else name
     figure = canvas.styled(canvas.mosaic)(title, tiles, captions, size=TILE)
