@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import plain_flax, rounds
+from benchmarks import accuracy, plain_flax, rounds
 from cnn_arch.costs.layers import layer_costs
 from tests.models.conftest import num_params
 from tests.paper_tables import AUX_PARAMS, TOTALS
@@ -167,3 +167,18 @@ def test_start_up_reads_the_first_step_off_the_screen(monkeypatch):
     assert marks["epoch"] == 2.0 and "first_step" not in marks
     read_marks(text + "\repoch 1   \x1b[1m----\x1b[0m  1/54 loss 2.30", 3.0, marks)
     assert marks["first_step"] == 3.0 and marks["run"] == 1.0
+
+
+def a_run(error, validation):
+    curve = [[1.0, 50.0, 60.0], [2.0, 20.0, validation]]
+    facts = {"num_test_images": 100, "epochs": 2.0, "minutes": 3.0, "commit": "abc"}
+    return facts | {"test_error": error, "curve": curve}
+
+
+def test_results_have_the_mean_and_the_spread_of_the_seeds():
+    runs = {str(seed): a_run(error, 30.0) for seed, error in enumerate([1.0, 2.0, 6.0])}
+    page = accuracy.page({"lenet": {"lenet5": runs}})
+    # Deviations from 3: -2, -1, 3; their squares sum to 14, and 14 / 2 is 2.65 squared.
+    assert "| lenet5 | 3.00 % ± 2.65 (1.00 to 6.00) | 3 | 2 | 3.0 | `abc` |" in page
+    assert "Not run yet: lenet5, distorted images, lenet." in page
+    assert "python train.py --config=configs/lenet.py:mnist --config.seed=0" in page

@@ -1,0 +1,122 @@
+"""What docs/results.md compares: recipes, their data, and the papers' errors."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+DATA = {
+    "mnist": "MNIST's four original files",
+    "cifar": "CIFAR-10 as folders of JPEG files",
+    "photos": "clothing-dataset-small",
+}
+BASE = "--config=configs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Recipes that the page compares: a table and a picture of curves."""
+
+    title: str
+    data: str  # a key of DATA
+    paper: str  # its errors, with their place
+    remarks: str  # what was shortened or changed, and why
+    variants: Mapping[str, Sequence[str]]  # the words of train.py for each
+    seeds: int = 1
+
+
+EXPERIMENTS = {
+    "lenet": Experiment(
+        "LeNet-5 and its modern form on MNIST",
+        "mnist",
+        "LeCun et al. 1998, Section III.C: 0.95 % for LeNet-5, 0.8 % with distorted "
+        "training images, both on the 10,000 test images.",
+        "The recipes' own lengths: 20 passes for LeNet-5 (Section III.B), 10 for the "
+        "modern form. The papers train on all 60,000 images.",
+        {
+            "lenet5": [f"{BASE}/lenet5.py:mnist"],
+            "lenet5, distorted images": [
+                f"{BASE}/lenet5.py:mnist",
+                "--config.data.train_crop=affine",
+            ],
+            "lenet": [f"{BASE}/lenet.py:mnist"],
+        },
+        seeds=5,
+    ),
+    "resnet20": Experiment(
+        "ResNet-20 on CIFAR-10",
+        "cifar",
+        "He et al. 2015, Table 6: 8.75 % after 64,000 steps.",
+        "An eighth of the paper's steps, with the falls of the rate at the same shares "
+        "of the run. The images are a JPEG copy (quality about 75).",
+        {"resnet20": [f"{BASE}/resnet20.py:folder", "--config.epochs=22.75"]},
+    ),
+    "resnet20_fast": Experiment(
+        "ResNet-20 on CIFAR-10 in half an hour",
+        "cifar",
+        "none has this recipe; He et al. 2015, Table 6, has 8.75 % after 64,000 steps.",
+        "The recipe's own length. The images are a JPEG copy (quality about 75).",
+        {"resnet20_fast": [f"{BASE}/resnet20_fast.py:folder"]},
+        seeds=3,
+    ),
+    "photographs": Experiment(
+        "AlexNet, VGG-11 and GoogLeNet on photographs, from scratch",
+        "photos",
+        "none trains on these; ImageNet has 400 times as many images.",
+        "At 128 px instead of 224, for 20 epochs: about an hour for each network.",
+        {
+            name: [
+                f"{BASE}/{name}.py:folder",
+                "--config.epochs=20",
+                "--config.data.image_size=128",
+            ]
+            for name in ("alexnet", "vgg11", "googlenet")
+        },
+    ),
+    "cuda_convnet": Experiment(
+        "The four-layer network of AlexNet's paper, with and without LRN",
+        "cifar",
+        "Krizhevsky et al. 2012, Section 3.3: 13 % without LRN, 11 % with it.",
+        "A thirteenth of the epochs (520, and 160 without LRN). The images are a JPEG "
+        "copy (quality about 75).",
+        {
+            "with LRN": [f"{BASE}/cuda_convnet.py:folder", "--config.epochs=40"],
+            "without LRN": [
+                f"{BASE}/cuda_convnet.py:folder",
+                "--config.epochs=40",
+                "--config.model.fields.local_response_norm=false",
+            ],
+        },
+    ),
+    "fine_tuning": Experiment(
+        "Fine-tuning against training from scratch",
+        "photos",
+        "none has this comparison.",
+        "Photographs scaled to 32 px. The start is the ResNet-20 above, trained on "
+        "CIFAR-10; it has no class in common with them.",
+        {
+            "from scratch": [f"{BASE}/resnet20.py:folder", "--config.epochs=30"],
+            "fine-tuned": [
+                f"{BASE}/resnet20.py:folder",
+                "--config.epochs=30",
+                "--init_from=runs/results/resnet20/resnet20/seed-0",
+                "--config.optim.body_rate=0.1",
+            ],
+        },
+        seeds=5,
+    ),
+    "nin_cifar": Experiment(
+        "NiN on CIFAR-10, with and without whitened images",
+        "cifar",
+        "Lin et al. 2013, Table 1: 10.41 % without augmentation, 8.81 % with it; both "
+        "with whitened images.",
+        "A twentieth of the epochs (260). The images are a JPEG copy (quality about "
+        "75).",
+        {
+            "GCN and ZCA": [f"{BASE}/nin_cifar.py:folder", "--config.epochs=13"],
+            "channel means": [
+                f"{BASE}/nin_cifar.py:folder",
+                "--config.epochs=13",
+                "--config.data.normalisation=channels",
+            ],
+        },
+    ),
+}
