@@ -121,7 +121,7 @@ def fault_of_config(config: Any) -> str:
     for key, default in defaults.items():
         if key not in found:
             return f"accepted: {key} is missing"
-        if not _is_alike(found[key], default):
+        if not _is_alike(key, found[key], default):
             return f"accepted: {key}={str(found[key])[:80]!r}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
@@ -130,12 +130,15 @@ def fault_of_config(config: Any) -> str:
     return "" if again == found else "accepted: config.json reads as another config"
 
 
-def _is_alike(value: Any, default: Any) -> bool:
-    """A number of the same kind, finite and not huge; a list of numbers."""
+def _is_alike(key: str, value: Any, default: Any) -> bool:
+    """A number of the same kind, finite and not huge; a list of numbers or names."""
+    is_list = isinstance(value, tuple | list)
+    if key == "freeze":
+        return is_list and all(type(each) is str for each in value)
     if isinstance(default, float):
         return type(value) in (int, float) and math.isfinite(value)
-    if isinstance(default, tuple | list):
-        return isinstance(value, tuple | list) and all(
+    if isinstance(default, tuple | list) or (key == "class_weights" and is_list):
+        return is_list and all(
             type(each) in (int, float) and math.isfinite(each) for each in value
         )
     if type(value) is not type(default):
