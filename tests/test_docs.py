@@ -157,7 +157,13 @@ def samples() -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.parametrize(("page", "line", "output"), samples())
+SAMPLES = [
+    pytest.param(*each, marks=pytest.mark.slow) if "--collectives" in each[1] else each
+    for each in samples()
+]
+
+
+@pytest.mark.parametrize(("page", "line", "output"), SAMPLES)
 def test_samples_are_what_is_printed(page, line, output):
     # Devices are opened once in a process, and the mesh needs its own.
     start = run if "--collectives" in line else call

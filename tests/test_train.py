@@ -125,6 +125,7 @@ def test_a_run_that_diverged_at_once_starts_again_in_its_directory(recipe, tmp_p
     assert_same_run(tmp_path / "run", tmp_path / "other")
 
 
+@pytest.mark.slow  # the campaign also flips bits
 def test_a_damaged_checkpoint(finished, recipe, tmp_path):
     workdir = tmp_path / "damaged"
     subprocess.run(["cp", "-a", str(finished[0]), str(workdir)], check=True)

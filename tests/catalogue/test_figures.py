@@ -18,11 +18,11 @@ from cnn_arch.drawing import canvas
 from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS
 
-NETWORKS = ["lenet5", "alexnet", "vgg19_bn", "nin", "googlenet", "inception_v3"]
+NETWORKS = ["lenet5", "alexnet", "vgg19_bn", "nin", "googlenet"]
 NETWORKS += ["resnet50", "plain34", "resnet56", "resnet152"]
 LONGEST = [
     pytest.param(name, marks=pytest.mark.slow)
-    for name in ("inception_v4", "resnet1202")
+    for name in ("inception_v3", "inception_v4", "resnet1202")
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.receptive_field import Span, in_a_row, join
 from cnn_arch.models import create_model, init_variables, layer_output
+from tests.models.conftest import mark_slow
 
 # A. Araujo, W. Norris, J. Sim, "Computing Receptive Fields of Convolutional Neural
 # Networks", Distill 2019, and the table of google-research/receptive_field, which has
@@ -49,7 +50,7 @@ def last_rows(model, image_size, channels=3):
     }
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", mark_slow(PUBLISHED, {*PUBLISHED} - {"inception_v3"}))
 def test_published_fields(name):
     rows = last_rows(create_model(name), IMAGE_SIZES.get(name, 224))
     words = PUBLISHED[name].split()
