@@ -21,8 +21,9 @@ from tests.commands import (
 )
 from tests.runs import assert_same_run
 
+pytestmark = pytest.mark.slow  # CI's campaign also kills, stops and starts twice
 
-@pytest.mark.slow  # the campaign also kills
+
 def test_killed_twice_and_resumed_is_the_same_run(finished, recipe, tmp_path):
     workdir = tmp_path / "killed"
     words = (
@@ -76,7 +77,6 @@ def test_ctrl_c_saves_and_names_the_command_that_continues(finished, recipe, tmp
     assert_same_run(finished[0], workdir)
 
 
-@pytest.mark.slow
 def test_a_closed_terminal_saves(finished, recipe, tmp_path):
     """Its output fails from then on, also the progress bar's; the run is saved."""
     workdir = tmp_path / "hangup"
@@ -103,7 +103,6 @@ def test_a_closed_terminal_saves(finished, recipe, tmp_path):
     assert not (workdir / "crash.txt").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("is_deleted", [False, True])
 def test_a_run_stops_when_its_directory_is_gone(recipe, tmp_path, is_deleted):
     workdir, moved = tmp_path / "run", tmp_path / "moved"

@@ -43,11 +43,9 @@ def block_by_block(name):
     return variables, outputs(model, variables)
 
 
-@pytest.mark.parametrize("remat", [pytest.param(False, marks=pytest.mark.slow), True])
-@pytest.mark.parametrize(
-    "name",
-    ["resnet20", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("name", ["resnet20", *OTHERS])
 def test_a_loop_computes_what_its_blocks_compute(name, remat):
     model: Any = create_model(name, 10, scan=True, remat=remat)
     by_block, expected = block_by_block(name)
