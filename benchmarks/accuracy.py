@@ -33,11 +33,11 @@ COLORS = canvas.BLUE, canvas.ORANGE, canvas.GREEN
 INTRODUCTION = """\
 # Results
 
-Recipes trained to the end on one machine with two CPU cores, beside their papers'
-errors. `python -m benchmarks.accuracy` makes the runs and this page; nobody edits it.
-A test error is the mean over the seeds, with the standard deviation and, in brackets,
-the lowest and the highest. Other programs ran on the machine at the same time, so the
-minutes are an upper bound."""
+The errors of trained recipes, beside those of their papers. Each part says what was
+shortened. `python -m benchmarks.accuracy` makes the runs and this page; nobody edits
+it. A test error is the mean over the seeds, with the standard deviation and, in
+brackets, the lowest and the highest. The minutes are those of the clock: other programs
+may have run at the same time."""
 
 
 def runs_of(experiment: str) -> list[tuple[str, int, Path]]:
@@ -68,7 +68,7 @@ def train(experiment: str, data_dir: str) -> None:
       SystemExit: a run failed.
     """
     for variant, seed, workdir in runs_of(experiment):
-        if (workdir / "eval" / "results.json").exists():
+        if is_finished(workdir):
             continue
         words = [*words_of(experiment, variant, seed), f"--data_dir={data_dir}"]
         command = [sys.executable, "train.py", *words, f"--workdir={workdir}"]
@@ -78,13 +78,15 @@ def train(experiment: str, data_dir: str) -> None:
 
 
 def read_run(workdir: Path) -> dict[str, Any]:
-    """Returns the numbers of a finished run as JSON values, errors in percent."""
+    """Returns the numbers of a run that has just finished, errors in percent."""
     with (workdir / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     columns = "epoch", "train_top1_error", "validation_top1_error"
     facts = (workdir / "environment.txt").read_text().splitlines()
     results = json.loads((workdir / "eval" / "results.json").read_text())
+    machine = rounds.machine()
     return {
+        "machine": f"{machine['processor']}, {machine['cores']} cores",
         "test_error": results["test"]["top1_error"],
         "num_test_images": results["test"]["num_examples"],
         "epochs": float(rows[-1]["epoch"]),
@@ -96,13 +98,14 @@ def read_run(workdir: Path) -> dict[str, Any]:
 
 
 def collect() -> dict[str, Any]:
-    """Returns the record, with all finished runs of this machine in it."""
+    """Returns the record, with the finished runs that it does not have yet."""
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for experiment in EXPERIMENTS:
         for variant, seed, workdir in runs_of(experiment):
-            if is_finished(workdir):
-                runs = record.setdefault(experiment, {}).setdefault(variant, {})
+            runs = record.get(experiment, {}).get(variant, {})
+            if str(seed) not in runs and is_finished(workdir):
                 runs[str(seed)] = read_run(workdir)
+                record.setdefault(experiment, {})[variant] = runs
     return record
 
 
@@ -126,11 +129,13 @@ def section(name: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [f"## {experiment.title}", "\n".join(rows)]
     if missing:
         lines.append(f"Not run yet: {', '.join(missing)}.")
-    some = next(iter(next(iter(runs.values())).values()))
+    every = [run for seeds in runs.values() for run in seeds.values()]
+    machines = "; ".join(sorted({run["machine"] for run in every}))
     lines += [
         f"The paper: {experiment.paper}",
         f"Here: {experiment.remarks} Each network is tested once, on "
-        f"{some['num_test_images']:,} images, at its lowest validation error.",
+        f"{every[0]['num_test_images']:,} images, at its lowest validation error. "
+        f"Machine: {machines}.",
         f"![Validation and training error by epoch](results/{name}.png)",
     ]
     commands = [

@@ -27,7 +27,7 @@ EXPERIMENTS = {
     "lenet": Experiment(
         "LeNet-5 and its modern form on MNIST",
         "mnist",
-        "LeCun et al. 1998, Section III.C: 0.95 % for LeNet-5, 0.8 % with distorted "
+        "LeCun et al. 1998, Section III.B: 0.95 % for LeNet-5, 0.8 % with distorted "
         "training images, both on the 10,000 test images.",
         "The recipes' own lengths: 20 passes for LeNet-5 (Section III.B), 10 for the "
         "modern form. The papers train on all 60,000 images.",
@@ -61,7 +61,7 @@ EXPERIMENTS = {
         "AlexNet, VGG-11 and GoogLeNet on photographs, from scratch",
         "photos",
         "none trains on these; ImageNet has 400 times as many images.",
-        "At 128 px instead of 224, for 20 epochs: about an hour for each network.",
+        "At 128 px instead of 224, and for 20 epochs instead of 30.",
         {
             name: [
                 f"{BASE}/{name}.py:folder",
@@ -97,7 +97,7 @@ EXPERIMENTS = {
             "fine-tuned": [
                 f"{BASE}/resnet20.py:folder",
                 "--config.epochs=30",
-                "--init_from=runs/results/resnet20/resnet20/seed-0",
+                "--init_from=runs/results/resnet20/resnet20/0",
                 "--config.optim.body_rate=0.1",
             ],
         },

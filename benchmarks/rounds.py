@@ -234,11 +234,9 @@ def header(what: str, num_rounds: int) -> dict[str, Any]:
     """Returns the first part of every result file; warns if the machine is busy."""
     words = ["git", "describe", "--always", "--dirty"]
     commit = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
-    names = []
-    with suppress(OSError), open("/proc/cpuinfo") as file:
-        names = [line.partition(": ")[2] for line in file if "model name" in line]
-    cores, load = os.cpu_count() or 1, round(os.getloadavg()[0], 2)
-    if load > BUSY_SHARE * cores:
+    found = machine()
+    load = found["load_average"]
+    if load > BUSY_SHARE * found["cores"]:
         console.print(
             f"warning: other programs are running (load {load}): on a quiet machine "
             "the numbers would differ",
@@ -250,14 +248,22 @@ def header(what: str, num_rounds: int) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
         "commit": commit.stdout.strip(),
         "rounds": num_rounds,
-        "machine": {
-            "processor": (names or [platform.machine()])[0].strip(),
-            "cores": cores,
-            "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "load_average": load,
-        },
+        "machine": found,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Returns what a result file says of the machine."""
+    names = []
+    with suppress(OSError), open("/proc/cpuinfo") as file:
+        names = [line.partition(": ")[2] for line in file if "model name" in line]
+    return {
+        "processor": (names or [platform.machine()])[0].strip(),
+        "cores": os.cpu_count() or 1,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "load_average": round(os.getloadavg()[0], 2),
     }
 
 

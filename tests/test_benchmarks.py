@@ -172,7 +172,15 @@ def test_start_up_reads_the_first_step_off_the_screen(monkeypatch):
 def a_run(error, validation):
     curve = [[1.0, 50.0, 60.0], [2.0, 20.0, validation]]
     facts = {"num_test_images": 100, "epochs": 2.0, "minutes": 3.0, "commit": "abc"}
+    facts["machine"] = "a processor, 2 cores"
     return facts | {"test_error": error, "curve": curve}
+
+
+def test_fine_tuning_starts_from_a_run_that_is_made():
+    words = accuracy.words_of("fine_tuning", "fine-tuned", 0)
+    (start,) = [word for word in words if word.startswith("--init_from=")]
+    made = [workdir for *_, workdir in accuracy.runs_of("resnet20")]
+    assert [accuracy.rounds.ROOT / start.partition("=")[2]] == made
 
 
 def test_results_have_the_mean_and_the_spread_of_the_seeds():
@@ -180,5 +188,6 @@ def test_results_have_the_mean_and_the_spread_of_the_seeds():
     page = accuracy.page({"lenet": {"lenet5": runs}})
     # Deviations from 3: -2, -1, 3; their squares sum to 14, and 14 / 2 is 2.65 squared.
     assert "| lenet5 | 3.00 % ± 2.65 (1.00 to 6.00) | 3 | 2 | 3.0 | `abc` |" in page
+    assert "Machine: a processor, 2 cores." in page
     assert "Not run yet: lenet5, distorted images, lenet." in page
     assert "python train.py --config=configs/lenet.py:mnist --config.seed=0" in page
