@@ -61,7 +61,8 @@ class TrainBatches:
         if batch_size % data.repeats:
             raise UsageError(
                 f"--config.data.repeats={data.repeats}: must divide the batch size,"
-                f" {batch_size}"
+                f" {batch_size}; with --config.batch_size="
+                f"{max(1, batch_size // data.repeats) * data.repeats} it does"
             )
         is_jittered = data.train_crop == "scale_jitter_crop"
         if is_jittered and data.scale_min < data.image_size:

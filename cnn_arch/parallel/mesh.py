@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from cnn_arch import installation
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel import cores, processes
+from cnn_arch.units import counted
 
 
 def make_mesh(data: int, model: int) -> Mesh:
@@ -79,7 +80,7 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulate: int = 1) -> None:
     parts = f"{unit}, accumulate={accumulate} times " if accumulate > 1 else ""
     raise UsageError(
         f"--config.batch_size={batch_size}: must be a multiple of {parts}the "
-        f"{mesh.size} devices; {nearest}"
+        f"{counted(mesh.size, 'device')}; {nearest}"
     )
 
 
