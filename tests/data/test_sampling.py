@@ -78,7 +78,7 @@ def test_copies_are_not_neighbours_and_are_the_same_on_any_processes(batches):
     assert (whole[:, 0] != whole[:, 1]).all()
     parts = [drawn(batches(repeats=2, share=(i, 4)), range(6)) for i in range(4)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
-    with pytest.raises(UsageError, match="the batch size, 4; with .*batch_size=3 it"):
+    with pytest.raises(UsageError, match=r"the batch size, 4; with .*batch_size=3 it"):
         batches(repeats=3)
 
 
