@@ -52,24 +52,26 @@ def jitter(
         of the hue as a share of the circle (0: no change).
       with_hue: false skips the hue, which costs more than the others together.
     """
-    with_hue = with_hue and image.shape[-1] == 3  # gray images have none
-    steps = 4 if with_hue else 3
-    if not with_hue:  # close the gap that the hue leaves in the order
-        order = order[jnp.arange(len(order))[:, None], _places_without_hue(order)]
-    for place in range(steps):
-        kind = order[:, place]
-        factor = jnp.take_along_axis(factors, kind[:, None], axis=1)
-        image = _blend(image, kind[:, None, None, None], factor[..., None, None])
-        if with_hue:
-            shift = jnp.where(kind == HUE, factors[:, HUE], 0.0)
-            hued = shift_hue(image, shift)
-            image = jnp.where((kind == HUE)[:, None, None, None], hued, image)
+    by_place = jnp.argsort(order == HUE, axis=1, stable=True)[:, :3]  # without the hue
+    kinds = jnp.take_along_axis(order, by_place, axis=1)
+    factors_by_place = jnp.take_along_axis(factors, kinds, axis=1)
+    if not with_hue or image.shape[-1] == 1:  # gray images have no hue
+        return _blends(image, kinds, factors_by_place)
+    # The hue is computed once, between the blends before it and those after it; a
+    # factor of 1 leaves an image as it is.
+    place_of_hue = jnp.argmax(order == HUE, axis=1)[:, None]
+    is_before = jnp.arange(3) < place_of_hue
+    image = _blends(image, kinds, jnp.where(is_before, factors_by_place, 1.0))
+    image = shift_hue(image, factors[:, HUE])
+    return _blends(image, kinds, jnp.where(is_before, 1.0, factors_by_place))
+
+
+def _blends(image: jax.Array, kinds: jax.Array, factors: jax.Array) -> jax.Array:
+    """Makes three blends, one after another; kinds and factors are [B, 3]."""
+    for place in range(3):
+        kind, factor = kinds[:, place], factors[:, place]
+        image = _blend(image, kind[:, None, None, None], factor[:, None, None, None])
     return image
-
-
-def _places_without_hue(order: jax.Array) -> jax.Array:
-    """Returns the places [B, 3] of the order's other changes, from first to last."""
-    return jnp.argsort(order == HUE, axis=1, stable=True)[:, :3]
 
 
 def _blend(image: jax.Array, kind: jax.Array, factor: jax.Array) -> jax.Array:
@@ -79,7 +81,6 @@ def _blend(image: jax.Array, kind: jax.Array, factor: jax.Array) -> jax.Array:
         gray = (image @ jnp.array(GRAY))[..., None]
     mean = gray.mean(axis=(1, 2), keepdims=True)
     other = jnp.where(kind == SATURATION, gray, jnp.where(kind == CONTRAST, mean, 0.0))
-    factor = jnp.where(kind == HUE, 1.0, factor)
     return jnp.clip(factor * image + (1 - factor) * other, 0.0, 255.0)
 
 
@@ -89,16 +90,21 @@ def shift_hue(image: jax.Array, shift: jax.Array) -> jax.Array:
     Each channel of a colour of full saturation is a trapezoid over the circle of hues;
     value and chroma stay (Smith 1978, "Color Gamut Transform Pairs", HSV).
     """
-    value, low = image.max(-1), image.min(-1)
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    value = jnp.maximum(jnp.maximum(red, green), blue)
+    low = jnp.minimum(jnp.minimum(red, green), blue)
     chroma = value - low
     safe = jnp.where(chroma == 0, 1.0, chroma)
-    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     sextant = jnp.where(
         value == red,
         (green - blue) / safe,
         jnp.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe),
     )
-    sextant = sextant + 6 * shift[:, None, None]
-    places = (jnp.array([5.0, 3.0, 1.0]) + sextant[..., None]) % 6
-    distance = jnp.clip(jnp.minimum(places, 4 - places), 0.0, 1.0)
-    return value[..., None] - chroma[..., None] * distance
+    sextant = (sextant + 6 * shift[:, None, None]) % 6
+    shares = (
+        jnp.abs(sextant - 3) - 1,
+        2 - jnp.abs(sextant - 2),
+        2 - jnp.abs(sextant - 4),
+    )
+    channels = [low + chroma * jnp.clip(share, 0.0, 1.0) for share in shares]
+    return jnp.stack(channels, axis=-1)
