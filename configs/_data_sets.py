@@ -91,3 +91,4 @@ DATA = {
 }
 GRAY = ("mnist5k", "mnist", "fashion_mnist")  # of 28 px
 SMALL_IMAGES = (*GRAY, "cifar10", "cifar100")  # of 28 or 32 px
+MEAN_IMAGES = ("imagenet2012", "cifar10", "cifar100")  # the papers' own

@@ -1,9 +1,10 @@
 """AlexNet on ImageNet: Krizhevsky et al. 2012, Sections 4 and 5.
 
 Deviations: the rate falls after 5 epochs without a lower validation error (the authors
-decided by eye). The mean of each channel is subtracted, not of each pixel (for that:
---config.data.normalisation=mean_image). The axes of the colours are counted from at
-most 50,000 training images.
+decided by eye). The mean image and the axes of the colours are counted from at most
+50,000 training images. The mean image is that of the central crops: 227 px, wherever a
+training image is cut. Other data than ImageNet and CIFAR: the mean of each
+channel is subtracted.
 """
 
 from configs import base
@@ -33,6 +34,7 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config.data.flip = True  # Section 4.1
     config.data.pca_noise = 0.1  # Section 4.1: "standard deviation 0.1"
     config.data.eval_resize = 256  # "the shorter side was of length 256"
+    base.subtract_mean_image(config, data)  # Section 2: "from each pixel"
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # Section 2: the mean alone
     return config

@@ -7,7 +7,7 @@ ends with ``use_data``. The command line can change any setting:
 
 from ml_collections import ConfigDict
 
-from configs._data_sets import DATA, GRAY, SMALL_IMAGES
+from configs._data_sets import DATA, GRAY, MEAN_IMAGES, SMALL_IMAGES
 
 
 def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a setting
@@ -149,6 +149,15 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.checkpoint = ConfigDict()
     config.checkpoint.every_minutes = 10.0  # and after every epoch
     return use_data(config, data) if data else config
+
+
+def subtract_mean_image(config: ConfigDict, data: str) -> None:
+    """Subtracts the mean of each pixel, if the data is ImageNet or CIFAR.
+
+    Other data keeps the mean of each channel, which weights of other programs expect.
+    """
+    if data in MEAN_IMAGES:
+        config.data.normalisation = "mean_image"
 
 
 SCALES = ("scale_min", "scale_max")

@@ -7,10 +7,10 @@ of layers-conv-local-13pct.cfg, for 160 epochs: --config.epochs=160
 --config.optim.milestones="(140, 150)", falls before the last two times 10.
 
 Deviations: all kernels decay by 0.004, while params has 0 in conv1 and conv2 and 0.01
-in fc10. A tenth of the training images validates to
-the end; the author trained on it, too, for the last 170 of 520 epochs. The mean of each
-channel is subtracted, not of each pixel. The test shows the central crop; the author
-averaged ten views ("--multiview-test=1").
+in fc10. A tenth of the training images validates to the end; the author trained on it,
+too, for the last 170 of 520 epochs. Other data than CIFAR: the mean of each channel is
+subtracted, not of each pixel. The test shows the central crop; the author averaged ten
+views ("--multiview-test=1").
 """
 
 from configs import base
@@ -50,5 +50,6 @@ def get_config(data: str = "cifar10"):
             eval_resize=32,
             in_memory=False,  # an epoch has other patches
         )
+    base.subtract_mean_image(config, data)  # convdata.py: the central 24 px of the mean
     config.data.std = (1.0,) * config.data.channels  # convdata.py: the mean alone
     return config

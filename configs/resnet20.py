@@ -1,8 +1,7 @@
 """ResNet-20 on CIFAR-10: He et al. 2015, "Deep Residual Learning", Section 4.2.
 
-Deviations: images are normalised by each channel's mean and deviation, while the paper
-subtracts each pixel's mean; the border of a padded image is black, not the mean. An
-epoch has the 351 whole batches of 45,000 images.
+Deviations: an epoch has the 351 whole batches of 45,000 images. Images that are not
+CIFAR's are normalised by each channel's mean and deviation.
 """
 
 from configs import base
@@ -26,4 +25,5 @@ def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A
     config.optim.momentum_form = "caffe"  # as the authors' program
     config.optim.weight_decay = 1e-4  # on all parameters, as in the authors' code
     config.data.image_size = 32
+    base.subtract_mean_image(config, data)  # "with the per-pixel mean subtracted"
     return base.use_small_images(config, data)

@@ -1,8 +1,9 @@
 """ResNet-34 on ImageNet: He et al. 2015, "Deep Residual Learning", Section 3.4.
 
 Deviations: the rate falls after 5 epochs without a lower validation error (the authors
-decided by eye). Images are normalised by each channel's mean and deviation, while the
-paper subtracts each pixel's mean. Table 2 compares plain nets with shortcuts A (34
+decided by eye). The mean image is that of the central crops of at most 50,000 training
+images. Other data than ImageNet and CIFAR: images are normalised by each channel's mean
+and deviation. Table 2 compares plain nets with shortcuts A (34
 layers: 25.03 %): --config.model.fields.shortcut=A.
 """
 
@@ -30,4 +31,5 @@ def get_config(data: str = "imagenet2012", name: str = "resnet34", shortcut: str
     config.data.scale_max = 480
     config.data.flip = True  # "or its horizontal flip"
     config.data.pca_noise = 0.1  # "the standard color augmentation in [21]": AlexNet's
+    base.subtract_mean_image(config, data)  # "with the per-pixel mean subtracted"
     return base.use_data_of_any_size(config, data)

@@ -1,8 +1,9 @@
 """ZFNet on ImageNet: Zeiler and Fergus 2013, Section 3.1.
 
 Deviations: the rate falls after 5 epochs without a lower validation error (the paper:
-"annealed ... manually when the validation error plateaus"). The mean of each channel is
-subtracted, not of each pixel (for that: --config.data.normalisation=mean_image).
+"annealed ... manually when the validation error plateaus"). The mean image is that of
+the central crops of at most 50,000 training images. Other data than
+ImageNet and CIFAR: the mean of each channel is subtracted.
 """
 
 from configs import base
@@ -29,6 +30,7 @@ def get_config(data: str = "imagenet2012", name: str = "zfnet"):
     config.data.train_crop = "ten_crop"  # "10 different sub-crops", of the square
     config.data.eval_resize = 256  # "resizing the smallest dimension to 256"
     config.data.flip = True  # "with(out) horizontal flips"
+    base.subtract_mean_image(config, data)  # "the per-pixel mean (across all images)"
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # the mean alone is subtracted
     return config

@@ -12,9 +12,12 @@ PLATEAU = {"optim.schedule": "plateau", "optim.factor": 0.1, "optim.momentum": 0
 CAFFE = {"optim.momentum_form": "caffe", "optim.name": "sgd", "optim.nesterov": False}
 KERNELS = {"optim.decay": "kernels"}
 PCA = {"data.pca_noise": 0.1, "data.pca": ()}
+MEAN_IMAGE, CHANNELS = (
+    {"data.normalisation": name} for name in ("mean_image", "channels")
+)
 
 # Krizhevsky et al. 2012, Sections 2, 4.1, 4.2 and 5.
-ALEXNET: Recipe = PLATEAU | CAFFE | KERNELS | PCA
+ALEXNET: Recipe = PLATEAU | CAFFE | KERNELS | PCA | MEAN_IMAGE
 ALEXNET |= {"batch_size": 128, "epochs": 90.0, "optim.learning_rate": 0.01}
 ALEXNET |= {"optim.weight_decay": 5e-4, "data.std": (1.0,) * 3}
 ALEXNET |= {"data.train_crop": "square_crop", "data.eval_resize": 256}
@@ -32,13 +35,13 @@ ZFNET = {
 }
 
 # Simonyan and Zisserman 2014, Section 3.1; Table 3 has S of A, A-LRN and B.
-VGG = {**ALEXNET, "batch_size": 256, "epochs": 74.0}
+VGG = {**ALEXNET, **CHANNELS, "batch_size": 256, "epochs": 74.0}
 VGG |= {"data.train_crop": "scale_jitter_crop", "data.scale_min": 256}
 VGG |= {"data.scale_max": 512}
 VGG_SMALL = VGG | {"data.scale_max": 256}
 
 # He et al. 2015, Sections 3.4 and 4.2.
-RESNET: Recipe = PLATEAU | CAFFE | PCA | {"optim.decay": "all"}
+RESNET: Recipe = PLATEAU | CAFFE | PCA | MEAN_IMAGE | {"optim.decay": "all"}
 RESNET |= {"batch_size": 256, "epochs": 120.0, "optim.learning_rate": 0.1}
 RESNET |= {"optim.weight_decay": 1e-4, "data.scale_min": 256, "data.scale_max": 480}
 CIFAR_RESNET: Recipe = CAFFE | {"batch_size": 128, "optim.learning_rate": 0.1}
@@ -46,7 +49,7 @@ CIFAR_RESNET |= {"optim.schedule": "step", "optim.factor": 0.1, "optim.decay": "
 CIFAR_RESNET |= {"optim.weight_decay": 1e-4, "data.train_crop": "pad_crop"}
 CIFAR_RESNET |= {"data.crop_padding": 4, "data.flip": True, "optim.start_error": 0.0}
 CIFAR_RESNET |= {"steps": 64_000, "optim.milestones": (32_000, 48_000)}
-CIFAR_RESNET |= {"optim.warmup_epochs": 0.0}
+CIFAR_RESNET |= {"optim.warmup_epochs": 0.0, **MEAN_IMAGE}
 SLOW_START = {**CIFAR_RESNET, "optim.start_error": 80.0, "optim.start_rate": 0.01}
 
 # The first author's Caffe model: solver.prototxt and train_val.prototxt.
@@ -85,7 +88,7 @@ INCEPTION |= {"model.fields.dropout_rate": 0.2, "optim.clip_norm": 0.0}
 CUDA_CONVNET: Recipe = CAFFE | KERNELS | {"batch_size": 128, "epochs": 520.0}
 CUDA_CONVNET |= {"optim.learning_rate": 0.001, "optim.bias_rate": 2.0}
 CUDA_CONVNET |= {"optim.milestones": (500.0, 510.0), "optim.factor": 0.1}
-CUDA_CONVNET |= {"optim.momentum": 0.9, "data.image_size": 24}
+CUDA_CONVNET |= {"optim.momentum": 0.9, "data.image_size": 24, **MEAN_IMAGE}
 
 # torchvision's command for ResNet50_Weights.IMAGENET1K_V2, pytorch/vision issue 3995.
 IMAGENET1K_V2: Recipe = KERNELS | {"batch_size": 1024, "epochs": 600.0}

@@ -146,6 +146,9 @@ def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     assert answer == stored
     assert (out / "eval" / "results.json").exists()
 
+    line = error_line(call("eval.py", *words, "--config.data.normalisation=mean_image"))
+    assert "give --workdir instead of --weights, or write " in line
+
     picture = photos / "test" / "red" / "0.png"
     result = call("eval.py", *words, f"--images={picture}")
     assert result.returncode == 0, result.stderr
@@ -165,7 +168,13 @@ def test_weights_with_their_own_mean_are_evaluated_twice_in_one_directory(
     for _ in range(2):
         result = call("eval.py", *words, f"--workdir={tmp_path / 'out'}")
         assert result.returncode == 0, result.stderr
-        assert json.loads(result.stdout)["test"]["mean"] == [127.5] * 3
+        answer = json.loads(result.stdout)["test"]
+        assert answer["mean"] == [127.5] * 3
+    mean_image = "--config.data.normalisation=mean_image"  # as on ImageNet
+    other = f"--workdir={tmp_path / 'other'}"
+    result = call("eval.py", *words, mean_image, other)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["test"]["loss"] == answer["loss"]
 
 
 def test_mistakes_of_eval(finished, tmp_path):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -64,27 +64,32 @@ def with_counts(config: ConfigDict, source: Source, run: Run) -> ConfigDict:
     """
     data, screen = config.data, run.screen
     normalisation.read(run.workdir, data)
-    changes: dict[str, Any] = {}
     has_arrays = data.normalisation != "channels"
     empty = [key for key in ("mean", "std") if not (has_arrays or data[key])]
     empty += ["pca"] if data.pca_noise and not data.pca else []
-    if empty:
-        numbers = None
-        if jax.process_index() == 0:
-            counted = count_colours(source, data, screen)
-            screen.say("counted", _describe(counted))
-            every = {
-                "mean": counted.mean,
-                "std": np.maximum(counted.std, 1.0),  # images may be of one colour
-                "pca": counted.principal_axes,
-            }
-            numbers = {key: [float(f"{x:.6g}") for x in every[key]] for key in empty}
-        numbers = processes.from_first(numbers)
-        changes = {f"data.{key}": tuple(numbers[key]) for key in empty}
-    if has_arrays and not data.arrays:
-        arrays = _arrays_of_first_process(source, data, screen)
+    wants_arrays = has_arrays and not data.arrays
+    if wants_arrays:
+        _check_size(data)
+    if not (empty or wants_arrays):
+        return config
+    numbers, arrays = None, None
+    if jax.process_index() == 0:
+        sums = [_ColourSums(data)] * bool(empty) + [_ArraySums(data)] * wants_arrays
+        num_images = _add_up(sums, source, data, screen, MAX_IMAGES)
+        for each in sums:
+            counted = each.result(num_images)
+            if isinstance(counted, ColourStatistics):
+                numbers = _numbers(counted, empty)
+                what = _describe(counted)
+            else:
+                arrays, what = counted, data.normalisation
+            images = units.counted(num_images, "training image")
+            screen.say("counted", f"{images}: {what}")
+    changes: dict[str, Any] = processes.from_first(numbers) or {}
+    if wants_arrays:
+        arrays = _arrays_of_first_process(arrays, data)
         changes["data.arrays"] = normalisation.remember(arrays)
-    return settings.derive(config, changes) if changes else config
+    return settings.derive(config, changes)
 
 
 def with_class_weights(
@@ -105,62 +110,117 @@ def with_class_weights(
     return settings.derive(config, {"class_weights": text})
 
 
+def _numbers(counted: ColourStatistics, keys: Sequence[str]) -> dict[str, Any]:
+    """Returns the counted numbers of some settings of config.data, with six digits."""
+    every = {
+        "mean": counted.mean,
+        "std": np.maximum(counted.std, 1.0),  # images may be of one colour
+        "pca": counted.principal_axes,
+    }
+    return {f"data.{key}": tuple(float(f"{x:.6g}") for x in every[key]) for key in keys}
+
+
 def _describe(counted: ColourStatistics) -> str:
     mean, std = (
         ", ".join(f"{x:.1f}" for x in values) for values in (counted.mean, counted.std)
     )
-    images = units.counted(counted.num_images, "training image")
-    return f"{images}: mean {mean}; deviation {std}"
+    return f"mean {mean}; deviation {std}"
 
 
-def _arrays_of_first_process(
-    source: Source, data: DataConfig, screen: Screen
-) -> normalisation.Arrays:
-    shape = data.image_size, data.image_size, data.channels
-    size = math.prod(shape)
-    whitens = data.normalisation == "gcn_zca"
-    if whitens and size > MAX_WHITENED:
+def _check_size(data: DataConfig) -> None:
+    size = data.image_size**2 * data.channels
+    if data.normalisation == "gcn_zca" and size > MAX_WHITENED:
         raise UsageError(
             f"--config.data.normalisation=gcn_zca: {size:,} numbers an image are too "
             f"many to whiten, at most {MAX_WHITENED:,}; write mean_image"
         )
-    sizes = (size, size) if whitens else (0, 0)
-    arrays = np.zeros(shape, np.float32), np.zeros(sizes, np.float32)
-    if jax.process_index() == 0:
-        counted = count_arrays(source, data, screen)
-        arrays = counted.mean, counted.whitening
-    if jax.process_count() > 1:
-        arrays = map(np.asarray, multihost_utils.broadcast_one_to_all(arrays))
-    return normalisation.Arrays(*arrays)
 
 
-def count_arrays(
-    source: Source, data: DataConfig, screen: Screen, max_images: int = MAX_IMAGES
+def _arrays_of_first_process(
+    arrays: normalisation.Arrays | None, data: DataConfig
 ) -> normalisation.Arrays:
-    """Counts the mean of each pixel and, for gcn_zca, the whitening of all pixels.
+    """Returns the arrays of process 0, which the others do not have."""
+    if arrays is None:
+        shape = data.image_size, data.image_size, data.channels
+        size = math.prod(shape) if data.normalisation == "gcn_zca" else 0
+        mean = np.zeros(shape, np.float32)
+        arrays = normalisation.Arrays(mean, np.zeros((size, size), np.float32))
+    if jax.process_count() > 1:
+        both = arrays.mean, arrays.whitening
+        both = map(np.asarray, multihost_utils.broadcast_one_to_all(both))
+        arrays = normalisation.Arrays(*both)
+    return arrays
+
+
+def _add_up(
+    sums: Sequence["_ColourSums | _ArraySums"],
+    source: Source,
+    data: DataConfig,
+    screen: Screen,
+    max_images: int,
+) -> int:
+    """Reads the images once, in the view for evaluation; returns their number.
 
     Raises:
       RunError: there is no image that can be read.
     """
-    whitens = data.normalisation == "gcn_zca"
-    contrast = jax.jit(normalisation.normalise_contrast)
-    sums, products, num_images = 0.0, 0.0, 0
+    num_images = 0
     for image in _images(source, data, screen, max_images):
-        if whitens:
-            image = np.asarray(contrast(image.astype(np.float32)))
-        flat = image.reshape(len(image), -1).astype(np.float64)
-        sums = sums + flat.sum(axis=0)
-        products = products + flat.T @ flat if whitens else products
         num_images += len(image)
-    mean = np.asarray(sums) / num_images
-    whitening = np.zeros((0, 0), np.float32)
-    if whitens:
-        covariance = np.asarray(products) / num_images - np.outer(mean, mean)
-        whitening = normalisation.zca(covariance)
-    images = units.counted(num_images, "training image")
-    screen.say("counted", f"{images}: {data.normalisation}")
-    shape = data.image_size, data.image_size, data.channels
-    return normalisation.Arrays(mean.reshape(shape).astype(np.float32), whitening)
+        for each in sums:
+            each.add(image)
+    return num_images
+
+
+class _ColourSums:
+    """Adds up the colours of all pixels."""
+
+    def __init__(self, data: DataConfig):
+        self._channels = data.channels
+        self._sums, self._products, self._num_pixels = 0.0, 0.0, 0
+
+    def add(self, image: np.ndarray) -> None:
+        """Adds images, uint8 [N, H, W, C]."""
+        pixels = image.reshape(-1, self._channels)
+        pixels = pixels.astype(np.float64)  # whole numbers: the sums are exact
+        self._sums = self._sums + pixels.sum(axis=0)
+        self._products = self._products + pixels.T @ pixels
+        self._num_pixels += len(pixels)
+
+    def result(self, num_images: int) -> ColourStatistics:
+        """Returns the mean and the covariance."""
+        mean = np.asarray(self._sums) / self._num_pixels
+        covariance = np.asarray(self._products) / self._num_pixels
+        return ColourStatistics(mean, covariance - np.outer(mean, mean), num_images)
+
+
+class _ArraySums:
+    """Adds up each pixel, for gcn_zca after GCN and with the products of all pairs."""
+
+    def __init__(self, data: DataConfig):
+        self._shape = data.image_size, data.image_size, data.channels
+        self._whitens = data.normalisation == "gcn_zca"
+        self._contrast = jax.jit(normalisation.normalise_contrast)
+        self._sums, self._products = 0.0, 0.0
+
+    def add(self, image: np.ndarray) -> None:
+        """Adds images, uint8 [N, H, W, C]."""
+        if self._whitens:
+            image = np.asarray(self._contrast(image.astype(np.float32)))
+        flat = image.reshape(len(image), -1).astype(np.float64)
+        self._sums = self._sums + flat.sum(axis=0)
+        if self._whitens:
+            self._products = self._products + flat.T @ flat
+
+    def result(self, num_images: int) -> normalisation.Arrays:
+        """Returns the mean and the matrix that whitens, or an empty one."""
+        mean = np.asarray(self._sums) / num_images
+        whitening = np.zeros((0, 0), np.float32)
+        if self._whitens:
+            covariance = np.asarray(self._products) / num_images - np.outer(mean, mean)
+            whitening = normalisation.zca(covariance)
+        mean_image = mean.reshape(self._shape).astype(np.float32)
+        return normalisation.Arrays(mean_image, whitening)
 
 
 def count_colours(
@@ -171,17 +231,8 @@ def count_colours(
     Raises:
       RunError: there is no image that can be read.
     """
-    sums, products, num_pixels, num_images = 0.0, 0.0, 0, 0
-    for image in _images(source, data, screen, max_images):
-        pixels = image.reshape(-1, data.channels)
-        pixels = pixels.astype(np.float64)  # whole numbers: the sums are exact
-        sums = sums + pixels.sum(axis=0)
-        products = products + pixels.T @ pixels
-        num_pixels += len(pixels)
-        num_images += len(image)
-    mean = np.asarray(sums) / num_pixels
-    covariance = np.asarray(products) / num_pixels - np.outer(mean, mean)
-    return ColourStatistics(mean, covariance, num_images)
+    sums = _ColourSums(data)
+    return sums.result(_add_up([sums], source, data, screen, max_images))
 
 
 def _images(

@@ -21,7 +21,7 @@ from cnn_arch.parallel import processes
 from cnn_arch.parallel.mesh import abstract, replicated
 from cnn_arch.run_directory import Run, read_classes
 from cnn_arch.screen import Screen
-from cnn_arch.weights.files import check_fit, read_weights
+from cnn_arch.weights.files import Weights, check_fit, read_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,12 +87,8 @@ def from_file(
     Raises:
       UsageError: there is no such file, or it does not fit the network.
     """
-    if config.data.normalisation != "channels":
-        raise UsageError(
-            f"--config.data.normalisation={config.data.normalisation}: its numbers are "
-            "with the run of the weights; give --workdir instead of --weights"
-        )
     weights = read_weights(path, config.model.name)
+    config = _with_channels(config, weights, screen)
     names = dataset.class_names if dataset else _class_names_of_data(config, screen)
     screen.say("model", describe_network(config, len(names)))
     model = build_model(config, len(names), loops=False)
@@ -122,6 +118,21 @@ def from_file(
             )
     variables = jax.device_put(weights.variables, replicated(mesh))
     return Network(model, variables, names, origin, config)
+
+
+def _with_channels(config: ConfigDict, weights: Weights, screen: Screen) -> ConfigDict:
+    """Replaces the recipe's mean image, which a file of weights does not have."""
+    name = config.data.normalisation
+    if name == "channels":
+        return config
+    if not (weights.mean and weights.std):
+        raise UsageError(
+            f"--config.data.normalisation={name}: its numbers are with the run of the "
+            "weights; give --workdir instead of --weights, or write "
+            "--config.data.normalisation=channels if the weights expect that"
+        )
+    screen.say("", f"the mean of each channel, not {name}, as these weights expect")
+    return settings.derive(config, {"data.normalisation": "channels"})
 
 
 def _class_names_of_data(config: ConfigDict, screen: Screen) -> tuple[str, ...]:

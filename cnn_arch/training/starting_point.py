@@ -34,6 +34,7 @@ class Source:
     arrays: Arrays
     mean: tuple[float, ...] | None  # of the pixels that it expects; None: not known
     std: tuple[float, ...] | None
+    normalisation: str | None = None  # config.data.normalisation; None: not known
     others: Collection[str] = ()  # names of arrays that are of no known layer
     class_names: tuple[str, ...] | None = None  # None: not known
 
@@ -85,7 +86,8 @@ def _read_file(path: str, name: str) -> Source:
     warm = "vgg11_bn" if name.endswith("_bn") else "vgg11"
     names = [name, warm] if name.startswith("vgg") else [name]
     weights, others = read_fitting(path, names)
-    return _source(weights, others=others)
+    known = "channels" if weights.mean else None
+    return _source(weights, normalisation=known, others=others)
 
 
 def _read_run(path: Path, mesh: Any, run: Run) -> Source:
@@ -107,7 +109,7 @@ def _read_run(path: Path, mesh: Any, run: Run) -> Source:
         variables, _ = checkpoints.restore_variables(shapes)
     data = config.data
     weights = Weights(jax.device_get(variables), tuple(data.mean), tuple(data.std))
-    return _source(weights, class_names=names)
+    return _source(weights, normalisation=data.normalisation, class_names=names)
 
 
 def _source(weights: Weights, **facts: Any) -> Source:
@@ -154,6 +156,15 @@ def _names(paths: Collection[tuple[str, ...]]) -> list[str]:
 def _warn_of_pixels(source: Source, config: ConfigDict, run: Run) -> None:
     """Warns if the arrays expect images that are normalised in another way."""
     data = config.data
+    if source.normalisation not in (None, data.normalisation):
+        run.screen.warn(
+            f"--init_from={config.init_from} expects data.normalisation="
+            f"{source.normalisation}, not {data.normalisation}; write "
+            f"--config.data.normalisation={source.normalisation}"
+        )
+        return
+    if data.normalisation != "channels":
+        return  # each run has counted its own
     for key, value in (("mean", source.mean), ("std", source.std)):
         if value and len(value) == data.channels and value != tuple(data[key]):
             numbers = ",".join(f"{number:g}" for number in value)

@@ -61,6 +61,19 @@ def test_the_mean_of_each_pixel_is_subtracted(source, config, tmp_path):
     np.testing.assert_allclose(prepared, expected, atol=1e-4)
 
 
+def test_a_mean_image_and_colours_are_counted_together(source, config, tmp_path):
+    both = settings.derive(
+        config("mean_image"), {"data.pca_noise": 0.1, "data.pca": ()}
+    )
+    full = statistics.with_counts(both, source, Run(tmp_path, Screen()))
+    prepared = normalisation.normalise(jnp.array(source.images), full.data)
+    expected = source.images - source.images.mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(prepared, expected, atol=1e-4)
+    covariance = np.cov(source.images.reshape(-1, 3).T, bias=True)
+    deviations = np.sqrt(np.linalg.eigvalsh(covariance)[::-1])
+    np.testing.assert_allclose(full.data.pca[:3], deviations, rtol=1e-5)
+
+
 def test_gcn_and_zca(source, config, tmp_path):
     full = statistics.with_counts(config("gcn_zca"), source, Run(tmp_path, Screen()))
     prepared = normalisation.normalise(jnp.array(source.images), full.data)

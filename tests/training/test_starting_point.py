@@ -130,6 +130,10 @@ def test_a_file_may_have_a_part_of_the_arrays(run, tmp_path, capsys):
     assert "new: fc/bias, fc/kernel" in printed.out
     assert "not used: projection.weight" in printed.out
     assert "data.mean is not that of --init_from" in printed.err
+    mean_image = "--config.data.normalisation=mean_image"
+    program = make_program(*words, "--config.data.channels=3", *pixels(3), mean_image)
+    starting_point.read(program, DIGITS, run)
+    assert "write --config.data.normalisation=channels" in capsys.readouterr().err
 
 
 def test_published_weights_are_read_where_they_are_kept(run, tmp_path, monkeypatch):
