@@ -106,6 +106,26 @@ def test_a_profile_names_the_layers_and_ends(recipe, tmp_path):
 
 
 @pytest.mark.slow
+def test_learning_rates_are_tested_from_a_starting_point(finished, recipe, tmp_path):
+    """Nothing is written but the picture, and the next command has the suggestion."""
+    workdir, _ = finished
+    path = tmp_path / "curve.png"
+    words = *recipe(), f"--init_from={workdir}", f"--find_lr={path}"
+    result = run("train.py", *words, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "arrays" in result.stdout.partition("start ")[2].splitlines()[0]
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert list(tmp_path.iterdir()) == [path]
+    suggested = result.stdout.partition("find lr")[2].split()
+    after = result.stdout.partition("Next:")[2]
+    if suggested:
+        assert f"--config.optim.learning_rate={suggested[0]}" in after
+    else:
+        assert "none is suggested" in result.stderr
+    assert f"--init_from={workdir}" in after
+
+
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(recipe, tmp_path):
     words = recipe("--config.optim.learning_rate=1e38")
     result = run("train.py", *words, f"--workdir={tmp_path / 'nan'}")

@@ -104,6 +104,15 @@ def test_any_devices_measure_the_same(measured):
     assert np.abs(one["bn2"]["mean"]).max() > 1e-3  # of random weights
 
 
+def test_a_frozen_layer_keeps_its_statistics(measured):
+    """It is in evaluation mode, so that the next layer sees what it will see."""
+    _, _, variables, _, said = measured('--config.freeze=("bn1",)')
+    np.testing.assert_array_equal(variables["batch_stats"]["bn1"]["mean"], 0)
+    np.testing.assert_array_equal(variables["batch_stats"]["bn1"]["var"], 1)
+    assert np.abs(variables["batch_stats"]["bn2"]["mean"]).max() > 1e-3
+    assert "bn1: keeps" not in said.out + said.err  # as the user wants it
+
+
 def test_the_file_is_what_was_measured(measured, capsys):
     config, path, variables, facts, _ = measured()
     old = jax.tree.map(np.zeros_like, variables)

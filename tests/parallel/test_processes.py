@@ -125,6 +125,22 @@ def test_the_first_process_counts_the_images_for_all(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_measure_the_statistics_of_batch_norm_as_one(tmp_path):
+    words = "--config=configs/resnet20.py:mnist5k", "--config.steps=20"
+    words += "--config.batch_size=20", "--config.optim.learning_rate=0.001"
+    words += ("--config.batch_norm_images=64",)
+    tests = []
+    for num_processes in (1, 2):
+        workdir = tmp_path / f"{num_processes}"
+        devices = {"num_processes": num_processes, "num_devices": 2 // num_processes}
+        launch.run("train.py", *words, f"--workdir={workdir}", **devices)
+        tests.append(json.loads((workdir / "eval" / "results.json").read_text()))
+    one, two = (each["test"] for each in tests)
+    assert one["batch_norm_images"] == two["batch_norm_images"] >= 64
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-4)
+
+
+@pytest.mark.slow
 def test_a_run_continues_with_any_processes_and_devices(finished, tmp_path):
     """Two processes with two devices each, one with four, and one with one."""
     words = *RECIPE, EARLY, f"--workdir={tmp_path / 'run'}"

@@ -153,6 +153,13 @@ def test_a_split_network_trains_as_on_one_device(name):
     assert_equal_runs(run, train_on_one_device(name, num_steps=2))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [(2, 2), (1, 2)])
+def test_a_split_network_trains_on_a_batch_in_parts(mesh):
+    run = train("alexnet", *mesh, "--config.accumulate=4", num_steps=2)
+    assert_equal_runs(run, train_on_one_device("alexnet", num_steps=2))
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A checkpoint of a 2 x 2 mesh, its arrays, and the step after it."""
