@@ -11,6 +11,7 @@ and the curves, and --page writes the page from them alone.
 import argparse
 import csv
 import json
+import re
 import shlex
 import statistics
 import subprocess
@@ -84,9 +85,10 @@ def read_run(workdir: Path) -> dict[str, Any]:
     columns = "epoch", "train_top1_error", "validation_top1_error"
     facts = (workdir / "environment.txt").read_text().splitlines()
     results = json.loads((workdir / "eval" / "results.json").read_text())
-    machine = rounds.machine()
+    device = re.search(r" device .*?(\d+ cores?)", (workdir / "log.txt").read_text())
+    assert device, f"{workdir}/log.txt does not name the cores"
     return {
-        "machine": f"{machine['processor']}, {machine['cores']} cores",
+        "machine": f"{rounds.machine()['processor']}, {device[1]}",
         "test_error": results["test"]["top1_error"],
         "num_test_images": results["test"]["num_examples"],
         "epochs": float(rows[-1]["epoch"]),

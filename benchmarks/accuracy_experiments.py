@@ -9,6 +9,7 @@ DATA = {
     "photos": "clothing-dataset-small",
 }
 BASE = "--config=configs"
+MEAN_IMAGE = "--config.data.normalisation=mean_image"  # as the recipes do for CIFAR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,13 @@ EXPERIMENTS = {
         "He et al. 2015, Table 6: 8.75 % after 64,000 steps.",
         "An eighth of the paper's steps, with the falls of the rate at the same shares "
         "of the run. The images are a JPEG copy (quality about 75).",
-        {"resnet20": [f"{BASE}/resnet20.py:folder", "--config.epochs=22.75"]},
+        {
+            "resnet20": [
+                f"{BASE}/resnet20.py:folder",
+                MEAN_IMAGE,
+                "--config.epochs=22.75",
+            ]
+        },
     ),
     "resnet20_fast": Experiment(
         "ResNet-20 on CIFAR-10 in half an hour",
@@ -78,9 +85,14 @@ EXPERIMENTS = {
         "A thirteenth of the epochs (520, and 160 without LRN). The images are a JPEG "
         "copy (quality about 75).",
         {
-            "with LRN": [f"{BASE}/cuda_convnet.py:folder", "--config.epochs=40"],
+            "with LRN": [
+                f"{BASE}/cuda_convnet.py:folder",
+                MEAN_IMAGE,
+                "--config.epochs=40",
+            ],
             "without LRN": [
                 f"{BASE}/cuda_convnet.py:folder",
+                MEAN_IMAGE,
                 "--config.epochs=40",
                 "--config.model.fields.local_response_norm=false",
             ],
@@ -93,9 +105,14 @@ EXPERIMENTS = {
         "Photographs scaled to 32 px. The start is the ResNet-20 above, trained on "
         "CIFAR-10; it has no class in common with them.",
         {
-            "from scratch": [f"{BASE}/resnet20.py:folder", "--config.epochs=30"],
+            "from scratch": [
+                f"{BASE}/resnet20.py:folder",
+                MEAN_IMAGE,
+                "--config.epochs=30",
+            ],
             "fine-tuned": [
                 f"{BASE}/resnet20.py:folder",
+                MEAN_IMAGE,
                 "--config.epochs=30",
                 "--init_from=runs/results/resnet20/resnet20/0",
                 "--config.optim.body_rate=0.1",
