@@ -83,6 +83,12 @@ EARLIER = {
     "data.cutmix": 0.0,
 }
 
+# Fields of networks that recipes of earlier versions did not have, and what they were.
+EARLIER_FIELDS = {
+    "model.fields.norm_across_groups": False,
+    "model.fields.ceil_mode": False,
+}
+
 
 def follow_image_size(
     config: ConfigDict, recipe: Mapping[str, Any], given: Collection[str]

@@ -37,8 +37,9 @@ def check_same_run(path: Path, config: ConfigDict) -> dict[str, tuple[Any, Any]]
     folders.check_no_others(path)
     if not (path / "config.json").exists():
         return {}
-    stored = settings.flatten(settings.from_json(path / "config.json"))
-    given = settings.flatten(config)
+    fields = choices.EARLIER_FIELDS
+    stored = fields | settings.flatten(settings.from_json(path / "config.json"))
+    given = fields | settings.flatten(config)
     changes = {
         key: (stored.get(key), given.get(key))
         # The network first: another one also differs in many other settings.

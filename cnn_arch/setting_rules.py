@@ -187,6 +187,8 @@ FIELD_RULES: dict[str, Rule] = {
     "model.fields.shortcut": one_of("A", "B", "C", "none"),
     "model.fields.tf_slim": SWITCH,
     "model.fields.local_response_norm": SWITCH,
+    "model.fields.norm_across_groups": SWITCH,
+    "model.fields.ceil_mode": SWITCH,
     "model.fields.local3_width": whole(1, 2**16, 64),
     "model.fields.activation": one_of("relu", "tanh"),
 }

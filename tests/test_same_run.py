@@ -126,3 +126,19 @@ def test_a_run_of_an_earlier_version_keeps_the_settings_of_its_recipe(tmp_path, 
     other, given = parse(words, recipe="--config=resnet20:mnist5k")
     with pytest.raises(UsageError, match=r"optim.momentum=0.9, this one has 0.5"):
         same_run.match_run(tmp_path, other, given, Screen())
+
+
+@pytest.mark.parametrize("name", ["resnet34:folder", "alexnet:folder"])
+def test_a_run_goes_on_where_its_network_has_a_new_field(tmp_path, name):
+    config, given = parse(recipe=f"--config={name}")
+    stored = json.loads(settings.to_json(config))
+    new = [key.rpartition(".")[2] for key in choices.EARLIER_FIELDS]
+    (field,) = (key for key in new if key in stored["model"]["fields"])
+    del stored["model"]["fields"][field]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    assert same_run.match_run(tmp_path, config, given, Screen()) == config
+    word = f"--config.model.fields.{field}=true"
+    other, given = parse(word, recipe=f"--config={name}")
+    with pytest.raises(UsageError, match=rf"fields.{field}=False, this one has True"):
+        same_run.match_run(tmp_path, other, given, Screen())

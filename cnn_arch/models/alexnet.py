@@ -4,6 +4,9 @@ A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet Classification with Deep Convo
 Neural Networks", NIPS 2012.
 https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutional-neural-networks
 
+Section 3.5 does not say whether response normalisation crosses the two GPUs. Here it
+stays on each; ``norm_across_groups`` is Caffe's form.
+
 Deviations: images have 227 px, with which conv1 makes the 55x55 maps of Figure 2 (the
 figure's 224 would need padding, which the paper does not mention). Dropout scales the
 units that it keeps while training, instead of halving all outputs at test time: the
@@ -42,6 +45,7 @@ class AlexNet(nn.Module):
 
     num_classes: int = 1000
     groups: int = 2
+    norm_across_groups: bool = False  # Caffe's: neighbouring maps of either group
     dropout_rate: float = 0.5  # Section 4.2
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
@@ -55,7 +59,7 @@ class AlexNet(nn.Module):
         parts = num_parts()  # the shapes below are for a single one
         groups = self.groups // parts
         conv = partial(Conv, activation=relu, **options)
-        norm = partial(LocalResponseNorm, groups)
+        norm = partial(LocalResponseNorm, 1 if self.norm_across_groups else groups)
         pool = partial(MaxPool, window=3, stride=2)  # Section 3.4: overlapping
         dense = partial(Dense, 4096 // parts, relu, bias_init=one, **options)
         drop = partial(

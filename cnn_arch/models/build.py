@@ -70,6 +70,11 @@ def _check_split(config: ConfigDict, model: Any) -> None:
             f"{given}: {name} cannot be split, only the AlexNets and the VGGs can; "
             "write --config.mesh.model=1"
         )
+    if num_parts > 1 and getattr(model, "norm_across_groups", False):
+        raise UsageError(
+            f"{given}: norm_across_groups needs the maps of all devices; write "
+            "--config.mesh.model=1"
+        )
     groups = getattr(model, "groups", num_parts)
     if groups % num_parts:
         raise UsageError(

@@ -7,6 +7,10 @@ A stage's first convolution halves the map: in a bottleneck this is the first 1x
 the paper. The later variant v1.5 halves the map in the 3x3, as torchvision does: its
 ``resnet50`` is ``resnet50_v1_5`` here.
 
+Table 1 gives pool1 without its padding: here it is one pixel on each side, as in
+torchvision. The authors' files for Caffe have none and keep the last, partial windows:
+``ceil_mode``.
+
 Deviations: BatchNorm's statistics at test time are running averages (the authors
 averaged them over a large batch after training).
 """
@@ -107,6 +111,7 @@ class ResNet(nn.Module):
     block: Callable[..., nn.Module]
     num_classes: int = 1000
     shortcut: str = "B"  # Section 4.1: A, B or C; "none": a plain net
+    ceil_mode: bool = False  # pool1 as in the authors' Caffe files
     scan: bool = False  # a stage's equal blocks as one loop
     remat: bool = False  # compute blocks again in the backward pass
     batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
@@ -118,7 +123,8 @@ class ResNet(nn.Module):
         norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
         x = conv(64, 7, stride=2, padding=3, name="conv1")(x)
         x = relu(norm(name="bn1")(x))  # [B, 112, 112, 64]
-        x = MaxPool(3, 2, padding=1, name="pool1")(x)
+        ceil = self.ceil_mode
+        x = MaxPool(3, 2, 0 if ceil else 1, ceil_mode=ceil, name="pool1")(x)
         for stage, size in enumerate(self.stage_sizes, start=2):  # 56, 28, 14, 7
             block = partial(
                 self.block,

@@ -89,6 +89,13 @@ def test_a_device_may_have_several_groups():
     assert build_model(config, 10).groups == 8
 
 
+def test_devices_cannot_share_maps_that_are_normalised_across_them():
+    words = ["--config.mesh.model=2", "--config.model.fields.norm_across_groups=true"]
+    config, _ = settings.parse(["--config=configs/alexnet.py:folder", *words])
+    with pytest.raises(UsageError, match="needs the maps of all devices; write"):
+        build_model(config, 10)
+
+
 def test_a_split_layer_is_split_over_the_model_axis():
     model = SimpleNamespace(split_layers=("fc8",))
     tree = {
