@@ -88,6 +88,7 @@ def from_file(
       UsageError: there is no such file, or it does not fit the network.
     """
     weights = read_weights(path, config.model.name)
+    config = _with_fields(config, weights, screen)
     config = _with_channels(config, weights, screen)
     names = dataset.class_names if dataset else _class_names_of_data(config, screen)
     screen.say("model", describe_network(config, len(names)))
@@ -118,6 +119,15 @@ def from_file(
             )
     variables = jax.device_put(weights.variables, replicated(mesh))
     return Network(model, variables, names, origin, config)
+
+
+def _with_fields(config: ConfigDict, weights: Weights, screen: Screen) -> ConfigDict:
+    """Makes the network that of the weights, beyond their arrays."""
+    for field, value in weights.fields.items():
+        if config.model.fields.get(field) != value:
+            screen.say("", f"{field} {value}, as these weights expect")
+            config = settings.derive(config, {f"model.fields.{field}": value})
+    return config
 
 
 def _with_channels(config: ConfigDict, weights: Weights, screen: Screen) -> ConfigDict:

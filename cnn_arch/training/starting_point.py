@@ -36,6 +36,8 @@ class Source:
     std: tuple[float, ...] | None
     normalisation: str | None = None  # config.data.normalisation; None: not known
     others: Collection[str] = ()  # names of arrays that are of no known layer
+    # Fields of the network with which they were trained.
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     class_names: tuple[str, ...] | None = None  # None: not known
 
 
@@ -78,6 +80,7 @@ def read(program: Program, class_names: tuple[str, ...], run: Run) -> Arrays:
     run.screen.say("start", f"{given}: {len(taken)} of {len(wanted)} arrays")
     for line in _differences(source, taken, wanted, head):
         run.screen.say("", line)
+    _warn_of_fields(source, config, run)
     _warn_of_pixels(source, config, run)
     return taken
 
@@ -114,7 +117,7 @@ def _read_run(path: Path, mesh: Any, run: Run) -> Source:
 
 def _source(weights: Weights, **facts: Any) -> Source:
     arrays: Any = flatten_dict(weights.variables)
-    return Source(arrays, weights.mean, weights.std, **facts)
+    return Source(arrays, weights.mean, weights.std, fields=weights.fields, **facts)
 
 
 def fitting(given: Arrays, wanted: Arrays, model: Any) -> Arrays:
@@ -151,6 +154,17 @@ def _differences(
 
 def _names(paths: Collection[tuple[str, ...]]) -> list[str]:
     return sorted("/".join(path[1:]) for path in paths)
+
+
+def _warn_of_fields(source: Source, config: ConfigDict, run: Run) -> None:
+    """Warns if the network differs from that of the arrays, beyond the arrays."""
+    for field, value in source.fields.items():
+        if config.model.fields.get(field) != value:
+            run.screen.warn(
+                f"{config.model.name} differs from the network of "
+                f"--init_from={config.init_from}; it is the same with "
+                f"--config.model.fields.{field}={str(value).lower()}"
+            )
 
 
 def _warn_of_pixels(source: Source, config: ConfigDict, run: Run) -> None:

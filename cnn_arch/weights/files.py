@@ -17,6 +17,9 @@ from cnn_arch.errors import UsageError
 from cnn_arch.files import replacing
 from cnn_arch.screen import printable
 from cnn_arch.weights import SUFFIXES
+from cnn_arch.weights.caffe import from_caffe, normalisation
+from cnn_arch.weights.caffe_file import read_network
+from cnn_arch.weights.caffe_networks import CAFFE, find
 from cnn_arch.weights.names import check_shapes, listed
 from cnn_arch.weights.pth import read_pth
 from cnn_arch.weights.torchvision import (
@@ -39,20 +42,28 @@ class Weights:
     variables: dict[str, Any]  # {"params": ..., "batch_stats": ...}, NumPy arrays
     mean: tuple[float, ...] | None = None  # of pixels 0..255; None: not in the file
     std: tuple[float, ...] | None = None
+    # Fields of the network (config.model.fields) with which these arrays were trained.
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def read_weights(path: str, name: str) -> Weights:
     """Reads the weights of the network ``name``.
 
-    The file is an ``.npz`` of ``write_npz``, or torchvision's ``state_dict``:
-    ``.safetensors``, ``.pth`` or ``.pt``.
+    The file is an ``.npz`` of ``write_npz``, torchvision's ``state_dict``
+    (``.safetensors``, ``.pth`` or ``.pt``), or Caffe's ``.caffemodel``.
 
     Raises:
       UsageError: the file is missing, damaged, of another type or another network's.
     """
     try:
-        if _is_npz(path):
+        suffix = _suffix(path)
+        if suffix == ".npz":
             return Weights(read_npz(path))
+        if suffix == ".caffemodel":
+            weights, others = _read_caffe(path, name)
+            if others:
+                raise UsageError(f"{name} has no such layers: {listed(others)}")
+            return weights
         arrays, notes = _read_state_dict(path)
         variables = from_torchvision(name, arrays)
         return Weights(variables, *_normalisation(name, arrays, notes))
@@ -66,13 +77,16 @@ def read_fitting(path: str, names: Sequence[str]) -> tuple[Weights, list[str]]:
     Args:
       path: of a file as for ``read_weights``, which may also be another network's.
       names: of networks; the arrays of torchvision's file are named as in the network
-        that most of them fit.
+        that most of them fit, Caffe's as in the first that Caffe has.
 
     Raises:
       UsageError: the file is missing, damaged or of another type.
     """
-    if _is_npz(path):
+    suffix = _suffix(path)
+    if suffix == ".npz":
         return Weights(read_npz(path)), []
+    if suffix == ".caffemodel":
+        return _read_caffe(path, next((x for x in names if x in CAFFE), names[0]))
     arrays, notes = _read_state_dict(path)
     known = [name for name in names if name in TORCHVISION] or names[:1]
     answers = {name: fitting_arrays(name, arrays) for name in known}
@@ -81,14 +95,28 @@ def read_fitting(path: str, names: Sequence[str]) -> tuple[Weights, list[str]]:
     return Weights(unflatten_dict(found), *_normalisation(name, arrays, notes)), others
 
 
-def _is_npz(path: str) -> bool:
-    """Returns whether a file is an ``.npz``; checks that it can be read at all."""
+def _suffix(path: str) -> str:
+    """Returns the ending of a file; checks that it can be read at all."""
     suffix = Path(path).suffix
     if suffix not in SUFFIXES:
         raise UsageError(f"must end in {', '.join(SUFFIXES)}")
     if not Path(path).is_file():
         raise UsageError("no such file")
-    return suffix == ".npz"
+    return suffix
+
+
+def _read_caffe(path: str, name: str) -> tuple[Weights, list[str]]:
+    """Returns the arrays of Caffe's file, and its layers that are not the network's."""
+    network, layers = find(name), read_network(path)
+    found, others = from_caffe(name, layers)
+    arrays = as_float32({"/".join(keys): array for keys, array in found.items()})
+    variables = unflatten_dict({keys: arrays["/".join(keys)] for keys in found})
+    first = layers.get(network.first)
+    shape = first.arrays[0].shape if first and first.arrays else ()
+    channels = shape[1] if len(shape) == 4 else 3
+    mean, std = normalisation(name, layers, Path(path), channels)
+    variables = {"params": {}, "batch_stats": {}, **variables}
+    return Weights(variables, mean, std, network.fields), others
 
 
 def _read_state_dict(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -20,7 +20,7 @@ from cnn_arch.training.program import Program
 from cnn_arch.weights.files import write_npz
 from cnn_arch.weights.torchvision import to_torchvision
 from tests.models.conftest import abstract_variables
-from tests.weights import torch_files
+from tests.weights import caffe_files, torch_files
 
 DIGITS = tuple("0123456789")
 WARM_CONVOLUTIONS = "1_1", "2_1", "3_1", "3_2"
@@ -150,6 +150,27 @@ def test_published_weights_are_read_where_they_are_kept(run, tmp_path, monkeypat
     assert taken.keys() == {("params", "conv1", "kernel")}
     (array,) = taken.values()
     np.testing.assert_array_equal(array, kernel.transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize("ceil_mode", ["true", "false"])
+def test_a_file_of_caffe_names_what_its_network_does_otherwise(
+    run, tmp_path, capsys, ceil_mode
+):
+    net = caffe_files.Net(224)
+    net.conv("conv1", 64, 7, stride=2, pad=3, bias=False)
+    net.norm("_conv1", relu=True)
+    net.dense("fc_of_photos", 3)
+    path = tmp_path / "start.caffemodel"
+    path.write_bytes(caffe_files.caffemodel(net.layers))
+    recipe = "--config=configs/resnet50.py:folder"
+    words = f"--config.init_from={path}", f"--config.model.fields.ceil_mode={ceil_mode}"
+    config, _ = settings.parse([recipe, *words])
+    taken = starting_point.read(Program(config, 10, make_mesh(1, 1)), DIGITS, run)
+    assert {key[1] for key in taken} == {"conv1", "bn1"}
+    printed = capsys.readouterr()
+    assert "not used: fc_of_photos" in printed.out
+    differs = "it is the same with --config.model.fields.ceil_mode=true" in printed.err
+    assert differs == (ceil_mode == "false")
 
 
 def pixels(channels):
