@@ -51,7 +51,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     needs_split = not (options.export or options.images)
     dataset = open_split(config, use) if needs_split else None
     if options.weights:
-        file = local_path(options.weights, screen)  # fetched, if it is torchvision:NAME
+        file = local_path(options.weights, screen)  # fetched, if a name
         network = from_file(file, dataset, config, mesh, screen)
         if not (options.export or options.features):  # those have their own file
             run_directory.create(run.workdir, config, network.class_names, ())
@@ -84,8 +84,9 @@ if __name__ == "__main__":
     for name, text in {
         "workdir": "the directory of a run",
         "checkpoint": "best, last or a step; default best",
-        "weights": "instead of --workdir, with --config=RECIPE: torchvision's weights "
-        "(.safetensors, .pth, torchvision:NAME), or weights_best.npz of a run",
+        "weights": "instead of --workdir, with --config=RECIPE: weights of torchvision "
+        "(.safetensors, .pth, torchvision:NAME) or Caffe (.caffemodel, caffe:NAME), or "
+        "weights_best.npz of a run",
         "split": "train, validation or test; default test",
         "images": "a picture, or a folder of pictures with its sub-folders",
         "features": "write the outputs of a layer: fc7, conv5_3, pool5",

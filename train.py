@@ -110,7 +110,8 @@ if __name__ == "__main__":
     for name, text in {
         "workdir": "of the run; default runs/MODEL-DATA-N",
         "data_dir": "the data's folder, if it has moved",
-        "init_from": "start from a run, a file of weights, or torchvision:NAME",
+        "init_from": "start from a run, a file of weights, torchvision:NAME or "
+        "caffe:NAME",
         "profile": "a folder: trace a few steps, list the slowest operations, end",
     }.items():
         parser.add_argument(f"--{name}", help=text)

@@ -26,7 +26,7 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.steps = 0
     # Epochs without a lower validation error after which the run ends; 0: never.
     config.early_stopping = 0
-    config.init_from = ""  # a run, a file or torchvision:NAME; "": random
+    config.init_from = ""  # a run, a file, torchvision:NAME, caffe:NAME; "": random
     config.freeze = ()  # names of layers that do not learn, such as "conv*"
     config.freeze_epochs = 0.0  # the first, in which only the head learns
     config.loss = "cross_entropy"  # cross_entropy | binary_cross_entropy

@@ -1,4 +1,4 @@
-"""The weights that torchvision publishes: fetched when the user asks, and kept.
+"""The weights that others publish: fetched when the user asks, and kept.
 
 Pooch, the usual library for this, does not continue a download that was interrupted
 and needs requests; huggingface_hub does, but serves its own site only. Python's urllib
@@ -20,8 +20,8 @@ from cnn_arch.errors import UsageError
 from cnn_arch.files import sync
 from cnn_arch.screen import Screen
 
-PREFIX = "torchvision:"
-ADDRESS = "https://download.pytorch.org/models"  # CNN_ARCH_WEIGHTS_URL: of a copy
+ADDRESS = "https://download.pytorch.org/models"
+COPY = "CNN_ARCH_WEIGHTS_URL"  # in the environment: the address of a copy of all files
 TIMEOUT_SECONDS = 30.0  # without a byte
 BLOCK_BYTES = 2**20
 
@@ -50,6 +50,54 @@ FILES = {
     "resnet152.v2": "resnet152-f82ba261",
 }
 
+_BVLC = "http://dl.caffe.berkeleyvision.org"
+_VGG = "http://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe"
+# The authors offered these on OneDrive; Apache MXNet keeps a copy.
+_RESNET = (
+    "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/caffe/models/resnet"
+)
+# Caffe's files: the address, and the SHA-1.
+CAFFE = {
+    # BVLC/caffe, models/bvlc_*/readme.md.
+    "alexnet": (
+        f"{_BVLC}/bvlc_alexnet.caffemodel",
+        "9116a64c0fbe4459d18f4bb6b56d647b63920377",
+    ),
+    "googlenet": (
+        f"{_BVLC}/bvlc_googlenet.caffemodel",
+        "405fc5acd08a3bb12de8ee5e23a96bec22f08204",
+    ),
+    # The addresses: the authors' gists 211839e770f7b538e2d8 and 3785162f95cd2d5fee77.
+    # The SHA-1, and both of the residual networks: apache/mxnet,
+    # tools/caffe_converter/convert_caffe_modelzoo.py.
+    "vgg16": (
+        f"{_VGG}/VGG_ILSVRC_16_layers.caffemodel",
+        "9363e1f6d65f7dba68c4f27a1e62105cdf6c4e24",
+    ),
+    "vgg19": (
+        f"{_VGG}/VGG_ILSVRC_19_layers.caffemodel",
+        "239785e7862442717d831f682bb824055e51e9ba",
+    ),
+    "resnet50": (
+        f"{_RESNET}/ResNet-50-model.caffemodel",
+        "b7c79ccc21ad0479cddc0dd78b1d20c4d722908d",
+    ),
+    "resnet101": (
+        f"{_RESNET}/ResNet-101-model.caffemodel",
+        "1dbf5f493926bb9b6b3363b12d5133c0f8b78904",
+    ),
+    "resnet152": (
+        f"{_RESNET}/ResNet-152-model.caffemodel",
+        "251edb93604ac8268c7fd2227a0f15144310e1aa",
+    ),
+    # The author's gist d802a5849de39225bcc6.
+    "nin": (
+        "https://www.dropbox.com/s/0cidxafrb2wuwxw/nin_imagenet.caffemodel?dl=1",
+        "8e89c8fcd46e02780e16c867a5308e7bb7af0803",
+    ),
+}
+PUBLISHED = {"torchvision": FILES, "caffe": CAFFE}  # by what is before the colon
+
 
 def is_published(given: str) -> bool:
     """Whether this is the name of published weights: ``torchvision:resnet18``.
@@ -57,19 +105,35 @@ def is_published(given: str) -> bool:
     Raises:
       UsageError: it looks like one, but there are no such weights.
     """
-    if not given.startswith(PREFIX):
+    source, colon, name = given.partition(":")
+    if not colon or source not in PUBLISHED:
         return False
-    name = given.removeprefix(PREFIX)
-    if name not in FILES:
-        raise UsageError(f"{given}: no such weights; {hints.choose(name, FILES)}")
+    if name not in PUBLISHED[source]:
+        known = hints.choose(name, PUBLISHED[source])
+        raise UsageError(f"{given}: no such weights; {known}")
     return True
+
+
+def _source(given: str) -> tuple[str, str, str]:
+    """Returns the name of a published file, its address, and how its digest begins."""
+    source, _, name = given.partition(":")
+    if source == "caffe":
+        address, digest = CAFFE[name]
+        file = address.rpartition("/")[2].partition("?")[0]
+    else:
+        file, digest = f"{FILES[name]}.pth", FILES[name].rpartition("-")[2]
+        address = f"{ADDRESS}/{file}"
+    if copy := os.environ.get(COPY):
+        address = f"{copy.rstrip('/')}/{file}"
+    return file, address, digest
 
 
 def local_path(given: str, screen: Screen) -> str:
     """Returns the path of a file of weights, which is fetched first if it must be.
 
     Args:
-      given: a path, or the name of published weights: ``torchvision:resnet18``.
+      given: a path, or the name of published weights: ``torchvision:resnet18`` or
+        ``caffe:alexnet``.
       screen: for the progress.
 
     Raises:
@@ -78,17 +142,16 @@ def local_path(given: str, screen: Screen) -> str:
     """
     if not is_published(given):
         return given
-    file = f"{FILES[given.removeprefix(PREFIX)]}.pth"
+    file, address, wanted = _source(given)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     path = cache / "cnn_arch" / "weights" / file
     if path.exists():
         return str(path)
-    address = f"{os.environ.get('CNN_ARCH_WEIGHTS_URL', ADDRESS).rstrip('/')}/{file}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):  # one process fetches
             if not path.exists():
-                _fetch(address, path, screen)
+                _fetch(address, path, wanted, screen)
     except (OSError, http.client.HTTPException) as error:  # also those of urllib
         cause = getattr(error, "reason", error)  # of urllib: text, or another error
         reason = getattr(cause, "strerror", None) or cause or type(error).__name__
@@ -99,17 +162,21 @@ def local_path(given: str, screen: Screen) -> str:
     return str(path)
 
 
-def _fetch(address: str, path: Path, screen: Screen) -> None:
-    """Fetches a file into FILE.part, from where that ends, then checks and names it."""
+def _fetch(address: str, path: Path, wanted: str, screen: Screen) -> None:
+    """Fetches a file into FILE.part, from where that ends, then checks and names it.
+
+    ``wanted`` is its SHA-1 (40 characters), or how its SHA-256 begins.
+    """
     part = path.with_name(f"{path.name}.part")
     _receive(address, part, screen)
     with part.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(wanted := path.stem.rpartition("-")[2]):
+        kind = "SHA-1" if len(wanted) == 40 else "SHA-256"
+        digest = hashlib.file_digest(file, kind.replace("-", "")).hexdigest()
+    if not digest.startswith(wanted):
         part.unlink()
         raise UsageError(
-            f"{address}: its SHA-256 starts with {digest[:8]}, not with {wanted}: this "
-            "is another file, and was deleted"
+            f"{address}: its {kind} starts with {digest[:8]}, not with {wanted[:8]}: "
+            "this is another file, and was deleted"
         )
     sync(part)
     part.replace(path)

@@ -11,6 +11,7 @@ import pytest
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 from cnn_arch.weights import download
+from cnn_arch.weights.caffe_networks import CAFFE
 from cnn_arch.weights.torchvision import TORCHVISION
 
 CONTENT = bytes(range(256)) * 9000  # more than two blocks
@@ -112,6 +113,27 @@ def test_a_server_that_is_not_there_is_named(monkeypatch, tmp_path):
         fetch("torchvision:resnet18")
 
 
+def test_files_of_caffe_are_fetched_and_have_their_sha_1(server, tmp_path, monkeypatch):
+    address = "https://example.org/small.caffemodel?dl=1"
+    sha1 = hashlib.sha1(CONTENT).hexdigest()
+    monkeypatch.setitem(download.CAFFE, "small", (address, sha1))
+    server.limit = 700_000
+    with pytest.raises(UsageError, match=r"small\.caffemodel: .*; the same command"):
+        fetch("caffe:small")
+    server.limit = len(CONTENT)
+    assert Path(fetch("caffe:small")).read_bytes() == CONTENT
+    assert server.asked[1] == ("/models/small.caffemodel", "bytes=700000-")
+    assert kept(tmp_path) == ["small.caffemodel"]
+
+    other = "https://example.org/other.caffemodel"
+    monkeypatch.setitem(download.CAFFE, "other", (other, "0" * 40))
+    with pytest.raises(
+        UsageError, match=f"SHA-1 starts with {sha1[:8]}, not with 0{{8}}"
+    ):
+        fetch("caffe:other")
+    assert kept(tmp_path) == ["small.caffemodel"]
+
+
 def test_a_full_disk_is_named_and_the_part_stays(server, tmp_path):
     folder = tmp_path / "cnn_arch/weights"
     folder.mkdir(parents=True)
@@ -125,7 +147,16 @@ def test_only_published_names_are_fetched(server):
     assert fetch("a/b.pth") == "a/b.pth"
     with pytest.raises(UsageError, match="no such weights; did you mean resnet18"):
         fetch("torchvision:resnet17")
+    with pytest.raises(UsageError, match=r"caffe:resnet51: no such .*mean resnet50"):
+        fetch("caffe:resnet51")
     assert not server.asked
+
+
+def test_every_network_of_caffe_has_its_file():
+    assert download.CAFFE.keys() == CAFFE.keys()
+    for address, digest in download.CAFFE.values():
+        assert len(digest) == 40 and int(digest, 16)
+        assert ".caffemodel" in address.rpartition("/")[2]
 
 
 def test_every_counterpart_has_its_file():
