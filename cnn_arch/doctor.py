@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from cnn_arch import installation
+from cnn_arch import installation, units
 from cnn_arch.parallel import cores
 from cnn_arch.parallel.gpus import nvidia_driver_found
 
@@ -97,7 +97,8 @@ def check_device() -> Finding:
         return Finding(f"JAX does not start: {first_line}", fix)
 
     kinds = sorted({device.device_kind for device in devices})
-    value = f"{len(devices)} x {', '.join(kinds)}, {cores.usable()} cores"
+    usable = units.counted(cores.usable(), "core")
+    value = f"{len(devices)} x {', '.join(kinds)}, {usable}"
     if devices[0].platform != "cpu":
         return Finding(value)
     if not nvidia_driver_found():

@@ -155,7 +155,8 @@ def describe(mesh: Mesh) -> str:
         return f"{mesh.size} x {device.device_kind}{each}"
     memory_gib = psutil.virtual_memory().total / 2**30
     virtual = f", as {mesh.size} devices{each}" if mesh.size > 1 else ""
-    return f"cpu, {cores.usable()} cores, {memory_gib:.0f} GiB{virtual}"
+    usable = counted(cores.usable(), "core")
+    return f"cpu, {usable}, {memory_gib:.0f} GiB{virtual}"
 
 
 def available_bytes(mesh: Mesh) -> int | None:

@@ -7,6 +7,7 @@ import pytest
 from cnn_arch.data.sources import num_threads
 from cnn_arch.datasets.listing import list_folder
 from cnn_arch.parallel import cores
+from cnn_arch.parallel.mesh import describe, make_mesh
 from configs import base
 
 
@@ -24,6 +25,8 @@ def test_a_binding_to_some_cores(many, monkeypatch):
     assert cores.usable() == 128
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4, 5, 6})
     assert cores.usable() == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {4})
+    assert describe(make_mesh(1, 1)).startswith("cpu, 1 core, ")
 
 
 def test_the_cores_of_a_slurm_task(many, monkeypatch):
