@@ -1,4 +1,4 @@
 """Files of weights, also of other programs: fetched, read, checked and written."""
 
 # Of the files that can be read.
-SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".caffemodel")
+SUFFIXES = (".npz", ".safetensors", ".pth", ".pt", ".th", ".caffemodel")

@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from cnn_arch.errors import UsageError
 from cnn_arch.files import replacing
 from cnn_arch.screen import printable
-from cnn_arch.weights import SUFFIXES
+from cnn_arch.weights import SUFFIXES, cifar_resnets
 from cnn_arch.weights.caffe import from_caffe, normalisation
 from cnn_arch.weights.caffe_file import read_network
 from cnn_arch.weights.caffe_networks import CAFFE, find
@@ -50,7 +50,8 @@ def read_weights(path: str, name: str) -> Weights:
     """Reads the weights of the network ``name``.
 
     The file is an ``.npz`` of ``write_npz``, torchvision's ``state_dict``
-    (``.safetensors``, ``.pth`` or ``.pt``), or Caffe's ``.caffemodel``.
+    (``.safetensors``, ``.pth``, ``.pt`` or ``.th``), that of a ResNet of
+    ``cifar_resnets``, or Caffe's ``.caffemodel``.
 
     Raises:
       UsageError: the file is missing, damaged, of another type or another network's.
@@ -65,6 +66,9 @@ def read_weights(path: str, name: str) -> Weights:
                 raise UsageError(f"{name} has no such layers: {listed(others)}")
             return weights
         arrays, notes = _read_state_dict(path)
+        if cifar_resnets.is_of_cifar(name, arrays):
+            variables = cifar_resnets.read_all(arrays)
+            return Weights(variables, cifar_resnets.MEAN, cifar_resnets.STD)
         variables = from_torchvision(name, arrays)
         return Weights(variables, *_normalisation(name, arrays, notes))
     except UsageError as error:
@@ -88,6 +92,10 @@ def read_fitting(path: str, names: Sequence[str]) -> tuple[Weights, list[str]]:
     if suffix == ".caffemodel":
         return _read_caffe(path, next((x for x in names if x in CAFFE), names[0]))
     arrays, notes = _read_state_dict(path)
+    if cifar_resnets.is_of_cifar(names[0], arrays):
+        found, others = cifar_resnets.from_cifar_resnet(arrays)
+        variables = unflatten_dict(found)
+        return Weights(variables, cifar_resnets.MEAN, cifar_resnets.STD), others
     known = [name for name in names if name in TORCHVISION] or names[:1]
     answers = {name: fitting_arrays(name, arrays) for name in known}
     name = max(known, key=lambda name: len(answers[name][0]))

@@ -43,6 +43,7 @@ OPERATIONS = set(
 )
 MAX_OPERATIONS = 10**6  # of a pickle; ResNet-152 has about 30,000
 STREAM_MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a stream
+PARTS = ("state_dict", "model")  # of training checkpoints: PyTorch's two examples
 ADVICE = "torch.save(model.state_dict(), FILE) makes one"
 
 
@@ -116,7 +117,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pth(path: str) -> dict[str, np.ndarray]:
-    """Reads a ``state_dict``: the arrays by their names.
+    """Reads a ``state_dict``, also of a training checkpoint: arrays by their names.
 
     Raises:
       UsageError: the file is damaged, or contains something else.
@@ -126,14 +127,9 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
             is_zip = file.read(4) == b"PK\x03\x04"
             file.seek(0)
             state, arrays = (_read_zip if is_zip else _read_stream)(file)
-        if not isinstance(state, Mapping) or not all(
-            isinstance(name, str) and isinstance(tensor, _Tensor)
-            for name, tensor in state.items()
-        ):
-            raise UsageError(f"not a dict from names to tensors; {ADVICE}")
         return {
             name: tensor.array(arrays[tensor.storage.key])
-            for name, tensor in state.items()
+            for name, tensor in _tensors(state).items()
         }
     except UsageError:
         raise
@@ -142,6 +138,23 @@ def read_pth(path: str) -> dict[str, np.ndarray]:
         raise UsageError(
             f"not a complete PyTorch file of tensors only ({reason}); {ADVICE}"
         ) from None
+
+
+def _tensors(state: Any) -> dict[str, _Tensor]:
+    """Returns the tensors by their names.
+
+    They may be a part of a training checkpoint, beside its epoch and its optimizer; and
+    DataParallel puts "module." before each name.
+    """
+    if isinstance(state, Mapping):
+        state = next((state[key] for key in PARTS if key in state), state)
+    if not isinstance(state, Mapping) or not all(
+        isinstance(name, str) and isinstance(tensor, _Tensor)
+        for name, tensor in state.items()
+    ):
+        raise UsageError(f"not a dict from names to tensors; {ADVICE}")
+    prefix = "module." if all(name.startswith("module.") for name in state) else ""
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
 def _read_zip(file: BinaryIO) -> tuple[Any, dict[str, np.ndarray]]:
