@@ -4,14 +4,17 @@ import os
 import re
 import unicodedata
 from contextlib import ExitStack, suppress
+from itertools import islice
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from cnn_arch.errors import UsageError
-from cnn_arch.files import make_folder
+from cnn_arch.files import make_folder, read_json
 
 LOCK = "run.lock"
+PREPARED = "prepared.json"  # in a folder of records that prepare.py has written
+LARGE = 100_000  # images in a folder that recipes for ImageNet are not shortened for
 # What may be in the folder of a new run: what a start leaves that was killed before it
 # wrote config.json, the files of a scheduler or of the shell, and hidden files.
 _EARLY = re.compile(
@@ -60,6 +63,16 @@ def check_no_others(path: Path) -> None:
             f"--workdir={path}: has files that are not of a run ({others[0]}); choose "
             "another"
         )
+
+
+def is_large(path: str) -> bool:
+    """Returns whether a folder has ``LARGE`` images or more; counts no further."""
+    root = Path(path)
+    if (root / PREPARED).is_file():
+        with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
+            return sum(read_json(root / PREPARED)["num_images"].values()) >= LARGE
+    names = (name for _, _, files in os.walk(root, followlinks=True) for name in files)
+    return next(islice(names, LARGE - 1, None), None) is not None
 
 
 def next_free(folder: Path, stem: str) -> Path:

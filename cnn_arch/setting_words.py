@@ -1,13 +1,14 @@
 """The words of the command line that change settings: ``--config.KEY=VALUE``."""
 
 import ast
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnn_arch import setting_rules
+from cnn_arch import folders, setting_rules
 from cnn_arch.errors import UsageError
 from cnn_arch.hints import nearest_setting
 
@@ -15,6 +16,9 @@ from cnn_arch.hints import nearest_setting
 # calls.
 _BROKEN_FILE = OSError, ValueError, TypeError, KeyError, AttributeError
 UNREADABLE = (*_BROKEN_FILE, SyntaxError, RecursionError, MemoryError)
+
+
+OF_FOLDER, OF_LARGE = ":folder", ":large_folder"  # how a recipe's word ends
 
 
 def joined(arguments: Sequence[str], option: str = "--config") -> list[str]:
@@ -98,3 +102,18 @@ def read_value(text: str, now: Any) -> Any:
     if isinstance(now, list) and not isinstance(value, tuple | list):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
+
+
+def of_its_size(recipe: str, others: Sequence[str]) -> str:
+    """Returns the word of a recipe, which is another for a large folder.
+
+    Args:
+      recipe: ``--config=RECIPE:DATA``.
+      others: the settings, of which one may give the folder.
+    """
+    given = [word for word in others if word.startswith("--config.data.dir=")]
+    if recipe.endswith(OF_FOLDER) and given:
+        directory = given[-1].partition("=")[2]
+        if directory and folders.is_large(os.path.expanduser(directory)):
+            return recipe.removesuffix(OF_FOLDER) + OF_LARGE
+    return recipe

@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
       UsageError: an argument is wrong.
     """
     recipe, others = _find_recipe(setting_words.joined(arguments))
-    config = _read(recipe)
+    config = _read(setting_words.of_its_size(recipe, others))
     original = flatten(config)
     if missing := [key for key in setting_rules.RULES if key not in original]:
         raise UsageError(

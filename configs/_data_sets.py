@@ -88,7 +88,11 @@ DATA = {
         "pixels": "stored",
     },
     "folder": {"source": "folder", "name": "folder"},
+    # What :folder is if the folder has 100,000 images or more: recipes for ImageNet
+    # keep their length, batch size and learning rate.
+    "large_folder": {"source": "folder", "name": "folder"},
 }
+FOLDERS = ("folder", "large_folder")
 GRAY = ("mnist5k", "mnist", "fashion_mnist")  # of 28 px
 SMALL_IMAGES = (*GRAY, "cifar10", "cifar100")  # of 28 or 32 px
 MEAN_IMAGES = ("imagenet2012", "cifar10", "cifar100")  # the papers' own

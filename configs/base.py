@@ -7,7 +7,7 @@ ends with ``use_data``. The command line can change any setting:
 
 from ml_collections import ConfigDict
 
-from configs._data_sets import DATA, GRAY, MEAN_IMAGES, SMALL_IMAGES
+from configs._data_sets import DATA, FOLDERS, GRAY, MEAN_IMAGES, SMALL_IMAGES
 
 
 def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a setting
@@ -191,7 +191,7 @@ def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
     size = config.data.image_size
     if data in GRAY and config.epochs > 30:
         _shorten(config, 30.0)  # simple gray images need fewer epochs
-    if data == "folder":
+    if data in FOLDERS:
         config.data.mean = config.data.std = ()
         return use_data(config, data, in_memory=True, train_crop="pad_crop")
     return use_data(config, data, image_size=size)

@@ -14,7 +14,7 @@ def get_config(data: str = "imagenet2012", name: str = "inception_v3"):
     # TF-Slim, inception_v3.py and inception_v4.py: dropout_keep_prob=0.8.
     config.model.fields.dropout_rate = 0.2
     # Heads need 299 px: their 5x5 convolution spans a whole 5x5 map.
-    config.model.fields.aux_heads = data in ("imagenet2012", "folder")
+    config.model.fields.aux_heads = data in ("imagenet2012", *base.FOLDERS)
     if name == "inception_v4":
         config.model.fields.tf_slim = False  # the figures' order, not the code's
     config.aux_weight = 0.4  # TF-Slim, train_image_classifier.py: weights=0.4

@@ -17,7 +17,7 @@ def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A
     config.optim.learning_rate = 0.1  # "start with a learning rate of 0.1"
     config.optim.schedule = "step"
     config.optim.milestones = (32_000, 48_000)  # "at 32k and 48k iterations"
-    if data == "folder":  # of any size: as many passes as over CIFAR-10
+    if data in base.FOLDERS:  # of any size: as many passes as over CIFAR-10
         config.steps, config.epochs = 0, 182.0
         config.optim.milestones = (91.0, 137.0)
     config.optim.factor = 0.1  # "divide it by 10"

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cnn_arch import settings
+from cnn_arch import folders, settings
 from cnn_arch.data import views
 from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.build import check_image_size
-from configs.base import DATA
+from cnn_arch.training import optimizer
+from configs.base import DATA, FOLDERS
 from tests import deviations, paper_recipes
 from tests.models.conftest import KINDS, mark_slow
 from tests.paper_tables import TOTALS
@@ -72,7 +73,7 @@ def test_it_suits_every_data_set(name, data):
     optim, size = config.optim, config.data.image_size
     assert all(0 < x < (config.steps or config.epochs) for x in optim.milestones)
     assert bool(optim.milestones) == (optim.schedule == "step")
-    is_counted = data == "folder" and network(name) in OF_SMALL_IMAGES
+    is_counted = data in FOLDERS and network(name) in OF_SMALL_IMAGES
     num_numbers = 0 if is_counted else config.data.channels
     assert len(config.data.mean) == len(config.data.std) == num_numbers
     assert size <= config.data.scale_min <= config.data.scale_max
@@ -126,3 +127,41 @@ def test_the_page_has_all_deviations():
     page = deviations.PAGE.read_text(encoding="utf-8")
     assert page == deviations.page_with(deviations.table())
     assert "| `vgg11` | Those of `vgg16`. |" in page
+
+
+LENGTH = (
+    "batch_size", "epochs", "steps", "optim.learning_rate", "optim.min_rate",
+    "optim.milestones", "optim.fall_every", "optim.patience", "optim.warmup_epochs",
+)  # fmt: skip
+
+
+def test_a_folder_as_large_as_imagenet_is_trained_on_as_imagenet(tmp_path, monkeypatch):
+    """Its recipe keeps the paper's batch, rate and length; a smaller one's does not."""
+    monkeypatch.setattr(folders, "LARGE", 10)
+    for place in ("train/a", "train/b"):
+        (tmp_path / place).mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / place / f"{number}.jpg").touch()
+    for name in RECIPES:
+        if parse(name).data.name != "imagenet2012":
+            continue
+        words = [f"--config={name}:folder", f"--config.data.dir={tmp_path}"]
+        large = settings.flatten(settings.parse(words)[0])
+        paper = settings.flatten(parse(name))
+        assert {key: large[key] for key in LENGTH} == {
+            key: paper[key] for key in LENGTH
+        }
+        assert large["data.source"] == "folder"
+        assert optimizer.remark_on_size(words) == (
+            "as for ImageNet: the folder has 10 images or more"
+        )
+    (tmp_path / "train/a/4.jpg").unlink()
+    assert settings.parse(words)[0].batch_size == 32
+    alexnet = ["--config=alexnet:folder", words[1]]
+    assert optimizer.remark_on_size(alexnet) == (
+        "shortened from 90 epochs, batch 128: the folder has fewer than 10 images"
+    )
+    (tmp_path / folders.PREPARED).write_text('{"num_images": {"train": 9, "test": 1}}')
+    assert settings.parse(alexnet)[0].batch_size == 128
+    assert not optimizer.remark_on_size(["--config=resnet20:folder", words[1]])
+    assert not optimizer.remark_on_size(["--config=alexnet"])

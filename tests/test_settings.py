@@ -64,7 +64,8 @@ L = "--config=configs/lenet5.py"
         ("--config=configs/resnet43.py", "--config=configs/resnet43.py: no such file; "
          "did you mean configs/resnet44.py?"),
         (f"{L}:cifar", f"{L}:cifar: :cifar: no such data set; there are mnist5k, "
-         "mnist, fashion_mnist, cifar10, cifar100, imagenet2012, folder"),
+         "mnist, fashion_mnist, cifar10, cifar100, imagenet2012, folder, "
+         "large_folder"),
         (f"--workdri=x {L}", "--workdri: no such option; see --help"),
         ("", "--config: must be given once; see --help"),
         ("--config=configs/resnet20.py:mnist5k --config.data.channels=3",

@@ -7,7 +7,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from cnn_arch import settings
+from cnn_arch import folders, setting_words, settings
 from cnn_arch.screen import Screen
 from cnn_arch.training import frozen, schedules, update_rules
 from cnn_arch.units import counted
@@ -30,6 +30,8 @@ def say_recipe(
       UsageError: the run has no step, or more than can be counted.
     """
     screen.say("recipe", describe_recipe(config))
+    if remark := remark_on_size(words):
+        screen.say("", remark)
     if learning := frozen.describe(config):
         screen.say("", learning)
     moved, idle = settings.remarks(words, config)
@@ -38,6 +40,29 @@ def say_recipe(
         screen.say("", f"in the recipe's proportions: {named}")
     for remark in [*idle, *schedules.check_schedule(config, steps_per_epoch)]:
         screen.warn(remark)
+
+
+def remark_on_size(words: Sequence[str]) -> str:
+    """Returns what the size of a folder changes in the recipe; "" if nothing."""
+    recipe, *others = sorted(setting_words.joined(words), key=_is_setting)
+    if not recipe.endswith(setting_words.OF_FOLDER):
+        return ""
+    stem = recipe.removesuffix(setting_words.OF_FOLDER)
+    long, _ = settings.parse([stem + setting_words.OF_LARGE])
+    short, _ = settings.parse([recipe])
+    if (long.epochs, long.batch_size) == (short.epochs, short.batch_size):
+        return ""
+    if setting_words.of_its_size(recipe, others) != recipe:
+        return f"as for ImageNet: the folder has {folders.LARGE:,} images or more"
+    length = f"{long.steps:,} steps" if long.steps else f"{long.epochs:g} epochs"
+    return (
+        f"shortened from {length}, batch {long.batch_size}: the folder has fewer than "
+        f"{folders.LARGE:,} images"
+    )
+
+
+def _is_setting(word: str) -> bool:
+    return not word.startswith("--config=")
 
 
 def describe_recipe(config: ConfigDict) -> str:
