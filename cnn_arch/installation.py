@@ -1,8 +1,9 @@
 """The differences between a checkout and an installed package.
 
-A checkout has the commands (train.py, eval.py, analyze.py, sweep.py), configs/ and
-requirements.txt next to the package. A wheel has the commands and configs/ inside the
-package, in ``checkout/`` (pyproject.toml), and its requirements in its metadata.
+A checkout has the commands (prepare.py, train.py, eval.py, analyze.py, sweep.py),
+configs/ and requirements.txt next to the package. A wheel has the commands and configs/
+inside the package, in ``checkout/`` (pyproject.toml), and its requirements in its
+metadata.
 """
 
 import difflib
@@ -19,7 +20,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _IN_WHEEL = _PACKAGE / "checkout"
 IS_CHECKOUT = not _IN_WHEEL.is_dir()
 ROOT = _PACKAGE.parent if IS_CHECKOUT else _IN_WHEEL
-COMMANDS = ("train", "eval", "analyze", "sweep")
+COMMANDS = ("prepare", "train", "eval", "analyze", "sweep")
 DOCTOR = "make doctor" if IS_CHECKOUT else "python -m cnn_arch.doctor"
 
 

@@ -17,7 +17,8 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A program of the checkout or its name once it is installed, as far as the line goes.
 COMMAND = re.compile(
-    r"(?:python (train|eval|analyze|sweep)\.py|cnn-arch (train|eval|analyze|sweep)|"
+    r"(?:python (prepare|train|eval|analyze|sweep)\.py|"
+    r"cnn-arch (prepare|train|eval|analyze|sweep)|"
     r"(?:sbatch [-\w=: ]*)?(train)\.sbatch)( [^`\n|]*|$)"
 )
 

@@ -25,7 +25,6 @@ class IdxFiles:
 
     folder: Path  # where they are looked for
     class_names: tuple[str, ...]
-    advice: str  # how to get them
     md5: Mapping[str, str] = dataclasses.field(default_factory=dict)  # unpacked
 
 
@@ -33,7 +32,6 @@ IDX_FILES = {
     "mnist": IdxFiles(
         Path("data/MNIST/raw"),  # of torchvision.datasets.MNIST("data")
         DIGITS,
-        "copy them there from https://ossci-datasets.s3.amazonaws.com/mnist",
         {  # torchvision.datasets.MNIST has those of the .gz files
             "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
             "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -47,7 +45,6 @@ IDX_FILES = {
             "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
             "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
         ),
-        "apt install dataset-fashion-mnist",
     ),
 }  # fmt: skip
 ARRAYS = ("mnist5k", *IDX_FILES)  # sources that are in memory, whatever the settings
@@ -123,7 +120,7 @@ def idx_files(name: str, directory: str, channels: int) -> dict[str, ArraySource
     folder = Path(directory or files.folder)
     for split, prefix in (("train", "train"), ("test", "t10k")):
         images, labels = (
-            _read_idx(folder, f"{prefix}-{kind}-ubyte", files.md5)
+            read_idx(folder, f"{prefix}-{kind}-ubyte", files.md5)
             for kind in ("images-idx3", "labels-idx1")
         )
         if len(images) != len(labels):
@@ -150,13 +147,20 @@ def _find_idx(folder: Path, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _read_idx(folder: Path, name: str, md5: Mapping[str, str]) -> np.ndarray:
-    """Reads uint8 values after their header: 0, 0, type 8, dimensions, sizes."""
+def read_idx(
+    folder: Path, name: str, md5: Mapping[str, str], option: str = "--config.data.dir"
+) -> np.ndarray:
+    """Reads uint8 values after their header: 0, 0, type 8, dimensions, sizes.
+
+    Raises:
+      UsageError: the file is missing, damaged or of another data set; ``option`` is how
+        its folder was given.
+    """
     num_dimensions = int(name.partition("-idx")[2][0])
     path = _find_idx(folder, name)
     if path is None:
         raise UsageError(
-            f"--config.data.dir={folder}: has no {name} or {name}.gz; all four idx"
+            f"{option}={folder}: has no {name} or {name}.gz; all four idx"
             " files are needed"
         )
     try:
@@ -178,6 +182,6 @@ def _read_idx(folder: Path, name: str, md5: Mapping[str, str]) -> np.ndarray:
     if found != md5.get(name, found):
         raise UsageError(
             f"{path}: is of another data set, as its MD5 is {found} (unpacked) and not"
-            f" {md5[name]}; give the folder of the right one with --config.data.dir"
+            f" {md5[name]}; give the folder of the right one with {option}"
         )
     return values.reshape(shape)

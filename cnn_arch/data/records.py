@@ -1,15 +1,27 @@
 """A TensorFlow Datasets (TFDS) data set as array_record, read without TensorFlow."""
 
+import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnn_arch.data.decoding import UnreadableImageError
 from cnn_arch.errors import RunError, UsageError
+from cnn_arch.files import read_json
+from cnn_arch.folders import PREPARED
+from cnn_arch.installation import command
+
+# In the folder of a data set that prepare.py has written, beside TFDS's files. The file
+# PREPARED has its source and the checksum of all records.
+LABELS = "labels.npz"  # of each split
+# What prepare.py writes under TFDS's names.
+PUBLISHED = ("mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet2012")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +32,8 @@ class RecordSource:
     indices: np.ndarray  # int64 [N], places in `records`
     num_classes: int
     split_name: str  # "cifar10/3.0.2/train"
+    checksum: str = ""  # of all records of the data set, where it is known
+    all_labels: np.ndarray | None = None  # of `records`, where they are known
 
     def __len__(self) -> int:
         """Counts the images."""
@@ -27,7 +41,9 @@ class RecordSource:
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """Reads every record once and returns the labels, int32 [N]."""
+        """Returns the labels, int32 [N]; reads every record if it must."""
+        if self.all_labels is not None:
+            return self.all_labels[self.indices]
         return np.array([self.example(i)[1] for i in range(len(self))], np.int32)
 
     def name(self, index: int) -> str:
@@ -58,8 +74,9 @@ class RecordSource:
         return dataclasses.replace(self, indices=self.indices[indices])
 
     def identity(self) -> bytes:
-        """Returns name, version and places, to fingerprint the images."""
-        return self.split_name.encode() + self.indices.tobytes()
+        """Returns name, version, content and places, to fingerprint the images."""
+        name = self.split_name + self.checksum
+        return name.encode() + self.indices.tobytes()
 
 
 def imagenet_class_names() -> tuple[str, ...]:
@@ -67,6 +84,11 @@ def imagenet_class_names() -> tuple[str, ...]:
     from tensorflow_datasets.datasets.siscore.labels import IMAGENET_LABELS_LIST
 
     return tuple(name.split(",")[0] for name in IMAGENET_LABELS_LIST)
+
+
+def is_prepared(directory: str) -> bool:
+    """Returns whether a folder is a data set that prepare.py has written."""
+    return bool(directory) and Path(directory, PREPARED).is_file()
 
 
 def open_splits(
@@ -87,22 +109,59 @@ def open_splits(
     from tensorflow_datasets.core import read_only_builder
 
     data_dir = os.path.expanduser(directory) or None
-    command = f"tfds build {name} --file_format=array_record" + (
-        f" --data_dir={directory}" if directory else ""
-    )
     try:
         builder: Any = read_only_builder.builder_from_files(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         raise UsageError(
             f"--config.data.name={name}: not prepared in"
             f" {directory or '~/tensorflow_datasets'}; prepare it once:"
-            f" pip install tensorflow, then {command}"
+            f" {prepare_command(name, directory)}"
         ) from None
+    return _open(
+        builder, f"--config.data.name={name}", prepare_command(name, directory)
+    )
+
+
+def open_folder(directory: str) -> tuple[tuple[str, ...], dict[str, RecordSource]]:
+    """Opens every split of a folder that ``is_prepared``, as ``open_splits`` does.
+
+    Raises:
+      UsageError: its files are damaged.
+    """
+    import tensorflow_datasets as tfds
+
+    given = f"--config.data.dir={directory}"
+    try:
+        builder = tfds.builder_from_directory(directory)
+    except Exception as error:  # of TFDS, for missing or damaged files
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"{given}: damaged ({reason}); prepare it again") from None
+    return _open(builder, given, command("prepare", "folder", "--from=PHOTOS"))
+
+
+def prepare_command(name: str, directory: str) -> str:
+    """Returns the line to paste that prepares a data set."""
+    plain = name.partition(":")[0]
+    if plain in PUBLISHED:
+        source = "--from=DIR" if plain == "imagenet2012" else "--download"
+        return command(
+            "prepare", plain, source, *([f"--to={directory}"] if directory else [])
+        )
+    build = f"pip install tensorflow, then tfds build {name} --file_format=array_record"
+    return build + (f" --data_dir={directory}" if directory else "")
+
+
+def _open(
+    builder: Any, given: str, again: str
+) -> tuple[tuple[str, ...], dict[str, RecordSource]]:
+    """Opens every split of a builder; ``again`` is the command that prepares it."""
+    import tensorflow_datasets as tfds
+
     if builder.info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         file_format = getattr(builder.info.file_format, "value", "no format")
         raise UsageError(
-            f"--config.data.name={name}: prepared as {file_format}, which only"
-            f" TensorFlow reads; prepare it again: {command}"
+            f"{given}: prepared as {file_format}, which only"
+            f" TensorFlow reads; prepare it again: {again}"
         )
     features = dict(builder.info.features.items())
     if not (
@@ -110,20 +169,34 @@ def open_splits(
         and isinstance(features.get("label"), tfds.features.ClassLabel)
     ):
         raise UsageError(
-            f"--config.data.name={name}: has the features "
+            f"{given}: has the features "
             f"{', '.join(sorted(features))}; an 'image' and a 'label' are needed"
         )
     class_names = tuple(features["label"].names)
     if builder.name == "imagenet2012":  # TFDS uses WordNet's numbers as names
         class_names = imagenet_class_names()
     decoders = {"image": tfds.decode.SkipDecoding()}
+    checksum, labels = _read_facts(Path(builder.data_dir))
     sources = {}
     for split, info in builder.info.splits.items():
         if info.num_examples:
+            known = labels.get(split, np.empty(0, np.int32))
             sources[split] = RecordSource(
                 builder.as_data_source(split, decoders=decoders),
                 np.arange(info.num_examples),
                 len(class_names),
                 f"{builder.info.full_name}/{split}",
+                checksum,
+                known if len(known) == info.num_examples else None,
             )
     return class_names, sources
+
+
+def _read_facts(folder: Path) -> tuple[str, Mapping[str, np.ndarray]]:
+    """Returns the checksum and the labels that prepare.py has written, if it did."""
+    damage = OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile
+    with contextlib.suppress(*damage):
+        checksum = str(read_json(folder / PREPARED)["sha256"])
+        with np.load(folder / LABELS, allow_pickle=False) as file:
+            return checksum, {split: file[split] for split in file.files}
+    return "", {}

@@ -11,7 +11,7 @@ import numpy as np
 from cnn_arch.data import bundled, records, transforms
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.device import WHOLE_CROPS
-from cnn_arch.data.records import RecordSource
+from cnn_arch.data.records import RecordSource, prepare_command
 from cnn_arch.data.sources import (
     DataConfig,
     Source,
@@ -68,7 +68,7 @@ def load_dataset(data: DataConfig, use: Use = ALONE) -> Dataset:
     Raises:
       UsageError: the data is not there, or does not match the config or the run.
     """
-    if data.source == "folder":
+    if data.source == "folder" and not records.is_prepared(data.dir):
         return _load_folder(data, use)
     name, class_names, found = _find(data)
     _check_num_classes(data, name, class_names)
@@ -153,6 +153,9 @@ def _find(data: DataConfig) -> tuple[str, tuple[str, ...], Splits]:
         return "mnist5k", bundled.DIGITS, bundled.mnist5k(data.channels)
     if data.source in bundled.IDX_FILES:
         return data.source, *_find_idx_files(data)
+    if data.source == "folder":
+        name = data.name or os.path.basename(os.path.abspath(data.dir))
+        return name, *records.open_folder(data.dir)
     return data.name, *records.open_splits(data.name, data.dir)
 
 
@@ -166,9 +169,7 @@ def _find_idx_files(data: DataConfig) -> tuple[tuple[str, ...], Splits]:
     except UsageError:
         raise UsageError(
             f"--config.data.source={name}: no idx files in {data.dir or files.folder},"
-            f" and not prepared by TFDS; {files.advice}, or give"
-            " --config.data.dir=FOLDER with train-images-idx3-ubyte.gz and the other"
-            " three"
+            f" and not prepared; prepare it once: {prepare_command(name, data.dir)}"
         ) from None
 
 

@@ -1,29 +1,14 @@
-"""The weights that others publish: fetched when the user asks, and kept.
+"""The weights that others publish: fetched when the user asks, and kept."""
 
-Pooch, the usual library for this, does not continue a download that was interrupted
-and needs requests; huggingface_hub does, but serves its own site only. Python's urllib
-needs no package.
-"""
-
-import hashlib
-import http.client
 import os
-import urllib.error
-import urllib.request
-from pathlib import Path
-from typing import Any
-
-from filelock import FileLock
 
 from cnn_arch import hints
 from cnn_arch.errors import UsageError
-from cnn_arch.files import sync
+from cnn_arch.fetch import Checksum, cache_folder, fetch
 from cnn_arch.screen import Screen
 
 ADDRESS = "https://download.pytorch.org/models"
 COPY = "CNN_ARCH_WEIGHTS_URL"  # in the environment: the address of a copy of all files
-TIMEOUT_SECONDS = 30.0  # without a byte
-BLOCK_BYTES = 2**20
 
 # From WeightsEnum of torchvision/models/*.py, version 0.24: the name of the file. Its
 # last part is the start of its SHA-256, as torch.hub checks it. Without an ending, a
@@ -143,70 +128,7 @@ def local_path(given: str, screen: Screen) -> str:
     if not is_published(given):
         return given
     file, address, wanted = _source(given)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    path = cache / "cnn_arch" / "weights" / file
-    if path.exists():
-        return str(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):  # one process fetches
-            if not path.exists():
-                _fetch(address, path, wanted, screen)
-    except (OSError, http.client.HTTPException) as error:  # also those of urllib
-        cause = getattr(error, "reason", error)  # of urllib: text, or another error
-        reason = getattr(cause, "strerror", None) or cause or type(error).__name__
-        raise UsageError(
-            f"{address}: {reason}; the same command continues, or put the file into "
-            f"{path.parent}"
-        ) from None
+    path = cache_folder("weights") / file
+    kind = "SHA-1" if len(wanted) == 40 else "SHA-256"
+    fetch(address, path, Checksum(kind, wanted), screen)
     return str(path)
-
-
-def _fetch(address: str, path: Path, wanted: str, screen: Screen) -> None:
-    """Fetches a file into FILE.part, from where that ends, then checks and names it.
-
-    ``wanted`` is its SHA-1 (40 characters), or how its SHA-256 begins.
-    """
-    part = path.with_name(f"{path.name}.part")
-    _receive(address, part, screen)
-    with part.open("rb") as file:
-        kind = "SHA-1" if len(wanted) == 40 else "SHA-256"
-        digest = hashlib.file_digest(file, kind.replace("-", "")).hexdigest()
-    if not digest.startswith(wanted):
-        part.unlink()
-        raise UsageError(
-            f"{address}: its {kind} starts with {digest[:8]}, not with {wanted[:8]}: "
-            "this is another file, and was deleted"
-        )
-    sync(part)
-    part.replace(path)
-    screen.say("fetched", f"{address} -> {path}")
-
-
-def _receive(address: str, part: Path, screen: Screen) -> None:
-    """Appends what a file has beyond its part."""
-    done = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={done}-"})
-    try:
-        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == 416 and done:  # the part is the whole file
-                return
-            raise
-    with answer:
-        is_rest = answer.status == 206  # else the server sends the whole file
-        start = done if is_rest else 0
-        length = int(answer.headers.get("Content-Length") or 0)
-        with part.open("ab" if is_rest else "wb") as file:
-            _copy(answer, file, length, screen)
-        if length and part.stat().st_size < start + length:
-            raise OSError("the connection ended early")
-
-
-def _copy(answer: Any, file: Any, length: int, screen: Screen) -> None:
-    """Writes an answer to a file, with a bar in MiB."""
-    with screen.progress("fetch MiB", -(-length // BLOCK_BYTES)) as progress:
-        while block := answer.read(BLOCK_BYTES):
-            file.write(block)
-            progress.advance()

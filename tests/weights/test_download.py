@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -13,37 +12,9 @@ from cnn_arch.screen import Screen
 from cnn_arch.weights import download
 from cnn_arch.weights.caffe_networks import CAFFE
 from cnn_arch.weights.torchvision import TORCHVISION
+from tests.server import serving
 
 CONTENT = bytes(range(256)) * 9000  # more than two blocks
-
-
-class Server(ThreadingHTTPServer):
-    """Serves one content under every name, and keeps what it was asked."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[tuple[str, str]] = []  # path and range
-        self.knows_ranges, self.limit = True, len(CONTENT)
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self):
-        given = self.headers["Range"]
-        self.server.asked.append((self.path, given))
-        start = int(given.removeprefix("bytes=").removesuffix("-"))
-        start *= self.server.knows_ranges
-        if start >= len(CONTENT):
-            self.send_error(416)
-            return
-        self.send_response(206 if self.server.knows_ranges else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
-        self.end_headers()
-        self.wfile.write(CONTENT[start : self.server.limit])
-
-    def log_message(self, *_):
-        """Prints nothing."""
 
 
 @pytest.fixture
@@ -52,12 +23,9 @@ def server(monkeypatch, tmp_path):
     name = f"small-{hashlib.sha256(CONTENT).hexdigest()[:8]}"
     monkeypatch.setitem(download.FILES, "small", name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with Server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/models"
-        monkeypatch.setenv("CNN_ARCH_WEIGHTS_URL", address)
+    with serving(defaultdict(lambda: CONTENT)) as server:
+        monkeypatch.setenv("CNN_ARCH_WEIGHTS_URL", server.address)
         yield server
-        server.shutdown()
 
 
 def fetch(name="torchvision:small"):
@@ -86,7 +54,7 @@ def test_a_fetch_that_ended_early_continues(server, tmp_path, knows_ranges):
     ):
         fetch()
     assert kept(tmp_path) == [f"{download.FILES['small']}.pth.part"]
-    server.limit, server.knows_ranges = len(CONTENT), knows_ranges
+    server.limit, server.knows_ranges = None, knows_ranges
     assert Path(fetch()).read_bytes() == CONTENT
     assert server.asked[1][1] == "bytes=700000-"
 

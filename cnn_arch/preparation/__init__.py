@@ -1,0 +1,1 @@
+"""Published archives and users' folders, written as records that training reads."""

@@ -1,0 +1,84 @@
+"""The images of an archive as they are stored: JPEG files that every program reads."""
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from cnn_arch.data.decoding import JPEG_MAGIC, UnreadableImageError, decode
+from cnn_arch.errors import UsageError
+
+QUALITY = 95  # of a smaller JPEG
+FULL_QUALITY = 100  # of an image in another format; TFDS's
+PLAIN = ("Gray", "YCbCr", "RGB")  # colours of a JPEG that need no conversion
+
+
+def as_jpeg(encoded: bytes, name: str, short_side: int, *, shown: bool) -> bytes:
+    """Returns an image as a JPEG of gray or colours.
+
+    A JPEG with four inks, as 22 of ImageNet's, and any other format, as one of
+    ImageNet's, are encoded anew. A plain JPEG keeps its bytes.
+
+    Args:
+      encoded: the image's file.
+      name: of the image, for the message.
+      short_side: of a larger image, its shorter side afterwards, px; 0: any.
+      shown: whether a smaller image is turned by its Exif orientation first.
+
+    Raises:
+      UsageError: it is not an image.
+    """
+    try:
+        is_plain = _is_plain(encoded)
+        if is_plain and not short_side:
+            return encoded
+        image = decode(encoded, 3, shown=shown)
+    except UnreadableImageError as error:
+        raise unreadable(name, error) from None
+    if not short_side or min(image.shape[:2]) <= short_side:
+        return encoded if is_plain else _encode(image, FULL_QUALITY)
+    return _encode(shrink(image, short_side), QUALITY)
+
+
+def smaller(encoded: bytes, name: str, short_side: int) -> bytes:
+    """Returns a user's image as it is, or smaller, as a JPEG, as a viewer shows it.
+
+    Raises:
+      UsageError: it is not an image.
+    """
+    try:
+        image = decode(encoded, 3, shown=True)
+    except UnreadableImageError as error:
+        raise unreadable(name, error) from None
+    if not short_side or min(image.shape[:2]) <= short_side:
+        return encoded
+    return _encode(shrink(image, short_side), QUALITY)
+
+
+def shrink(image: np.ndarray, short_side: int) -> np.ndarray:
+    """Resizes an image to a shorter side in px; each pixel is the mean of an area."""
+    height, width = image.shape[:2]
+    share = short_side / min(height, width)
+    size = max(short_side, round(share * width)), max(short_side, round(share * height))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def unreadable(name: str, error: UnreadableImageError) -> UsageError:
+    """Returns the error of a file that is not an image."""
+    return UsageError(
+        f"{name}: not a readable image ({error}); delete it, or get it again"
+    )
+
+
+def _is_plain(encoded: bytes) -> bool:
+    """Returns whether a file begins as a JPEG of gray or colours."""
+    if not encoded.startswith(JPEG_MAGIC):
+        return False
+    try:
+        return simplejpeg.decode_jpeg_header(encoded)[2] in PLAIN
+    except ValueError:  # inks that simplejpeg does not know, or damage
+        return False
+
+
+def _encode(image: np.ndarray, quality: int) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(".jpg", image[..., ::-1], options)[1].tobytes()
