@@ -46,16 +46,16 @@ def from_caffe(name: str, layers: Mapping[str, Layer]) -> tuple[Arrays, list[str
         if not layer.arrays:
             continue
         path = network.rename(layer.name)
-        map_layer = layers.get(network.behind_map.get(layer.name, ""))
-        if path is None or (layer.name in network.behind_map and not map_layer):
+        below = layers.get(network.behind_map.get(layer.name, ""))
+        shape = below.arrays[0].shape if below and below.arrays else ()
+        if path is None or (layer.name in network.behind_map and not shape):
             others.append(layer.name)
         elif re.fullmatch(r".*bn\d?", path[-1]):
             found |= _norm_arrays(path, layer)
         else:
             _check_settings(name, layer)
-            channels = len(map_layer.arrays[0]) if map_layer else 0
             kernel, *bias = _counted(layer, 1, 2)
-            kernel = _kernel(layer, kernel, channels)
+            kernel = _kernel(layer, kernel, channels=shape[0] if shape else 0)
             if layer.name == network.first and kernel.shape[-2] == 3:
                 kernel = kernel[..., ::-1, :]  # blue, green, red
             found["params", *path, "kernel"] = kernel
@@ -165,6 +165,10 @@ def _norm_arrays(path: Name, layer: Layer) -> Arrays:
             ("params", *path, "bias"): bias[0] if bias else np.zeros_like(scale),
         }
     mean, variance, factor = (_vector(layer, array) for array in _counted(layer, 3, 3))
+    if factor.size != 1:
+        raise UsageError(
+            f"{printable(layer.name, 60)} has {factor.size:,} factors, not 1"
+        )
     # The sums of a moving average, and the sum of its weights.
     factor = factor.astype(np.float64)
     factor = np.divide(1, factor, out=np.zeros_like(factor), where=factor != 0)
@@ -182,7 +186,8 @@ def _move_biases(found: Arrays) -> None:
         *blocks, layer = path[1:-1]
         norm = "shortcut_bn" if layer == "shortcut" else layer.replace("conv", "bn")
         mean = "batch_stats", *blocks, norm, "mean"
-        if norm != layer and mean in found:
+        is_before = norm != layer and mean in found
+        if is_before and found[mean].shape == found[path].shape:
             found[mean] = found[mean] - found.pop(path)
 
 
@@ -200,12 +205,13 @@ def _fold_response_norm(
     if layer is not None and place.reads not in layer.inputs:
         raise UsageError(
             f"{name} reads {listed(layer.inputs)}; must read {place.reads}: this is "
-            "another network (CaffeNet normalises after the pool)"
+            "another network (CaffeNet, which is not here, normalises after the pool)"
         )
     if layer is not None and (settings := layer.settings("lrn_param")):
         size, alpha, beta = settings.local_size, settings.alpha, settings.beta
         k, region = settings.k, settings.norm_region
-    if (size, beta, region) != (LRN.num_maps, 0.75, 0) or min(alpha, k) <= 0:
+    is_usable = all(1e-12 < number < 1e12 for number in (alpha, k))
+    if (size, beta, region) != (LRN.num_maps, 0.75, 0) or not is_usable:
         raise UsageError(
             f"{name} has local_size={size}, beta={beta:g}, alpha={alpha:g}, k={k:g}, "
             f"norm_region={region}; must be {LRN.num_maps}, 0.75, above 0, above 0 and "
@@ -239,7 +245,8 @@ def _check_settings(name: str, layer: Layer) -> None:
         raise UsageError(
             f"{printable(layer.name, 60)} has the stride {_shown(strides)}, padding "
             f"{_shown(paddings)} and dilation {_shown(dilations)}; in {name} they are "
-            f"{stride}, {padding} and 1: this is another network"
+            f"{stride}, {padding} and 1: this is another network; choose the config of "
+            "the file's"
         )
 
 

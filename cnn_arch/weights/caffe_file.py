@@ -1,7 +1,9 @@
 """Caffe's files, read without Caffe: networks (``.caffemodel``) and mean images.
 
 Both are messages of BVLC/caffe, src/caffe/proto/caffe.proto. Only the fields that are
-used here are declared below; the parser skips the others.
+used here are declared below; the parser skips the others. Layers and blobs are parsed
+one by one, after they are counted: an empty message of two bytes needs some hundred in
+memory.
 """
 
 import dataclasses
@@ -21,6 +23,8 @@ from cnn_arch.weights.names import listed
 
 MAX_BYTES = 2**31 - 1  # of a message of protocol buffers; VGG-19 has 575 MB
 MAX_AXES = 32  # of a blob: Caffe's kMaxBlobAxes
+MAX_LAYERS = 10_000  # of a network; ResNet-152 has some 700
+MAX_ARRAYS = 100  # of a layer
 
 _Field = descriptor_pb2.FieldDescriptorProto
 BOOL, BYTES = _Field.TYPE_BOOL, _Field.TYPE_BYTES
@@ -82,7 +86,7 @@ _MESSAGES = {
     "LayerParameter": [
         _field("name", 1, BYTES),
         _repeated("bottom", 3, BYTES),
-        _repeated("blobs", 7, "BlobProto"),
+        _repeated("blobs", 7, BYTES),
         _field("transform_param", 100, "TransformationParameter"),
         _field("convolution_param", 106, "ConvolutionParameter"),
         _field("inner_product_param", 117, "InnerProductParameter"),
@@ -93,7 +97,7 @@ _MESSAGES = {
         _field("layer", 1, BYTES),  # of the form before, until 2014
         _repeated("bottom", 2, BYTES),
         _field("name", 4, BYTES),
-        _repeated("blobs", 6, "BlobProto"),
+        _repeated("blobs", 6, BYTES),
         _field("convolution_param", 10, "ConvolutionParameter"),
         _field("inner_product_param", 17, "InnerProductParameter"),
         _field("lrn_param", 18, "LRNParameter"),
@@ -101,8 +105,8 @@ _MESSAGES = {
         _field("batch_norm_param", 139, "BatchNormParameter"),  # in none of this form
     ],
     "NetParameter": [
-        _repeated("layers", 2, "V1LayerParameter"),
-        _repeated("layer", 100, "LayerParameter"),
+        _repeated("layers", 2, BYTES),  # V1LayerParameter
+        _repeated("layer", 100, BYTES),  # LayerParameter
     ],
 }
 
@@ -126,7 +130,7 @@ class Layer:
     name: str
     inputs: tuple[str, ...]  # the names of the blobs that it reads
     arrays: tuple[np.ndarray, ...]  # as Caffe stores them, of the file's type
-    message: Any
+    message: Any  # the layer's settings
 
     def settings(self, name: str) -> Any:
         """Returns a group of the layer's settings; None if the file has none."""
@@ -139,22 +143,40 @@ def read_network(path: str) -> dict[str, Layer]:
     Raises:
       UsageError: the file is damaged, or it is another one.
     """
-    network = _read(path, "NetParameter")
-    messages = [*network.layers, *network.layer]
-    if not messages:
-        raise UsageError("not a .caffemodel file: it has no layers")
-    if any(message.HasField("layer") for message in network.layers):
+    network = _parse("NetParameter", _content(path))
+    if not 0 < (count := len(network.layers) + len(network.layer)) <= MAX_LAYERS:
+        raise UsageError(
+            f"it has {count:,} layers; a .caffemodel has 1 to {MAX_LAYERS:,}"
+        )
+    layers = [_layer("V1LayerParameter", data) for data in network.layers]
+    layers += [_layer("LayerParameter", data) for data in network.layer]
+    names = Counter(layer.name for layer in layers)
+    if twice := sorted(name for name, count in names.items() if count > 1):
+        raise UsageError(f"more than once in the file: {listed(twice)}")
+    return {layer.name: layer for layer in layers}
+
+
+def _layer(kind: str, data: bytes) -> Layer:
+    message = _parse(kind, data)
+    name = message.name.decode("utf-8", "replace")
+    if kind == "V1LayerParameter" and message.HasField("layer"):
         raise UsageError(
             "its layers are of Caffe's form before 2014; Caffe's program "
             "upgrade_net_proto_binary makes a file that can be read"
         )
-    names = [_text(message.name) for message in messages]
-    if twice := sorted(name for name, count in Counter(names).items() if count > 1):
-        raise UsageError(f"more than once in the file: {listed(twice)}")
-    return {
-        name: Layer(name, tuple(map(_text, message.bottom)), _arrays(message), message)
-        for name, message in zip(names, messages, strict=True)
-    }
+    if len(message.blobs) > MAX_ARRAYS:
+        raise UsageError(
+            f"{printable(name, 60)} has {len(message.blobs):,} arrays; at most "
+            f"{MAX_ARRAYS} are possible"
+        )
+    arrays = tuple(
+        _array(_parse("BlobProto", blob), f"array {place} of {printable(name, 60)}")
+        for place, blob in enumerate(message.blobs, start=1)
+    )
+    inputs = tuple(each.decode("utf-8", "replace") for each in message.bottom)
+    message.ClearField("blobs")
+    settings = _parse(kind, message.SerializeToString())  # without the blobs' memory
+    return Layer(name, inputs, arrays, settings)
 
 
 def read_mean(path: Path) -> tuple[float, ...]:
@@ -164,7 +186,7 @@ def read_mean(path: Path) -> tuple[float, ...]:
       UsageError: the file is damaged, or it is another one.
     """
     try:
-        image = _array(_read(str(path), "BlobProto"), "the image")
+        image = _array(_parse("BlobProto", _content(str(path))), "the image")
         channels = image.shape[-3] if image.ndim >= 3 and image.size else 0
         if channels not in (1, 3) or image.size != math.prod(image.shape[-3:]):
             raise UsageError(f"its shape is {image.shape}; must be (1 or 3, H, W)")
@@ -178,30 +200,25 @@ def read_mean(path: Path) -> tuple[float, ...]:
     return tuple(mean.tolist())
 
 
-def _read(path: str, kind: str) -> Any:
-    """Parses a whole file as a message."""
-    if (size := os.path.getsize(path)) > MAX_BYTES:
-        raise UsageError(f"it has {size:,} bytes; a file of Caffe has at most 2 GiB")
-    message = message_factory.GetMessageClass(
-        _POOL.FindMessageTypeByName(f"caffe.{kind}")
-    )
+def _content(path: str) -> bytes:
     try:
-        made = message.FromString(Path(path).read_bytes())
-    except (DecodeError, OSError) as error:
-        raise UsageError(f"not a complete file of Caffe ({error})") from None
-    return made
+        if (size := os.path.getsize(path)) > MAX_BYTES:
+            raise UsageError(
+                f"it has {size:,} bytes; a file of Caffe has at most 2 GiB"
+            )
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})") from None
 
 
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", "replace")
-
-
-def _arrays(message: Any) -> tuple[np.ndarray, ...]:
-    name = printable(_text(message.name), 60)
-    return tuple(
-        _array(blob, f"array {place} of {name}")
-        for place, blob in enumerate(message.blobs, start=1)
-    )
+def _parse(kind: str, data: bytes) -> Any:
+    descriptor = _POOL.FindMessageTypeByName(f"caffe.{kind}")
+    try:
+        return message_factory.GetMessageClass(descriptor).FromString(data)
+    except DecodeError as error:
+        raise UsageError(
+            f"not a complete file of Caffe ({error}); copy or fetch it again"
+        ) from None
 
 
 def _array(blob: Any, name: str) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -169,3 +169,12 @@ def find(name: str) -> CaffeNetwork:
             "config of one of these"
         )
     return CAFFE[name]
+
+
+def networks_with(layers: Collection[str]) -> str:
+    """Returns a fix for a file with these layers of Caffe."""
+    having = [name for name in CAFFE if all(map(CAFFE[name].rename, layers))]
+    if not having:
+        return f"no network here has them; files are read of {', '.join(CAFFE)}"
+    configs = " or ".join(f"--config=configs/{name}.py" for name in having)
+    return f"write {configs}, which has them"

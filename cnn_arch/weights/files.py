@@ -19,7 +19,7 @@ from cnn_arch.screen import printable
 from cnn_arch.weights import SUFFIXES, cifar_resnets
 from cnn_arch.weights.caffe import from_caffe, normalisation
 from cnn_arch.weights.caffe_file import read_network
-from cnn_arch.weights.caffe_networks import CAFFE, find
+from cnn_arch.weights.caffe_networks import CAFFE, find, networks_with
 from cnn_arch.weights.names import check_shapes, listed
 from cnn_arch.weights.pth import read_pth
 from cnn_arch.weights.torchvision import (
@@ -63,7 +63,8 @@ def read_weights(path: str, name: str) -> Weights:
         if suffix == ".caffemodel":
             weights, others = _read_caffe(path, name)
             if others:
-                raise UsageError(f"{name} has no such layers: {listed(others)}")
+                hint = networks_with(others)
+                raise UsageError(f"{name} has no such layers: {listed(others)}; {hint}")
             return weights
         arrays, notes = _read_state_dict(path)
         if cifar_resnets.is_of_cifar(name, arrays):
@@ -116,7 +117,8 @@ def _suffix(path: str) -> str:
 def _read_caffe(path: str, name: str) -> tuple[Weights, list[str]]:
     """Returns the arrays of Caffe's file, and its layers that are not the network's."""
     network, layers = find(name), read_network(path)
-    found, others = from_caffe(name, layers)
+    with np.errstate(all="ignore"):  # what is not finite then is named below
+        found, others = from_caffe(name, layers)
     arrays = as_float32({"/".join(keys): array for keys, array in found.items()})
     variables = unflatten_dict({keys: arrays["/".join(keys)] for keys in found})
     first = layers.get(network.first)

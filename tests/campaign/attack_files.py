@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tests.campaign.lab import Lab
+from tests.weights.caffe_files import encode, varint
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,11 @@ weights(
     "resnet18",
 )
 weights("q.pth that unpickles", lambda f: pickle.dumps(_Runs(f / "canary")), "resnet18")
+_SIZES = encode(7, encode(1, 2 * varint(2**20))) + encode(5, bytes(4))  # of one number
+_LAYER = encode(100, encode(1, "conv1") + encode(7, _SIZES))
+weights("r.caffemodel that claims 4 TiB", lambda f: _LAYER, "alexnet")
+weights("s.caffemodel of many layers", lambda f: encode(2, b"") * 10**6, "alexnet")
+weights("t.caffemodel cut", lambda f: _LAYER[:-3], "alexnet")
 
 
 def picture(name: str, make_files: Callable[[Path], None], may_succeed=False) -> None:

@@ -177,14 +177,14 @@ class Net:
 def encode(number: int, value: Any) -> bytes:
     """Encodes a field: a whole number, a float, a text or bytes."""
     if isinstance(value, float):
-        return _varint(number << 3 | 5) + struct.pack("<f", value)
+        return varint(number << 3 | 5) + struct.pack("<f", value)
     if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
+        return varint(number << 3) + varint(value)
     data = value.encode() if isinstance(value, str) else value
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
     value &= 2**64 - 1
     groups = []
     while value > 127:
@@ -200,7 +200,7 @@ def blob(array: np.ndarray, *, old: bool = False) -> bytes:
     if old:
         sizes = (1,) * (4 - array.ndim) + array.shape
         return data + b"".join(encode(i, n) for i, n in enumerate(sizes, start=1))
-    return data + encode(7, encode(1, b"".join(map(_varint, array.shape))))
+    return data + encode(7, encode(1, b"".join(map(varint, array.shape))))
 
 
 def caffemodel(

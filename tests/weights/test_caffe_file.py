@@ -83,7 +83,9 @@ def test_layers_that_the_network_does_not_have_are_named(caffe, tmp_path):
     net.dense("fc6", 3)
     path = tmp_path / "net.caffemodel"
     path.write_bytes(caffemodel(net.layers))
-    with pytest.raises(UsageError, match=r"net\.caffemodel: small has no .*: fc6$"):
+    with pytest.raises(
+        UsageError, match=r"net\.caffemodel: small has no .*: fc6; write .*/alexnet"
+    ):
         read_weights(str(path), "small")
     weights, others = read_fitting(str(path), ["other", "small"])
     assert others == ["fc6"] and "fc5" in weights.variables["params"]
@@ -106,7 +108,7 @@ def other_stride(net: Net) -> list[caffe_files.Layer]:
 
 def _shape(*sizes: int) -> bytes:
     """Returns a layer conv1 whose array claims a shape and has one number."""
-    shape = b"".join(map(caffe_files._varint, sizes))
+    shape = b"".join(map(caffe_files.varint, sizes))
     array = encode(7, encode(1, shape)) + encode(5, bytes(4))
     return encode(100, encode(1, "conv1") + encode(7, array))
 
@@ -118,7 +120,21 @@ def _lrn(**settings: float) -> bytes:
     return caffemodel(net.layers)
 
 
+def _norm(*sizes: int) -> bytes:
+    """Returns BatchNorm with arrays of these sizes, behind a convolution."""
+    net = Net(67)
+    net.conv("conv1", 64, 7, stride=2, pad=3)
+    blobs = b"".join(encode(7, blob(np.ones(size, "f4"))) for size in sizes)
+    return caffemodel(net.layers) + encode(100, encode(1, "bn_conv1") + blobs)
+
+
 REFUSED = {
+    "many factors": ("resnet50", lambda: _norm(64, 64, 5), "bn_conv1 has 5 factors"),
+    "many arrays": (
+        "resnet50",
+        lambda: _norm(64, 64, 1, 64),
+        "has 4 arrays; must be 3",
+    ),
     "pools first": (
         "alexnet",
         lambda: caffemodel(caffenet(Net(67))),
@@ -132,9 +148,23 @@ REFUSED = {
     ),
     "another power": ("alexnet", lambda: _lrn(beta=0.5), "norm1 has .*beta=0.5"),
     "negative alpha": ("alexnet", lambda: _lrn(alpha=-1.0), "alpha=-1"),
-    "another network": ("vgg16", lambda: _lrn(), "vgg16 has no such layers: conv1"),
+    "another network": (
+        "vgg16",
+        lambda: _lrn(),
+        "vgg16 has no such layers: conv1; write .*/alexnet.py or",
+    ),
     "no network of Caffe": ("resnet18", lambda: _lrn(), "choose the config of one of"),
-    "nothing": ("alexnet", lambda: b"", "it has no layers"),
+    "nothing": ("alexnet", lambda: b"", "it has 0 layers"),
+    "many empty layers": (
+        "alexnet",
+        lambda: encode(2, b"") * 100_000,
+        "it has 100,000 layers; a .caffemodel has 1 to 10,000",
+    ),
+    "many empty arrays": (
+        "alexnet",
+        lambda: encode(100, encode(1, "conv1") + encode(7, b"") * 1000),
+        "conv1 has 1,000 arrays; at most 100 are possible",
+    ),
     "text": ("alexnet", lambda: b"layer { name: 'conv1' }", "not a complete file"),
     "cut": ("alexnet", lambda: _lrn()[:-9], "not a complete file of Caffe"),
     "twice": ("alexnet", lambda: _lrn() * 2, "more than once in the file: conv1"),
@@ -212,3 +242,10 @@ def test_a_damaged_mean_image_is_named(content, message, caffe, tmp_path):
     (tmp_path / "net.binaryproto").write_bytes(content)
     with pytest.raises(UsageError, match=f"net.binaryproto beside it.*{message}"):
         read_weights(str(tmp_path / "net.caffemodel"), "small")
+
+
+def test_a_bias_that_does_not_fit_batch_norm_stays(tmp_path):
+    path = tmp_path / "net.caffemodel"
+    path.write_bytes(_norm(32, 32, 1))
+    weights, _ = read_fitting(str(path), ["resnet50"])
+    assert weights.variables["params"]["conv1"]["bias"].shape == (64,)
