@@ -84,6 +84,7 @@ EARLIER = {
 }
 
 # Fields of networks that recipes of earlier versions did not have, and what they were.
+# They change what a network computes, but none of its arrays.
 EARLIER_FIELDS = {
     "model.fields.norm_across_groups": False,
     "model.fields.ceil_mode": False,

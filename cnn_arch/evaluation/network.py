@@ -103,7 +103,7 @@ def from_file(
             f"--weights={path}: {error}; the data has {len(names)} classes"
         ) from None
     screen.say("restored", path)
-    origin: dict[str, Any] = {"weights": path}
+    origin: dict[str, Any] = {"weights": path, **weights.fields}
     for key, values in (("mean", weights.mean), ("std", weights.std)):
         if not values or len(values) != config.data.channels:
             continue
@@ -124,7 +124,7 @@ def from_file(
 def _with_fields(config: ConfigDict, weights: Weights, screen: Screen) -> ConfigDict:
     """Makes the network that of the weights, beyond their arrays."""
     for field, value in weights.fields.items():
-        if config.model.fields.get(field) != value:
+        if config.model.fields.get(field, False) != value:
             screen.say("", f"{field} {value}, as these weights expect")
             config = settings.derive(config, {f"model.fields.{field}": value})
     return config

@@ -11,7 +11,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from ml_collections import ConfigDict
 
-from cnn_arch import settings
+from cnn_arch import choices, settings
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.errors import UsageError
 from cnn_arch.models.build import build_model, head_layers, variable_shapes
@@ -111,7 +111,14 @@ def _read_run(path: Path, mesh: Any, run: Run) -> Source:
         shapes = meshes.abstract(shapes, None, mesh)  # every device has all arrays
         variables, _ = checkpoints.restore_variables(shapes)
     data = config.data
-    weights = Weights(jax.device_get(variables), tuple(data.mean), tuple(data.std))
+    fields = {
+        name: value
+        for name, value in config.model.fields.items()
+        if f"model.fields.{name}" in choices.EARLIER_FIELDS
+    }
+    weights = Weights(
+        jax.device_get(variables), tuple(data.mean), tuple(data.std), fields
+    )
     return _source(weights, normalisation=data.normalisation, class_names=names)
 
 
@@ -159,7 +166,7 @@ def _names(paths: Collection[tuple[str, ...]]) -> list[str]:
 def _warn_of_fields(source: Source, config: ConfigDict, run: Run) -> None:
     """Warns if the network differs from that of the arrays, beyond the arrays."""
     for field, value in source.fields.items():
-        if config.model.fields.get(field) != value:
+        if config.model.fields.get(field, False) != value:
             run.screen.warn(
                 f"{config.model.name} differs from the network of "
                 f"--init_from={config.init_from}; it is the same with "

@@ -10,23 +10,51 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
 from cnn_arch.errors import UsageError
 from cnn_arch.models.layers import LocalResponseNorm
 from cnn_arch.screen import printable
-from cnn_arch.weights.caffe_file import Layer, read_mean
+from cnn_arch.weights.caffe_file import Layer, read_mean, read_network
 from cnn_arch.weights.caffe_networks import CAFFE, Name, Norm, find
 from cnn_arch.weights.names import listed
+from cnn_arch.weights.numbers import as_float32
 
 Arrays = dict[Name, np.ndarray]  # by their paths: ("params", "conv1", "kernel")
+# The mean and the deviation of each channel of the pixels; None: not known.
+Normalisation = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
 
 EPSILON = 1e-5  # of BatchNorm, here and in Caffe
 LRN = LocalResponseNorm  # its defaults
 # Of BVLC's prototxts, for a file without its layers' settings; alpha is divided by
 # local_size.
 LOCAL_SIZE, ALPHA, BETA, K = 5, 1e-4, 0.75, 1.0
+
+
+def read(path: str, name: str) -> tuple[dict[str, Any], Normalisation, list[str]]:
+    """Reads a ``.caffemodel`` for the network ``name``.
+
+    Returns:
+      ``{"params": ..., "batch_stats": ...}``, float32; the mean and the deviation of
+      the pixels that they expect; the layers of the file that the network does not
+      have.
+
+    Raises:
+      UsageError: the file is damaged or another network's, or Caffe has no such one.
+    """
+    network, layers = find(name), read_network(path)
+    with np.errstate(all="ignore"):  # what is not finite then is named below
+        found, others = from_caffe(name, layers)
+    arrays = as_float32({"/".join(keys): array for keys, array in found.items()})
+    variables = unflatten_dict({keys: arrays["/".join(keys)] for keys in found})
+    first = layers.get(network.first)
+    shape = first.arrays[0].shape if first and first.arrays else ()
+    channels = shape[1] if len(shape) == 4 else 3
+    expected = normalisation(name, layers, Path(path), channels)
+    return {"params": {}, "batch_stats": {}, **variables}, expected, others
 
 
 def from_caffe(name: str, layers: Mapping[str, Layer]) -> tuple[Arrays, list[str]]:
@@ -69,7 +97,7 @@ def from_caffe(name: str, layers: Mapping[str, Layer]) -> tuple[Arrays, list[str
 
 def normalisation(
     name: str, layers: Mapping[str, Layer], path: Path, channels: int
-) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+) -> Normalisation:
     """Returns the mean and the deviation of the pixels that a file's network expects.
 
     The mean is, in this order: that of the mean image beside the file, which has its

@@ -140,6 +140,8 @@ class Layer:
 def read_network(path: str) -> dict[str, Layer]:
     """Reads the layers of a ``.caffemodel`` by their names.
 
+    Those with arrays have names of their own; of others, the last of a name stays.
+
     Raises:
       UsageError: the file is damaged, or it is another one.
     """
@@ -150,7 +152,8 @@ def read_network(path: str) -> dict[str, Layer]:
         )
     layers = [_layer("V1LayerParameter", data) for data in network.layers]
     layers += [_layer("LayerParameter", data) for data in network.layer]
-    names = Counter(layer.name for layer in layers)
+    layers.sort(key=lambda layer: bool(layer.arrays))
+    names = Counter(layer.name for layer in layers if layer.arrays)
     if twice := sorted(name for name, count in names.items() if count > 1):
         raise UsageError(f"more than once in the file: {listed(twice)}")
     return {layer.name: layer for layer in layers}

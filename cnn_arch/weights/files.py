@@ -16,21 +16,18 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from cnn_arch.errors import UsageError
 from cnn_arch.files import replacing
 from cnn_arch.screen import printable
-from cnn_arch.weights import SUFFIXES, cifar_resnets
-from cnn_arch.weights.caffe import from_caffe, normalisation
-from cnn_arch.weights.caffe_file import read_network
+from cnn_arch.weights import SUFFIXES, caffe, cifar_resnets
 from cnn_arch.weights.caffe_networks import CAFFE, find, networks_with
 from cnn_arch.weights.names import check_shapes, listed
+from cnn_arch.weights.numbers import as_float32
 from cnn_arch.weights.pth import read_pth
 from cnn_arch.weights.torchvision import (
-    COUNTER,
     TORCHVISION,
     fitting_arrays,
     from_torchvision,
     to_torchvision,
 )
 
-FLOATS = ("float16", "bfloat16", "float32", "float64")
 TYPES = ("F16", "BF16", "F32", "F64", "I32", "I64")  # of safetensors; I: counters
 COLLECTIONS = ("params", "batch_stats")
 
@@ -116,17 +113,8 @@ def _suffix(path: str) -> str:
 
 def _read_caffe(path: str, name: str) -> tuple[Weights, list[str]]:
     """Returns the arrays of Caffe's file, and its layers that are not the network's."""
-    network, layers = find(name), read_network(path)
-    with np.errstate(all="ignore"):  # what is not finite then is named below
-        found, others = from_caffe(name, layers)
-    arrays = as_float32({"/".join(keys): array for keys, array in found.items()})
-    variables = unflatten_dict({keys: arrays["/".join(keys)] for keys in found})
-    first = layers.get(network.first)
-    shape = first.arrays[0].shape if first and first.arrays else ()
-    channels = shape[1] if len(shape) == 4 else 3
-    mean, std = normalisation(name, layers, Path(path), channels)
-    variables = {"params": {}, "batch_stats": {}, **variables}
-    return Weights(variables, mean, std, network.fields), others
+    variables, normalisation, others = caffe.read(path, name)
+    return Weights(variables, *normalisation, find(name).fields), others
 
 
 def _read_state_dict(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -170,28 +158,6 @@ def _numbers(
             f"{rule}"
         )
     return numbers
-
-
-def as_float32(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the arrays as float32, without PyTorch's counters of batches.
-
-    Raises:
-      UsageError: a value is not a finite number.
-    """
-    made = {}
-    for name, array in arrays.items():
-        if name.endswith(COUNTER):
-            continue
-        if array.dtype.name not in FLOATS:
-            raise UsageError(
-                f"{name} is of type {array.dtype.name}; must be float16, bfloat16, "
-                "float32 or float64"
-            )
-        with np.errstate(over="ignore"):
-            made[name] = array.astype(np.float32, copy=False)
-        if not np.isfinite(made[name]).all():
-            raise UsageError(f"{name} has values that are not finite float32 numbers")
-    return made
 
 
 def write_npz(path: Path, variables: Mapping[str, Any]) -> None:

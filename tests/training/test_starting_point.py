@@ -152,6 +152,23 @@ def test_published_weights_are_read_where_they_are_kept(run, tmp_path, monkeypat
     np.testing.assert_array_equal(array, kernel.transpose(2, 3, 1, 0))
 
 
+def test_a_run_names_what_its_network_does_otherwise(run, tmp_path, capsys):
+    recipe, field = "--config=configs/resnet34.py:folder", "model.fields.ceil_mode"
+    config, _ = settings.parse([recipe, f"--config.{field}=true"])
+    run_directory.create(tmp_path, config, DIGITS, ())
+    kernel = np.zeros((7, 7, 3, 64), np.float32)
+    arrays = {"params": {"conv1": {"kernel": kernel}}, "batch_stats": {}}
+    write_npz(tmp_path / "weights_best.npz", arrays)
+    for value in ("true", "false"):
+        words = f"--config.init_from={tmp_path}", f"--config.{field}={value}"
+        config, _ = settings.parse([recipe, *words])
+        starting_point.read(Program(config, 10, make_mesh(1, 1)), DIGITS, run)
+        warned = "the same with --config.model.fields.ceil_mode" in (
+            capsys.readouterr().err
+        )
+        assert warned == (value == "false")
+
+
 @pytest.mark.parametrize("ceil_mode", ["true", "false"])
 def test_a_file_of_caffe_names_what_its_network_does_otherwise(
     run, tmp_path, capsys, ceil_mode
