@@ -13,6 +13,7 @@ from cnn_arch.preparation import request
 from cnn_arch.preparation.published import PUBLISHED, download
 from cnn_arch.preparation.request import Request
 from cnn_arch.screen import Screen
+from cnn_arch.units import counted
 
 EXAMPLES = """\
   python prepare.py cifar10 --download
@@ -37,12 +38,16 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     # This import takes seconds, so the first line is printed before it.
     from cnn_arch.preparation import records
 
-    plan = find(asked)
+    with screen.timed("find", "the images"):
+        plan = find(asked)
+    for note in plan.notes:
+        screen.warn(note)
     counts = "  ".join(f"{name} {count:,}" for name, count in plan.num_images.items())
-    size = f"about {plan.num_bytes / 2**30:,.1f} GiB"
-    screen.say("images", f"{counts}; {size}, {len(plan.parts):,} files")
+    size = f"about {plan.num_bytes / 2**20:,.0f} MiB"
+    screen.say("images", f"{counts}; {size}, {counted(len(plan.parts), 'file')}")
     is_new = records.write(plan, asked.given, screen)
-    screen.say("wrote" if is_new else "there", str(plan.folder))
+    idle = "" if is_new else "   (nothing to do)"
+    screen.say("exists" if idle else "wrote", f"{plan.folder}{idle}")
     return cli.say_next(screen, *next_commands(asked, plan.config))
 
 

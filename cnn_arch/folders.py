@@ -14,6 +14,11 @@ from cnn_arch.files import make_folder, read_json
 
 LOCK = "run.lock"
 PREPARED = "prepared.json"  # in a folder of records that prepare.py has written
+# Other files (lists, licences) are ignored. From .gif on, the formats cannot be read:
+# such an image is reported, not ignored.
+SUFFIXES = set(
+    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .heic .heif .avif".split()
+)
 LARGE = 100_000  # images in a folder that recipes for ImageNet are not shortened for
 # What may be in the folder of a new run: what a start leaves that was killed before it
 # wrote config.json, the files of a scheduler or of the shell, and hidden files.
@@ -72,7 +77,13 @@ def is_large(path: str) -> bool:
         with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
             return sum(read_json(root / PREPARED)["num_images"].values()) >= LARGE
     names = (name for _, _, files in os.walk(root, followlinks=True) for name in files)
-    return next(islice(names, LARGE - 1, None), None) is not None
+    images = filter(is_image_name, names)
+    return next(islice(images, LARGE - 1, None), None) is not None
+
+
+def is_image_name(name: str) -> bool:
+    """Returns whether a file's name ends as an image's does."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def next_free(folder: Path, stem: str) -> Path:

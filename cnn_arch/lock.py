@@ -22,7 +22,7 @@ from cnn_arch.errors import RunError, UsageError
 
 CHECK_SECONDS = 5.0  # between two looks at the directory
 SAME_JOB_SECONDS = 120.0  # a file server keeps the lock of a lost machine so long
-_NO_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP
+NO_LOCKS = errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP
 
 
 class Lock:
@@ -56,7 +56,7 @@ class Lock:
             self._acquire(wait_seconds)
             self._path.write_text(json.dumps(_this_command()) + "\n")
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 self.release()
                 reason = f"{error.strerror}; give a folder that you can write"
                 raise UsageError(f"--workdir={folder}: {reason}") from None

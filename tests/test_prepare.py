@@ -43,13 +43,13 @@ def test_a_folder_is_prepared_and_the_next_command_takes_it(photos, tmp_path):
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert (
-        lines[1] == "images   train 108  validation 12  test 27; about 0.0 GiB, 3 files"
+        lines[2] == "images   train 108  validation 12  test 27; about 1 MiB, 3 files"
     )
     assert lines[-3] == f"wrote    {target}"
     train = "python train.py --config=configs/resnet34.py:folder"
     assert lines[-1] == f"Next:    {train} --config.data.dir={target}"
     again = call("prepare.py", *words)
-    assert again.stdout.splitlines()[-3] == f"there    {target}"
+    assert again.stdout.splitlines()[-3] == f"exists   {target}   (nothing to do)"
     batch = f"--show_batch={tmp_path / 'batch.png'}"
     recipe = "--config=configs/lenet5.py:folder", f"--config.data.dir={target}"
     shown = call("train.py", *recipe, batch)

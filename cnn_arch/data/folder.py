@@ -8,12 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from cnn_arch.data import decoding
-
-# Other files (lists, licences) are ignored. From .gif on, the formats cannot be read:
-# such an image is reported, not ignored.
-SUFFIXES = set(
-    ".jpg .jpeg .jpe .jfif .png .webp .bmp .gif .tif .tiff .heic .heif .avif".split()
-)
+from cnn_arch.folders import is_image_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,11 +101,6 @@ def read_image_file(path: str) -> bytes:
 
 def _is_visible(name: str) -> bool:
     return not name.startswith((".", "__MACOSX"))  # the latter: of macOS zips
-
-
-def is_image_name(name: str) -> bool:
-    """Returns whether a file's name ends as an image's does."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def visible_entries(folder: Path) -> list[os.DirEntry]:

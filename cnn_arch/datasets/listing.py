@@ -12,11 +12,11 @@ from cnn_arch.data.folder import (
     FileSource,
     count_images,
     image_files,
-    is_image_name,
     subfolders,
     visible_entries,
 )
 from cnn_arch.errors import UsageError
+from cnn_arch.folders import is_image_name
 
 SPLITS = {
     "train": "train",

@@ -70,8 +70,7 @@ def read(entry: Entry) -> bytes:
     where = entry.path if entry.path.name == entry.name else entry.path / entry.name
     if entry.size > MAX_FILE_BYTES:
         raise UsageError(
-            f"{where}: has {entry.size:,} bytes, an image at most {MAX_FILE_BYTES:,}; "
-            "delete it"
+            f"{where}: has {entry.size:,} bytes, an image at most {MAX_FILE_BYTES:,}"
         )
     try:
         with entry.path.open("rb") as file:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
-from cnn_arch.data.folder import subfolders
+from cnn_arch.data.folder import as_written, subfolders
 from cnn_arch.data.records import imagenet_class_names
 from cnn_arch.errors import UsageError
 from cnn_arch.preparation import archives, ground_truth, images, published
@@ -222,7 +222,7 @@ def _read(labelled: Sequence[Labelled], short_side: int) -> Iterator[Example]:
         encoded = archives.read(entry)
         name = str(entry.path) if entry.path.name == entry.name else entry.name
         image = images.as_jpeg(encoded, name, short_side, shown=False)
-        yield {"image": image, "label": label, "file_name": entry.name}
+        yield {"image": image, "label": label, "file_name": as_written(entry.name)}
 
 
 def _with_smaller_sizes(

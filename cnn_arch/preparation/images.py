@@ -33,10 +33,24 @@ def as_jpeg(encoded: bytes, name: str, short_side: int, *, shown: bool) -> bytes
             return encoded
         image = decode(encoded, 3, shown=shown)
     except UnreadableImageError as error:
-        raise unreadable(name, error) from None
+        raise UsageError(
+            f"{name}: not a readable image ({error}); get it again"
+        ) from None
     if not short_side or min(image.shape[:2]) <= short_side:
         return encoded if is_plain else _encode(image, FULL_QUALITY)
     return _encode(shrink(image, short_side), QUALITY)
+
+
+def check(encoded: bytes, name: str) -> np.ndarray:
+    """Returns the pixels of a user's image, as a viewer shows it.
+
+    Raises:
+      UsageError: it is not an image.
+    """
+    try:
+        return decode(encoded, 3, shown=True)
+    except UnreadableImageError as error:
+        raise UsageError(f"{name}: not a readable image ({error})") from None
 
 
 def smaller(encoded: bytes, name: str, short_side: int) -> bytes:
@@ -45,11 +59,8 @@ def smaller(encoded: bytes, name: str, short_side: int) -> bytes:
     Raises:
       UsageError: it is not an image.
     """
-    try:
-        image = decode(encoded, 3, shown=True)
-    except UnreadableImageError as error:
-        raise unreadable(name, error) from None
-    if not short_side or min(image.shape[:2]) <= short_side:
+    image = check(encoded, name)
+    if min(image.shape[:2]) <= short_side:
         return encoded
     return _encode(shrink(image, short_side), QUALITY)
 
@@ -60,13 +71,6 @@ def shrink(image: np.ndarray, short_side: int) -> np.ndarray:
     share = short_side / min(height, width)
     size = max(short_side, round(share * width)), max(short_side, round(share * height))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def unreadable(name: str, error: UnreadableImageError) -> UsageError:
-    """Returns the error of a file that is not an image."""
-    return UsageError(
-        f"{name}: not a readable image ({error}); delete it, or get it again"
-    )
 
 
 def _is_plain(encoded: bytes) -> bool:

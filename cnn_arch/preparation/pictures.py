@@ -1,20 +1,25 @@
 """A user's folder of pictures as a few files of records, with its splits."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from cnn_arch.data.folder import as_written
 from cnn_arch.datasets.division import SPLITS, divide_folder
 from cnn_arch.datasets.listing import list_folder
 from cnn_arch.errors import UsageError
+from cnn_arch.parallel import cores
 from cnn_arch.preparation import archives, images
 from cnn_arch.preparation.archives import Entry
 from cnn_arch.preparation.plan import Example, Part, Plan, origin_of
+from cnn_arch.screen import Screen
 
 VALIDATION_SHARE = 0.1  # of train, where there is no such folder
 MIN_IMAGES_A_FILE = 2_000
+MAX_LISTED = 100  # broken pictures on the screen
 MAX_FILES = 100  # of a split; training keeps them open
 
 
@@ -45,13 +50,14 @@ def plan_folder(source: Path, folder: Path, short_side: int) -> Plan:
     sizes = dict(
         zip(found.images.files, found.images.stats[:, 0].tolist(), strict=True)
     )
-    parts, num_images = [], {}
+    parts, num_images, all_images = [], {}, []
     for split in SPLITS:
         chosen = [
             (_entry(source, file, sizes[file]), numbers[name], file)
             for each, name, file in rows
             if each == split
         ]
+        all_images += [entry for entry, _, _ in chosen]
         if chosen:
             num_images[split] = len(chosen)
             parts += _parts(split, chosen, short_side)
@@ -62,7 +68,15 @@ def plan_folder(source: Path, folder: Path, short_side: int) -> Plan:
     }
     lines = [*rows, sorted(sizes.items()), short_side]
     return Plan(
-        "folder", "1.0.0", folder, features, num_images, parts, origin_of(lines)
+        "folder",
+        "1.0.0",
+        folder,
+        features,
+        num_images,
+        parts,
+        origin_of(lines),
+        check=partial(_check, all_images),
+        notes=found.notes,
     )
 
 
@@ -87,7 +101,39 @@ def _parts(split: str, chosen: Sequence[Chosen], short_side: int) -> list[Part]:
     ]
 
 
+def _check(entries: Sequence[Entry], screen: Screen) -> None:
+    """Decodes each picture.
+
+    Raises:
+      UsageError: pictures are broken; all of them are named on the screen.
+    """
+    with (
+        screen.progress("check", len(entries)) as progress,
+        ThreadPoolExecutor(cores.usable()) as pool,
+    ):
+        wrong = []
+        for fault in pool.map(_fault, entries):
+            progress.advance()
+            wrong += [fault] if fault else []
+    wrong.sort()
+    for fault in wrong[:MAX_LISTED] if len(wrong) > 1 else ():
+        screen.say("broken", fault)
+    if wrong:
+        count = f"{len(wrong):,} of {len(entries):,} files"
+        raise UsageError(f"{wrong[0]}; delete it, or get it again ({count})")
+
+
+def _fault(entry: Entry) -> str:
+    try:
+        images.check(archives.read(entry), str(entry.path))
+    except UsageError as error:
+        return str(error)
+    return ""
+
+
 def _read(chosen: Sequence[Chosen], short_side: int) -> Iterator[Example]:
     for entry, label, file in chosen:
-        encoded = images.smaller(archives.read(entry), str(entry.path), short_side)
-        yield {"image": encoded, "label": label, "file_name": file}
+        encoded = archives.read(entry)
+        if short_side:
+            encoded = images.smaller(encoded, str(entry.path), short_side)
+        yield {"image": encoded, "label": label, "file_name": as_written(file)}

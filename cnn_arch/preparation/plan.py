@@ -37,8 +37,11 @@ class Plan:
     parts: Sequence[Part]  # of each split in their order
     origin: str  # a checksum of what is read: names and sizes, or content
     config: str = ""  # TFDS's word for a variant
-    check: Callable[[Screen], None] = no_check  # compares published checksums
+    check: Callable[[Screen], None] = (
+        no_check  # compares checksums, or reads all images
+    )
     classes: Sequence[Sequence[str]] = ()  # rows of classes.csv
+    notes: Sequence[str] = ()  # what was found and is not used, for warnings
 
     @property
     def num_bytes(self) -> int:

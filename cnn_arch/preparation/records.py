@@ -31,6 +31,7 @@ from cnn_arch.files import (
     write_text,
 )
 from cnn_arch.folders import PREPARED
+from cnn_arch.lock import NO_LOCKS
 from cnn_arch.preparation.plan import Plan, check_counts
 from cnn_arch.preparation.shards import (
     CONTINUES,
@@ -59,22 +60,16 @@ def write(plan: Plan, given: str, screen: Screen) -> bool:
     """
     folder = plan.folder.with_name(f"{plan.folder.name}.unfinished")
     make_folder(folder.parent, given)
-    with _alone(folder, given):
+    with _alone(folder, given, screen):
         if _is_written(plan, given):
             return False
         make_folder(folder, given)
         shards = find_shards(plan, folder)
         left = [shard for shard in shards if not shard.path.exists()]
         _check_space(plan, left, given)
-        _begin(plan, folder, screen)
-        done = [shard for shard in shards if shard not in left]
-        num_done = sum(len(read_json(shard.facts_path)["labels"]) for shard in done)
-        if done:
-            screen.say("resume", f"{num_done:,} images are written already")
-        num_left = sum(plan.num_images.values()) - num_done
         try:
-            with screen.progress("images", num_left) as progress:
-                write_shards(plan, left, progress)
+            _begin(plan, folder, screen)
+            _write(plan, shards, left, screen)
         except KeyboardInterrupt:
             screen.row(f"stopped; {CONTINUES}", last=True)
             raise
@@ -117,13 +112,13 @@ def _is_empty(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, given: str) -> Iterator[None]:
+def _alone(folder: Path, given: str, screen: Screen) -> Iterator[None]:
     """Lets one command write in a folder.
 
     Raises:
       UsageError: another command does.
     """
-    lock = filelock.FileLock(folder.with_suffix(".lock"))
+    lock = filelock.FileLock(folder.with_suffix(".lock"), fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -131,9 +126,15 @@ def _alone(folder: Path, given: str) -> Iterator[None]:
             f"{given}: another command writes {folder}; wait for its end"
         ) from None
     except OSError as error:
-        raise UsageError(f"{given}: {error.strerror}; choose another --to") from None
-    with lock:
+        if error.errno not in NO_LOCKS:
+            raise UsageError(
+                f"{given}: {error.strerror}; choose another --to"
+            ) from None
+        screen.warn(f"{folder.parent}: its disk has no locks; start no second command")
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _check_space(plan: Plan, left: Sequence[Shard], given: str) -> None:
@@ -165,6 +166,19 @@ def _begin(plan: Plan, folder: Path, screen: Screen) -> None:
         f"{folder}: was begun from another source, or with another number of files; "
         "delete it to begin anew, or choose another --to"
     )
+
+
+def _write(
+    plan: Plan, shards: Sequence[Shard], left: Sequence[Shard], screen: Screen
+) -> None:
+    """Writes the files that are left."""
+    done = [shard for shard in shards if shard not in left]
+    num_done = sum(len(read_json(shard.facts_path)["labels"]) for shard in done)
+    if done:
+        screen.say("resume", f"{num_done:,} images are written already")
+    num_left = sum(plan.num_images.values()) - num_done
+    with screen.progress("images", num_left) as progress:
+        write_shards(plan, left, progress)
 
 
 def _finish(plan: Plan, shards: Sequence[Shard], folder: Path) -> None:

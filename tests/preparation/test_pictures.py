@@ -6,7 +6,8 @@ import pytest
 from cnn_arch.data import decoding
 from cnn_arch.data.folder import read_image_file
 from cnn_arch.errors import UsageError
-from cnn_arch.preparation import pictures
+from cnn_arch.preparation import pictures, records
+from cnn_arch.screen import Screen
 from tests.data.conftest import load, sizes
 from tests.preparation.conftest import jpeg, write
 
@@ -55,14 +56,29 @@ def test_large_pictures_become_smaller_and_upright(make_folder, tmp_path, data_c
     assert image.shape == (32, 48, 3)
 
 
-def test_a_broken_picture_is_named(make_folder, tmp_path):
+def test_all_broken_pictures_are_named(make_folder, tmp_path, capsys):
     folder = make_folder({"a": 5, "b": 5})
     path = folder / "a" / "003.jpg"
     path.write_bytes(read_image_file(str(path))[:-30])
-    message = r"a/003.jpg: not a readable image \(.*\); delete it"
+    (folder / "b" / "001.jpg").write_bytes(b"")
+    message = r"a/003.jpg: not a readable image \(.*\); delete it, .* \(2 of 10 files\)"
+    plan = pictures.plan_folder(folder, tmp_path / "records", 0)
     with pytest.raises(UsageError, match=message):
-        write(pictures.plan_folder(folder, tmp_path / "records", 0))
+        records.write(plan, "--to=x", Screen())
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0][-9:] for line in shown] == [
+        "a/003.jpg",
+        "b/001.jpg",
+    ]
     assert not (tmp_path / "records").exists()
+
+
+def test_what_is_not_used_is_said(make_folder, tmp_path):
+    folder = make_folder({"train/a": 9, "train/b": 9, "val/b": 1, "test/a": 1})
+    (folder / "train" / "stray.jpg").write_bytes(jpeg())
+    plan = pictures.plan_folder(folder, tmp_path / "records", 0)
+    (note,) = plan.notes
+    assert note.startswith("1 image in ") and note.endswith("class folder, not used")
 
 
 def test_a_folder_without_classes_is_explained(tmp_path):
