@@ -12,8 +12,12 @@ import pytest
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
+from cnn_arch import settings
+from cnn_arch.evaluation.network import from_file
 from cnn_arch.models import create_model
 from cnn_arch.models.resnet import Bottleneck, ResNet
+from cnn_arch.parallel.mesh import make_mesh
+from cnn_arch.screen import Screen
 from cnn_arch.weights.caffe import from_caffe
 from cnn_arch.weights.caffe_file import read_network
 from cnn_arch.weights.caffe_networks import CAFFE, find
@@ -163,3 +167,20 @@ def test_a_transposed_dense_layer_is_turned(caffe, tmp_path):
 )
 def test_layers_of_caffe_have_their_names_here(network, layer, ours):
     assert find(network).rename(layer) == ours
+
+
+@pytest.mark.slow
+def test_the_network_of_an_evaluation_computes_opencvs_logits(tmp_path):
+    """ResNet-50 has a field, a mean and a deviation other than those of its recipe."""
+    net = caffe_nets.NETWORKS["resnet50"](Net(64), 1000)
+    paths = write(net, tmp_path)
+    word = "--config.data.image_size=64"
+    config, _ = settings.parse(["--config=configs/resnet50.py", word])
+    mesh = make_mesh(1, 1)
+    network = from_file(str(paths[1]), None, config, mesh, Screen(quiet=True))
+    assert network.origin["ceil_mode"] and not config.model.fields.ceil_mode
+    assert len(network.class_names) == 1000
+    image = images(64)
+    expected = opencv_logits(paths, image, network.origin["mean"])
+    ours = jax.jit(network.logits)(network.variables, image.astype(np.uint8))
+    assert relative_error(np.asarray(ours), expected) < 1e-5

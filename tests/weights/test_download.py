@@ -12,6 +12,7 @@ from cnn_arch.screen import Screen
 from cnn_arch.weights import download
 from cnn_arch.weights.caffe_networks import CAFFE
 from cnn_arch.weights.torchvision import TORCHVISION
+from tests.commands import ROOT
 from tests.server import serving
 
 CONTENT = bytes(range(256)) * 9000  # more than two blocks
@@ -121,10 +122,13 @@ def test_only_published_names_are_fetched(server):
 
 
 def test_every_network_of_caffe_has_its_file():
+    page = (ROOT / "docs/weights.md").read_text(encoding="utf-8")
     assert download.CAFFE.keys() == CAFFE.keys()
     for address, digest in download.CAFFE.values():
         assert len(digest) == 40 and int(digest, 16)
         assert ".caffemodel" in address.rpartition("/")[2]
+        file = address.rpartition("/")[2].partition("?")[0]
+        assert f"[{file}]({address}) `{digest}`" in page
 
 
 def test_every_counterpart_has_its_file():
