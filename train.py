@@ -1,7 +1,7 @@
-"""Trains a network with its recipe, tests it once, and writes a report.
+"""Trains a network with its recipe, tests it, and writes a report.
 
 The order: the config; devices, data and network; the compiled program; the epochs, from
-the start or from a checkpoint; the test of the best checkpoint; the report.
+the start or from a checkpoint; the tests of the best checkpoint; the report.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     from cnn_arch.costs.summary import describe_network
     from cnn_arch.data import loading
     from cnn_arch.datasets import opening
-    from cnn_arch.evaluation import one_crop, record
+    from cnn_arch.evaluation import final_test, protocols, record
     from cnn_arch.parallel import runtime
     from cnn_arch.training import loop, optimizer, preview, profile, starting_point
     from cnn_arch.training.program import Program
@@ -56,7 +56,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     batches = loading.TrainBatches.of_run(config, dataset, mesh)
     optimizer.say_recipe(config, words, batches.steps_per_epoch, screen)
     compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
-    evaluator = one_crop.Evaluator(config, compiled.model, mesh)
+    evaluator, others = protocols.of_run(compiled, screen)
     start = starting_point.read(compiled, dataset.class_names, run)
     if not loop.is_finished(run, config, batches.steps_per_epoch):
         with screen.timed("compile", "training step"):
@@ -75,7 +75,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     except stopping.StoppedError as stopped:
         return stopping.leave(stopped, run, requeues=process.writes)
     opening.finish_inspection(dataset, batches.skipped | validation.skipped, run)
-    record.test_best(compiled, evaluator, dataset, run)
+    final_test.test_best(compiled, (evaluator, *others), dataset, run)
     evaluate = command("eval", f"--workdir={run.workdir}", *settings.own_recipe(words))
     write_pages(run, overrides, evaluate, dataset, compiled)
     return cli.say_next(screen, *(f"{evaluate} {option}" for option in AFTERWARDS))

@@ -81,6 +81,9 @@ EARLIER = {
     "data.erasing": 0.0,
     "data.mixup": 0.0,
     "data.cutmix": 0.0,
+    "test.protocol": "none",
+    "test.scales": (),
+    "test.combine": "softmax",
 }
 
 # Fields of networks that recipes of earlier versions did not have, and what they were.
@@ -112,6 +115,9 @@ def follow_image_size(
             config.data[name] = round(ratio * size)
         elif is_size(side) and not is_fixed:
             config.data[name] = round(side * size / old_size)
+    scales = recipe["test.scales"]
+    if "test.scales" not in given and setting_rules.SCALES.follows(scales):
+        config.test.scales = tuple(round(side * size / old_size) for side in scales)
 
 
 def placeholders(config: ConfigDict) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from cnn_arch.errors import UsageError
 from cnn_arch.files import read_json, write_text
 from cnn_arch.screen import Screen
 
-# Settings that may change when a run continues: they change the order of sums or the
-# end of the run, and nothing else in the result. (Dropout's masks are the same on any
-# mesh.) The images are compared one by one, wherever their folder is.
+# Settings that may change when a run continues: they change the order of sums, the end
+# of the run or its test, and nothing else in the result. (Dropout's masks are the same
+# on any mesh.) The images are compared one by one, wherever their folder is.
 FREE = (
     "mesh.data", "mesh.model", "data.dir", "data.skip_broken", "data.num_threads",
-    "checkpoint.every_minutes", "early_stopping",
+    "checkpoint.every_minutes", "early_stopping", "test.protocol", "test.scales",
+    "test.combine",
 )  # fmt: skip
 # Another value of these is another run, whatever the version.
 IDENTITY = ("model.name", "seed", "data.source", "data.name", "data.dir")

@@ -57,6 +57,18 @@ CROPS = (
     "none pad_crop random_resized_crop scale_jitter_crop square_crop ten_crop affine"
 ).split()
 
+PROTOCOLS = (
+    "one_crop ten_crop multi_crop twelve_crop googlenet_144 whole dense multi_scale"
+).split()
+COMBINE = one_of("softmax", "logits")
+SCALES = numbers(
+    "whole numbers of px, 1 to 4,096, that rise",
+    lambda v: (
+        all(type(x) is int and 0 < x <= 4096 for x in v) and list(v) == sorted(set(v))
+    ),
+    "(256, 384, 512)",
+)
+
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**32 - 1),  # JAX takes 32 bits of it
     "batch_size": whole(1, 2**20, 128),
@@ -174,6 +186,9 @@ RULES: dict[str, Rule] = {
     "data.num_threads": whole(0, 4096),
     "mesh.data": whole(0, 2**20),
     "mesh.model": whole(1, 2**20),
+    "test.protocol": one_of("none", *PROTOCOLS),
+    "test.scales": SCALES,
+    "test.combine": COMBINE,
     "checkpoint.every_minutes": ABOVE_0,
 }
 

@@ -222,7 +222,7 @@ def from_json(path: Path) -> FrozenConfigDict:
         stored = read_json(path)
         for key, value in choices.EARLIER.items():
             group, _, name = key.rpartition(".")
-            (stored[group] if group else stored).setdefault(name, value)
+            (stored.setdefault(group, {}) if group else stored).setdefault(name, value)
         config = ConfigDict(_with_tuples(stored))
         flat = flatten(config)
         if missing := [key for key in setting_rules.RULES if key not in flat]:

@@ -36,6 +36,7 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config.data.pca_noise = 0.1  # Section 4.1: "standard deviation 0.1"
     config.data.eval_resize = 256  # "the shorter side was of length 256"
     base.subtract_mean_image(config, data)  # Section 2: "from each pixel"
+    config.test.protocol = "ten_crop"  # Section 4.1: "hence ten patches"
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # Section 2: the mean alone
     return config

@@ -23,4 +23,5 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet_owt"):
     config.data.image_size = 224
     config.data.train_crop = "random_resized_crop"
     config.data.flip = True
+    config.test.protocol = "one_crop"  # presets.py: the evaluation
     return base.use_data_of_any_size(config, data)

@@ -146,6 +146,16 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     # AlexNet's groups, or of the dense layers of alexnet_owt and VGG.
     config.mesh.model = 1
 
+    config.test = ConfigDict()
+    # The test of the recipe's paper, after the test on one crop; none: only that.
+    # one_crop | ten_crop | multi_crop | twelve_crop | googlenet_144 | whole | dense |
+    # multi_scale: see docs/evaluation.md
+    config.test.protocol = "none"
+    # Shorter sides of the resized images, px; (): the protocol's. A recipe's keep their
+    # ratio to its image_size.
+    config.test.scales = ()
+    config.test.combine = "softmax"  # of which the mean is taken: softmax | logits
+
     config.checkpoint = ConfigDict()
     config.checkpoint.every_minutes = 10.0  # and after every epoch
     return use_data(config, data) if data else config
@@ -176,6 +186,7 @@ def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
         share = 96 / config.data.image_size
         scales = {key: round(share * config.data[key]) for key in SCALES}
         sides = {"image_size": 96, "eval_resize": 96, "eval_size": 0, **scales}
+        config.test.protocol, config.test.scales = "whole", ()
         return use_data(config, data, **sides)
     if data == "folder":  # thousands of images, not a million
         _shorten(config, 30.0, batch_size=32)

@@ -9,8 +9,7 @@ of layers-conv-local-13pct.cfg, for 160 epochs: --config.epochs=160
 Deviations: all kernels decay by 0.004, while params has 0 in conv1 and conv2 and 0.01
 in fc10. A tenth of the training images validates to the end; the author trained on it,
 too, for the last 170 of 520 epochs. Other data than CIFAR: the mean of each channel is
-subtracted, not of each pixel. The test shows the central crop; the author averaged ten
-views ("--multiview-test=1").
+subtracted, not of each pixel.
 """
 
 from configs import base
@@ -36,6 +35,7 @@ def get_config(data: str = "cifar10"):
     config.optim.decay = "kernels"  # params has no decay of biases
     if data in base.GRAY:  # whole images
         config.data.image_size = 28
+        config.test.protocol = "whole"
         base.use_small_images(config, data)
     else:
         # Methodology (cuda-convnet's wiki): "random 24x24 patches extracted from the
@@ -50,6 +50,7 @@ def get_config(data: str = "cifar10"):
             eval_resize=32,
             in_memory=False,  # an epoch has other patches
         )
+        config.test.protocol = "ten_crop"  # "--multiview-test=1"
     base.subtract_mean_image(config, data)  # convdata.py: the central 24 px of the mean
     config.data.std = (1.0,) * config.data.channels  # convdata.py: the mean alone
     return config

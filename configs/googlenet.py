@@ -41,6 +41,7 @@ def get_config(data: str = "imagenet2012", *, is_slow: bool = False):
     config.data.brightness = config.data.contrast = config.data.saturation = 0.5
     config.data.pca_noise = 0.1
     config.data.interpolation = "random"
+    config.test.protocol = "googlenet_144"  # Section 7
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # Section 5: "mean subtraction"
     return config

@@ -41,6 +41,7 @@ def get_config(data: str = "imagenet2012", name: str = "inception_v3"):
     config.data.train_crop = "random_resized_crop"  # as GoogLeNet
     config.data.flip = True
     config.data.eval_resize = 342  # a crop of 0.875 of the image (TF-Slim)
+    config.test.protocol = "twelve_crop"  # Table 4; not defined: see data/boxes.py
     base.use_data_of_any_size(config, data)
     config.data.mean = (127.5,) * config.data.channels  # TF-Slim: to [-1, 1]
     config.data.std = (127.5,) * config.data.channels

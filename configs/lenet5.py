@@ -32,6 +32,7 @@ def get_config(data: str = "mnist5k"):
     )
     # Section II.B: "the background level (white) corresponds to a value of -0.1 and the
     # foreground (black) corresponds to 1.175".
+    config.test.protocol = "whole"  # Section III.B: one presentation of each digit
     config.data.mean = (20.0,) * config.data.channels
     config.data.std = (200.0,) * config.data.channels
     return config

@@ -28,6 +28,7 @@ def get_config(data: str = "imagenet2012"):
     config.data.scale_min = 256
     config.data.scale_max = 256
     config.data.flip = True
+    config.test.protocol = "one_crop"  # the model's test layer: Caffe crops the centre
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels
     return config

@@ -26,6 +26,7 @@ def get_config(data: str = "cifar10"):
     config.optim.decay = "kernels"  # the model: decay_mult 0 for biases
     config.optim.bias_rate = 2.0  # the model: lr_mult 2 for biases
     config.data.image_size = 32
+    config.test.protocol = "whole"  # the model's test layer
     # Section 4.1: "global contrast normalization and ZCA whitening", as in maxout.
     config.data.normalisation = "gcn_zca"
     # Section 4.1: "translation and horizontal flipping".

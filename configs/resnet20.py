@@ -26,4 +26,5 @@ def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A
     config.optim.weight_decay = 1e-4  # on all parameters, as in the authors' code
     config.data.image_size = 32
     base.subtract_mean_image(config, data)  # "with the per-pixel mean subtracted"
+    config.test.protocol = "whole"  # "the single view of the original 32x32 image"
     return base.use_small_images(config, data)

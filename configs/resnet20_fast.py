@@ -27,4 +27,5 @@ def get_config(data: str = "cifar10"):
     config.optim.weight_decay = 5e-4  # ours
     config.optim.decay = "kernels"  # "Bag of Tricks", Section 3.1: no bias decay
     config.data.image_size = 32
+    config.test.protocol = "whole"  # as the paper of ResNet-20
     return base.use_small_images(config, data)

@@ -33,4 +33,5 @@ def get_config(data: str = "imagenet2012", name: str = "resnet34", shortcut: str
     config.data.flip = True  # "or its horizontal flip"
     config.data.pca_noise = 0.1  # "the standard color augmentation in [21]": AlexNet's
     base.subtract_mean_image(config, data)  # "with the per-pixel mean subtracted"
+    config.test.protocol = "ten_crop"  # Table 3; Table 4 has multi_scale
     return base.use_data_of_any_size(config, data)

@@ -44,6 +44,7 @@ def get_config(data: str = "imagenet2012"):
     config.data.erasing = 0.1  # "--random-erase 0.1"
     config.data.mixup = 0.2  # "--mixup-alpha 0.2"
     config.data.cutmix = 1.0  # "--cutmix-alpha 1.0"
+    config.test.protocol = "one_crop"  # presets.py: the evaluation
     return base.use_data_of_any_size(config, data)
 
 

@@ -22,4 +22,5 @@ def get_config(data: str = "imagenet2012", name: str = "resnet50_v1_5"):
     config.data.image_size = 224
     config.data.train_crop = "random_resized_crop"
     config.data.flip = True
+    config.test.protocol = "one_crop"  # presets.py: the evaluation
     return base.use_data_of_any_size(config, data)

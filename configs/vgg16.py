@@ -31,6 +31,11 @@ def get_config(data: str = "imagenet2012", name: str = "vgg16", scale_max: int =
     config.data.scale_max = scale_max
     config.data.flip = True  # "random horizontal flipping"
     config.data.pca_noise = 0.1  # "random RGB colour shift", as AlexNet
+    config.test.protocol = "dense"  # Section 3.2: "the whole (uncropped) image"
+    # Section 4.2: "Q = {S_min, 0.5(S_min + S_max), S_max}"; of a fixed S, "{S - 32, S,
+    # S + 32}".
+    has_one_scale = scale_max == 256
+    config.test.scales = (224, 256, 288) if has_one_scale else (256, 384, 512)
     base.use_data_of_any_size(config, data)
     config.data.std = (1.0,) * config.data.channels  # Section 2.1: the mean alone
     return config

@@ -112,6 +112,32 @@ def test_a_bad_picture_costs_only_its_own_answer(finished, photos, tmp_path):
     assert "not a readable image (8 bytes); give a JPEG, PNG" in line
 
 
+def test_eval_by_several_views(finished, network, photos):
+    """All protocols are side by side in results.json."""
+    workdir, _ = finished
+    before = json.loads((workdir / "eval" / "results.json").read_text())
+    words = f"--workdir={workdir}", "--protocol=ten_crop", "--json"
+    result = call("eval.py", *words, "--scales=40,48")
+    assert result.returncode == 0, result.stderr
+    assert "cost     20 crops of each of 27 images, about 0:0" in result.stderr
+    (answer,) = json.loads(result.stdout).items()
+    key, entry = answer
+    assert key == "test_ten_crop_40_48"
+    assert (entry["num_crops"], entry["scales"]) == (20, [40, 48])
+    assert len(rows(workdir / "eval" / f"predictions_{key}.csv")) == 27
+    after = json.loads((workdir / "eval" / "results.json").read_text())
+    assert after == before | {key: entry}
+
+    picture = photos / "test" / "red" / "0.png"
+    result = call("eval.py", *words, "--scales=40", f"--images={picture}")
+    assert result.returncode == 0, result.stderr
+    assert "protocol ten_crop: 10 crops of 32 px" in result.stderr
+    ((best, *_),) = json.loads(result.stdout).values()
+    assert 1 / 3 <= best["probability"] <= 1
+    line = error_line(call("eval.py", *words, "--scales=32"))
+    assert "it must be more than 32" in line and "give --scales=37" in line
+
+
 def test_eval_writes_features_and_a_network_for_others(finished, network, tmp_path):
     workdir, _ = finished
     output = tmp_path / "features.npz"

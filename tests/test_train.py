@@ -41,6 +41,11 @@ def test_what_a_run_leaves(finished, network):
     assert results["test"]["num_examples"] == 27
     if network == "resnet20":
         assert results["test"]["top1_error"] < 10
+    else:  # the protocol of LeNet-5's paper is another test
+        by_paper = results["test_whole"]
+        assert by_paper["scales"] == [32] and results["test"]["scales"] == [37]
+        assert by_paper["checkpoint_step"] == results["test"]["checkpoint_step"]
+        assert "each used once; whole)" in shown
     assert "train 108  val 12  test 27; 3 classes" in shown
     assert f"python eval.py --workdir={workdir}" in shown
 

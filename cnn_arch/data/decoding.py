@@ -64,6 +64,20 @@ def decode(encoded: bytes, channels: int, *, shown: bool) -> np.ndarray:
     return _turn(image, metadata.orientation(encoded))
 
 
+def image_shape(encoded: bytes, *, shown: bool) -> tuple[int, int]:
+    """Returns the height and width that ``decode`` gives, from the header alone.
+
+    Raises:
+      UnreadableImageError: the header is damaged, or the image is too large.
+    """
+    picture = _open_with_pillow(encoded)
+    if picture is None:
+        raise UnreadableImageError(f"{len(encoded):,} bytes")
+    is_turned = shown and metadata.orientation(encoded) >= 5
+    width, height = picture.size
+    return (width, height) if is_turned else (height, width)
+
+
 def _decode_stored(encoded: bytes, channels: int) -> np.ndarray:
     if encoded.startswith(JPEG_MAGIC):
         # The same pixels as from OpenCV in 90 % of its time. OpenCV reads all kinds

@@ -71,7 +71,7 @@ class TrainBatches:
                 f" {data.image_size}; leave it out, and it follows image_size"
             )
         check_view(data)
-        self._rows = _process_rows(batch_size, self.share)
+        self._rows = process_rows(batch_size, self.share)
         self.steps_per_epoch = num_images // batch_size
         self._members: list[np.ndarray] = []  # the images of each class
         if data.sampling == "balanced":
@@ -120,7 +120,7 @@ class TrainBatches:
         The threads end with the iterator: at its end, its close(), or an error.
         """
         threads = num_threads(self.source, self.data)
-        return _prefetch(self.batch, start_step, stop_step, threads)
+        return prefetch(self.batch, start_step, stop_step, threads)
 
     def _indices(self, step: int) -> np.ndarray:
         num_images = self.batch_size // self.data.repeats
@@ -190,17 +190,18 @@ def evaluation_batches(
     """Yields every example of a split exactly once, in order, as `load_batch` does.
 
     `batch_size` and `share` are as in `TrainBatches`. All processes get the same number
-    of batches; the mask is false after the end of the split.
+    of batches; the mask is false after the end of the split. "index" int32 has the
+    positions in the split.
     """
     check_view(data)
-    rows = _process_rows(batch_size, share)
+    rows = process_rows(batch_size, share)
 
     def batch(step: int) -> Batch:
-        indices = np.arange(step * batch_size, (step + 1) * batch_size)[rows]
-        return load_batch(source, indices, data)
+        indices = np.arange(step * batch_size, (step + 1) * batch_size, dtype=np.int32)
+        return {"index": indices[rows]} | load_batch(source, indices[rows], data)
 
     num_batches = -(-len(source) // batch_size)
-    return _prefetch(batch, 0, num_batches, num_threads(source, data))
+    return prefetch(batch, 0, num_batches, num_threads(source, data))
 
 
 def _training_view(
@@ -225,7 +226,8 @@ def _training_view(
     return central_view(image, data, size)
 
 
-def _process_rows(batch_size: int, share: tuple[int, int]) -> slice:
+def process_rows(batch_size: int, share: tuple[int, int]) -> slice:
+    """Returns the rows of a batch that a process makes."""
     index, count = share
     if batch_size % count:
         raise UsageError(
@@ -247,7 +249,7 @@ def _epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     return np.random.default_rng((seed, ORDER, epoch)).permutation(size)
 
 
-def _prefetch(
+def prefetch(
     batch: Callable[[int], Batch], start: int, stop: int, threads: int
 ) -> Generator[Batch, None, None]:
     """Calls batch(step) ahead of time, each step in one of the threads."""

@@ -100,6 +100,11 @@ def normalise(image: jax.Array, data: DataConfig) -> jax.Array:
     return white.reshape(image.shape)
 
 
+def channel_means(data: DataConfig) -> tuple[float, ...]:
+    """Returns the mean of each channel of a mean image, for images of another size."""
+    return tuple(map(float, _KNOWN[data.arrays].mean.mean(axis=(0, 1))))
+
+
 def picture(image: jax.Array, data: DataConfig) -> jax.Array:
     """Undoes ``normalise`` to look at images; uint8 [B, H, W, C].
 

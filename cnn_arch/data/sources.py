@@ -54,3 +54,17 @@ def read_image(
             f"{source.name(index)}: not a readable image ({error}); add {SKIP} to"
             f" leave it out (1 of {len(source):,} files)"
         ) from None
+
+
+def read_shape(source: Source, index: int, data: DataConfig) -> tuple[int, int] | None:
+    """Returns the height and width of an example, or None if its header is damaged.
+
+    It decodes no pixels, so an image with a shape may still be unreadable.
+    """
+    if isinstance(source, ArraySource):
+        return source.images.shape[1], source.images.shape[2]
+    try:
+        encoded, _ = source.example(index)
+        return decoding.image_shape(encoded, shown=data.pixels == "shown")
+    except decoding.UnreadableImageError:
+        return None

@@ -25,18 +25,22 @@ cv2.setNumThreads(0)  # the loader's threads already use all cores
 
 def resize_shorter_side(image: np.ndarray, size: int) -> np.ndarray:
     """Resizes the shorter side to `size` px; bilinear, antialiased."""
-    height, width, channels = image.shape
-    if min(height, width) == size:
+    channels = image.shape[2]
+    if min(image.shape[:2]) == size:
         return image
-    # The longer side is rounded down, as in torchvision's Resize.
-    shape = (
-        (size, max(1, size * height // width))
-        if width <= height
-        else (max(1, size * width // height), size)
-    )
+    height, width = resized_shape(image.shape[:2], size)
     picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
-    resized = np.asarray(picture.resize(shape, Image.Resampling.BILINEAR))
-    return resized.reshape(shape[1], shape[0], channels)
+    resized = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+    return resized.reshape(height, width, channels)
+
+
+def resized_shape(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Returns height and width once the shorter side is resized to `size` px."""
+    height, width = shape
+    # The longer side is rounded down, as in torchvision's Resize.
+    if width <= height:
+        return max(1, size * height // width), size
+    return size, max(1, size * width // height)
 
 
 def centre_crop(image: np.ndarray, size: int) -> np.ndarray:
@@ -53,10 +57,10 @@ def resize_centre_crop(image: np.ndarray, resize: int, size: int) -> np.ndarray:
     if resize * resize * longer // shorter <= MAX_RESIZED_PIXELS:
         return centre_crop(resize_shorter_side(image, resize), size)
     side = shorter * size / resize
-    return _resize_part(image, (height - side) / 2, (width - side) / 2, side, size)
+    return resize_part(image, (height - side) / 2, (width - side) / 2, side, size)
 
 
-def _resize_part(
+def resize_part(
     image: np.ndarray, top: float, left: float, side: float, size: int
 ) -> np.ndarray:
     """Resizes a square of the image, in fractions of px, to ``size`` px."""
@@ -143,7 +147,7 @@ def scale_jitter_crop(
     left = int(uniforms[2] * (new_width - size + 1))
     if new_height * new_width > MAX_RESIZED_PIXELS:
         ratio = min(height, width) / scale
-        return _resize_part(image, ratio * top, ratio * left, ratio * size, size)
+        return resize_part(image, ratio * top, ratio * left, ratio * size, size)
     resized = _resize(image, new_height, new_width, method)
     return resized[top : top + size, left : left + size]
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,6 +82,28 @@ def central_view(image: np.ndarray, data: DataConfig, size: int) -> np.ndarray:
     return transforms.pad_to(image, size)
 
 
+class SingleView(NamedTuple):
+    """The view for evaluation alone, as `boxes.Crops` has several."""
+
+    data: DataConfig
+
+    @property
+    def number(self) -> int:
+        """The number of views of an image."""
+        return 1
+
+    def bucket(self, shape: tuple[int, ...]) -> None:
+        """Returns None: the views of all images have the same shape."""
+
+    def stacks(self, bucket: Any = None) -> list[tuple[int, int, int]]:
+        """Returns the shapes of what `cut` returns, without channels."""
+        return [(1, eval_size(self.data), eval_size(self.data))]
+
+    def cut(self, image: np.ndarray, bucket: Any = None) -> list[np.ndarray]:
+        """Returns the view of a decoded image: one array [1, size, size, C]."""
+        return [evaluation_view(image, self.data)[None]]
+
+
 def load_batch(
     source: Source, indices: Sequence[int] | np.ndarray, data: DataConfig
 ) -> dict[str, np.ndarray]:
@@ -133,17 +156,13 @@ def find_images(path: str) -> list[str]:
 
 
 def load_image(path: str, data: DataConfig) -> np.ndarray:
-    """Loads a user's own image file in the view for evaluation.
+    """Decodes a user's own image file; uint8 [height, width, channels].
 
     It is as a viewer shows it, unless the network learned from the user's own folder in
     another way: how a published data set is read says nothing of other pictures.
-
-    Returns:
-      uint8 [eval_size, eval_size, channels].
 
     Raises:
       UnreadableImageError: the file is not a readable image; the text is the reason.
     """
     shown = data.pixels == "shown" or data.source != "folder"
-    image = decode(read_image_file(path), data.channels, shown=shown)
-    return evaluation_view(image, data)
+    return decode(read_image_file(path), data.channels, shown=shown)

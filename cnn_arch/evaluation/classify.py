@@ -1,15 +1,21 @@
 """Classification of a user's own pictures."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from cnn_arch.data.decoding import UnreadableImageError
-from cnn_arch.data.views import find_images, load_image, small_views
+from cnn_arch.data.views import (
+    evaluation_view,
+    find_images,
+    load_image,
+    small_views,
+)
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation.many_views import ManyViews
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.files import write_csv
@@ -24,7 +30,15 @@ RESULTS = "eval/predictions_images.csv"
 Answer = list[dict[str, Any]]  # {"class": ..., "probability": ...}, the greatest first
 
 
-def classify(path: str, network: Network, run: Run) -> dict[str, Answer]:
+class _Picture(NamedTuple):
+    file: str
+    picture: np.ndarray  # in the view for evaluation, to be drawn
+    views: list[np.ndarray]  # uint8 [k, H, W, C]
+
+
+def classify(
+    path: str, network: Network, evaluator: ManyViews, run: Run
+) -> dict[str, Answer]:
     """Classifies a picture, or those of a folder and its sub-folders.
 
     Writes the answers to ``RESULTS``, and draws the first.
@@ -35,31 +49,26 @@ def classify(path: str, network: Network, run: Run) -> dict[str, Answer]:
     Raises:
       UsageError: there is no picture that can be read.
     """
-    files, screen = find_images(path), run.screen
-    for line in small_views(network.config.data):
+    files, screen, data = find_images(path), run.screen, network.config.data
+    for line in small_views(data):
         screen.warn(line)
+    if evaluator.views.number > 1:
+        screen.say("protocol", evaluator.description["protocol"])
     answer: dict[str, Answer] = {file: [] for file in files}
     unread: dict[str, str] = {}  # file -> why it cannot be read
     drawn: list[tuple[str, np.ndarray]] = []
-
-    @jax.jit
-    def predict(variables: Any, images: Any) -> jax.Array:
-        return jax.nn.softmax(network.logits(variables, images))
-
-    for batch, reasons in _batches(files, network.config):
+    for batch, reasons in _batches(files, network.config, evaluator):
         unread |= reasons
-        if not batch:
-            continue
-        drawn += batch[: NUM_DRAWN - len(drawn)]
-        images = np.stack([image for _, image in batch])
-        probabilities = np.asarray(predict(network.variables, images))
-        for (file, _), row in zip(batch, probabilities, strict=True):
-            answer[file] = _most_probable(row, network.class_names)
+        drawn += [(each.file, each.picture) for each in batch][: NUM_DRAWN - len(drawn)]
+        for each, row in zip(
+            batch, _probabilities(batch, network, evaluator), strict=True
+        ):
+            answer[each.file] = _most_probable(row, network.class_names)
             likely = ", ".join(
-                f"{printable(each['class'], 24)} {100 * each['probability']:.1f} %"
-                for each in answer[file][:3]
+                f"{printable(named['class'], 24)} {100 * named['probability']:.1f} %"
+                for named in answer[each.file][:3]
             )
-            screen.row(f"{printable(file)}  {likely}", last=True)
+            screen.row(f"{printable(each.file)}  {likely}", last=True)
     if not drawn:
         raise UsageError(_nothing_read(path, unread))
 
@@ -76,23 +85,49 @@ def classify(path: str, network: Network, run: Run) -> dict[str, Answer]:
 
 
 def _batches(
-    files: Sequence[str], config: ConfigDict
-) -> Iterator[tuple[list[tuple[str, np.ndarray]], dict[str, str]]]:
-    """Yields files and their images, and why others before the last cannot be read.
+    files: Sequence[str], config: ConfigDict, evaluator: ManyViews
+) -> Iterator[tuple[list[_Picture], dict[str, str]]]:
+    """Yields pictures, and why others before the last cannot be read.
 
-    All have as many images as a step has at once, but the last, which may be empty.
+    All have as many views as a step has images at once, or one picture more; but the
+    last, which may be empty.
     """
     at_once = -(-config.batch_size // config.accumulate)
+    size = max(1, at_once // evaluator.views.number)
     batch, unread = [], {}
     for file in files:
         try:
-            batch.append((file, load_image(file, config.data)))
+            image = load_image(file, config.data)
         except UnreadableImageError as error:
             unread[file] = f"not a readable image ({error})"
-        if len(batch) == at_once:
+            continue
+        bucket = evaluator.views.bucket(image.shape[:2])
+        views = evaluator.views.cut(image, bucket)
+        batch.append(_Picture(file, evaluation_view(image, config.data), views))
+        if len(batch) == size:
             yield batch, unread
             batch, unread = [], {}
     yield batch, unread
+
+
+def _probabilities(
+    batch: Sequence[_Picture], network: Network, evaluator: ManyViews
+) -> list[np.ndarray]:
+    """Returns the probabilities of the classes of each picture.
+
+    Pictures whose views have the same shapes are computed together.
+    """
+    rows: dict[str, np.ndarray] = {}
+    groups: defaultdict[Any, list[_Picture]] = defaultdict(list)
+    for each in batch:
+        groups[tuple(stack.shape for stack in each.views)].append(each)
+    for group in groups.values():
+        views = [
+            np.stack(stacks) for stacks in zip(*(p.views for p in group), strict=True)
+        ]
+        found = evaluator.probabilities(network.variables, views)
+        rows |= zip((each.file for each in group), found, strict=True)
+    return [rows[each.file] for each in batch]
 
 
 def _most_probable(probabilities: np.ndarray, class_names: Sequence[str]) -> Answer:

@@ -8,37 +8,31 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.data.sources import Source
 from cnn_arch.data.views import load_examples
 from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.datasets.opening import check_classes, say_skipped
-from cnn_arch.evaluation import exact_statistics
 from cnn_arch.evaluation.network import Network
-from cnn_arch.evaluation.one_crop import Evaluator, Results
+from cnn_arch.evaluation.protocols import AnyEvaluator
+from cnn_arch.evaluation.results import Results
 from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.files import write_csv, write_text
-from cnn_arch.parallel import processes
 from cnn_arch.report import confusion, plots
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
-from cnn_arch.training.program import Program
 from cnn_arch.training.statistics import inexact_layer
 from cnn_arch.units import counted
-from cnn_arch.weights.files import write_npz
 
 NUM_TOP_LOSSES = 24
 RESULTS = "eval/results.json"
-FILTER_LAYERS = ("conv1", "C1")  # first layers whose kernels are drawn
 
 
 @dataclasses.dataclass(frozen=True)
 class _Judged:
     """A split and a network's results on it."""
 
-    split: str
+    key: str  # in results.json and in the names of files: the split, and the protocol
     source: Source
     results: Results
     network: Network
@@ -54,50 +48,61 @@ class _Judged:
 
 
 def evaluate_split(
-    evaluator: Evaluator, network: Network, dataset: Dataset, split: str, run: Run
+    evaluator: AnyEvaluator, network: Network, dataset: Dataset, split: str, run: Run
 ) -> dict[str, Any]:
     """Evaluates a network on a split, writes the results and prints a summary.
 
-    Process 0 writes eval/predictions_SPLIT.csv, the pictures (their names contain the
-    split unless it is test), and the split's entry in eval/results.json; entries of
-    other splits stay.
+    Process 0 writes eval/predictions_KEY.csv, the pictures (their names contain the key
+    unless it is test), and the key's entry in eval/results.json; other entries stay.
+    The key is the split and the protocol, if that is not one crop: test_ten_crop.
 
     Returns:
-      The entry in eval/results.json; nothing on the other processes.
+      The entry in eval/results.json by its key; nothing on the other processes.
     """
     source, screen = dataset.splits[split], run.screen
-    with screen.progress(split, evaluator.num_batches(source)) as progress:
+    key = split + evaluator.suffix
+    with screen.progress(key, evaluator.num_batches(source)) as progress:
         results = evaluator.judge(network.variables, source, progress.advance)
     if jax.process_index():
         return {}
-    judged = _Judged(split, source, results, network)
-    summary = results.summary() | {"protocol": evaluator.protocol, **network.origin}
+    judged = _Judged(key, source, results, network)
+    summary = results.summary() | evaluator.description | network.origin
     with own_turn(run):
         _write_predictions(run.workdir, judged)
         _draw(run.workdir / "plots", judged)
-        _store({split: summary}, run)
-    _say_summary(split, summary, len(network.class_names), screen)
+        store({key: summary}, run)
+    say_summary(key, summary, len(network.class_names), screen)
     screen.say("confused", _most_confused(judged) or "nothing")
     say_skipped(results.skipped, screen)
-    return summary
+    return {key: summary}
 
 
-def _store(entries: dict[str, Any], run: Run) -> None:
+def store(entries: dict[str, Any], run: Run) -> None:
     """Adds entries to eval/results.json."""
-    stored = _read_results(run.workdir) | entries
+    stored = read_results(run.workdir) | entries
     write_text(run.workdir / RESULTS, json.dumps(stored, indent=2) + "\n")
 
 
-def _say_summary(
-    split: str, summary: dict[str, Any], num_classes: int, screen: Screen
+def read_results(workdir: Path) -> dict[str, Any]:
+    """Returns eval/results.json; empty if there is none."""
+    path = workdir / RESULTS
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def say_summary(
+    key: str, summary: Mapping[str, Any], num_classes: int, screen: Screen
 ) -> None:
-    top5 = ""
+    """Prints the share of images that are classified correctly."""
+    notes = ["each used once"]
     if confusion.shows_top5(num_classes):
-        top5 = f"; top-5 {100 - summary['top5_error']:.2f} %"
+        notes.append(f"top-5 {100 - summary['top5_error']:.2f} %")
+    if key.startswith(("test_", "train_", "validation_")):
+        key, _, protocol = key.partition("_")
+        notes.append(protocol)
     images = counted(summary["num_examples"], "image")
     screen.say(
-        {"validation": "val"}.get(split, split),
-        f"{100 - summary['top1_error']:.2f} %   ({images}, each used once{top5})",
+        {"validation": "val"}.get(key, key),
+        f"{100 - summary['top1_error']:.2f} %   ({images}, {'; '.join(notes)})",
         last=True,
     )
 
@@ -106,7 +111,7 @@ def _say_summary(
 class Validation:
     """Evaluates networks on the split that selects the best checkpoint."""
 
-    evaluator: Evaluator
+    evaluator: AnyEvaluator
     source: Source
     screen: Screen
     skipped: set[str] = dataclasses.field(default_factory=set)  # unreadable images
@@ -129,23 +134,8 @@ class Validation:
         return results.summary()
 
 
-def _keep_best(variables: Any, facts: Mapping[str, Any], run: Run) -> None:
-    """Prints the best epoch, writes its weights and draws the filters of layer 1."""
-    run.screen.row()
-    run.screen.say(
-        "best",
-        f"{100 - facts['validation_error']:.1f} % val top-1 at epoch "
-        f"{facts['epoch']:g}  ->  checkpoints/best",
-    )
-    write_npz(run.workdir / "weights_best.npz", variables)
-    for layer in FILTER_LAYERS:
-        if layer in variables["params"]:
-            kernel = np.asarray(variables["params"][layer]["kernel"])
-            plots.filters_conv1(run.workdir / "plots" / "filters_conv1.png", kernel)
-
-
 def evaluate(
-    network: Network, dataset: Dataset, split: str, mesh: Mesh, run: Run
+    evaluator: AnyEvaluator, network: Network, dataset: Dataset, split: str, run: Run
 ) -> dict[str, Any]:
     """Evaluates a restored network as ``evaluate_split`` does, and names the files.
 
@@ -153,69 +143,11 @@ def evaluate(
       UsageError: the data and the network have different classes.
     """
     check_classes(dataset, network.class_names, run.workdir)
-    evaluator = Evaluator(network.config, network.model, mesh)
-    summary = evaluate_split(evaluator, network, dataset, split, run)
-    run.screen.say("wrote", f"{run.workdir}/eval/results.json  predictions_{split}.csv")
-    return summary
-
-
-def test_best(
-    program: Program, evaluator: Evaluator, dataset: Dataset, run: Run
-) -> None:
-    """Writes the best network of a run, and evaluates it once on the test split."""
-    run.check(now=True)
-    checkpoints, config = open_checkpoints(run), program.config
-    variables, step = program.restore_best(checkpoints)
-    statistics = exact_statistics.path_of(run.workdir, step)
-    # The test split is used only once on each checkpoint.
-    tested = _read_results(run.workdir).get("test", {})
-    is_done = processes.from_first(
-        tested.get("checkpoint_step") == step
-        and (statistics.is_file() or not tested.get("batch_norm_images"))
-    )
-    measured = {}
-    if not is_done:
-        variables, measured = exact_statistics.measure(
-            program, dataset, variables, statistics, run.screen
-        )
-    elif not jax.process_index():  # the files may be process 0's alone
-        variables, _ = exact_statistics.read(run, config, variables, statistics)
-    if not jax.process_index():
-        _keep_best(variables, checkpoints.facts(step), run)
-    if is_done and tested:
-        _say_summary("test", tested, dataset.num_classes, run.screen)
-    if "test" in dataset.splits and not is_done:
-        names, origin = dataset.class_names, {"checkpoint_step": step, **measured}
-        variables = program.place(variables)
-        best = Network(program.model, variables, names, origin, config)
-        evaluate_split(evaluator, best, dataset, "test", run)
-        if config.optim.average != "none":
-            _test_average(program, evaluator, dataset, run)
-
-
-def _test_average(
-    program: Program, evaluator: Evaluator, dataset: Dataset, run: Run
-) -> None:
-    """Tests the average of the parameters in the best checkpoint."""
-    variables, step = program.restore_best(open_checkpoints(run), averaged=True)
-    path = exact_statistics.path_of(run.workdir, step, averaged=True)
-    variables, measured = exact_statistics.measure(
-        program, dataset, variables, path, run.screen
-    )
-    source = dataset.splits["test"]
-    with run.screen.progress("average", evaluator.num_batches(source)) as progress:
-        results = evaluator.judge(program.place(variables), source, progress.advance)
-    if jax.process_index():
-        return
-    origin = {"checkpoint_step": step, **measured, "parameters": "average"}
-    summary = results.summary() | {"protocol": evaluator.protocol, **origin}
-    _store({"test_average": summary}, run)
-    _say_summary("average", summary, dataset.num_classes, run.screen)
-
-
-def _read_results(workdir: Path) -> dict[str, Any]:
-    path = workdir / RESULTS
-    return json.loads(path.read_text()) if path.exists() else {}
+    evaluator.prepare(network.variables, dataset.splits[split], run.screen)
+    answer = evaluate_split(evaluator, network, dataset, split, run)
+    file = f"predictions_{split}{evaluator.suffix}.csv"
+    run.screen.say("wrote", f"{run.workdir}/eval/results.json  {file}")
+    return answer
 
 
 def _most_confused(judged: _Judged) -> str:
@@ -240,12 +172,12 @@ def _write_predictions(workdir: Path, judged: _Judged) -> None:
         "loss": [f"{loss:.6g}" for loss in results.loss],
     }
     rows = [list(columns), *zip(*columns.values(), strict=True)]
-    write_csv(workdir / "eval" / f"predictions_{judged.split}.csv", rows)
+    write_csv(workdir / "eval" / f"predictions_{judged.key}.csv", rows)
 
 
 def _draw(folder: Path, judged: _Judged) -> None:
     results, data = judged.results, judged.network.config.data
-    suffix = "" if judged.split == "test" else f"_{judged.split}"
+    suffix = "" if judged.key == "test" else f"_{judged.key}"
     class_names = judged.network.class_names
     plots.confusion(folder / f"confusion{suffix}.png", judged.matrix, class_names)
 

@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
 from cnn_arch.hints import nearest
+from cnn_arch.setting_rules import COMBINE, PROTOCOLS, SCALES, explain
+from cnn_arch.value_rules import one_of
 from cnn_arch.weights import SUFFIXES
 from cnn_arch.weights.download import is_published
 
 EXPORTS: tuple[str, ...] = (".stablehlo", ".onnx", ".safetensors", ".npz")
 SPLITS = ("train", "validation", "test")
 
+PROTOCOL = ("protocol", "scales", "combine")
 SOURCES = ("weights", "workdir", "checkpoint", "average", "data_dir")
 
 # What eval.py does, and the options that this uses; without the first three, it
 # evaluates a split.
 USES = {
     "export": SOURCES,
-    "images": SOURCES,
+    "images": (*SOURCES, *PROTOCOL),
     "features": (*SOURCES, "split", "output"),
-    "": (*SOURCES, "split"),
+    "": (*SOURCES, *PROTOCOL, "split"),
 }
 
 
@@ -40,6 +43,7 @@ def check(given: Mapping[str, str], words: Sequence[str]) -> None:
         near = nearest(split, SPLITS)
         hint = f"; did you mean {near}?" if near else ""
         raise UsageError(f"--split={split}: must be one of {', '.join(SPLITS)}{hint}")
+    _check_protocol(given)
     for name in ("weights", "images", "data_dir"):
         path = given.get(name)
         if name == "weights" and is_published(path or ""):
@@ -57,6 +61,26 @@ def check(given: Mapping[str, str], words: Sequence[str]) -> None:
 def output_path(given: Mapping[str, str]) -> str:
     """Returns the file for the outputs of a layer; the default is LAYER.npz."""
     return given.get("output") or f"{given['features']}.npz".replace("/", "-")
+
+
+def _check_protocol(given: Mapping[str, str]) -> None:
+    """Checks the options that choose the views of an image."""
+    for name in ("scales", "combine"):
+        if name in given and "protocol" not in given:
+            raise UsageError(
+                f"--{name}={given[name]}: goes with --protocol; add one, such as "
+                "--protocol=ten_crop"
+            )
+    for name, rule in (("protocol", one_of("paper", *PROTOCOLS)), ("combine", COMBINE)):
+        if name in given and not rule.follows(given[name]):
+            text = explain(rule, given[name])
+            raise UsageError(f"--{name}={given[name]}: {text}")
+    if (text := given.get("scales")) is not None:
+        scales = [int(x) if x.isdecimal() else x for x in text.split(",")]
+        if not SCALES.follows(scales):
+            raise UsageError(
+                f"--scales={text}: must be {SCALES.words}, such as --scales=256,384,512"
+            )
 
 
 def _check_source(given: Mapping[str, str], words: Sequence[str]) -> None:

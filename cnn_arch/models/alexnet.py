@@ -26,6 +26,7 @@ from cnn_arch.models.layers import (
     Dropout,
     LocalResponseNorm,
     MaxPool,
+    flatten,
     relu,
 )
 from cnn_arch.ops.split import all_features, num_parts
@@ -74,8 +75,7 @@ class AlexNet(nn.Module):
         x = conv(384 // parts, 3, groups=groups, bias_init=one, name="conv4")(x)
         x = conv(256 // parts, 3, groups=groups, bias_init=one, name="conv5")(x)
         x = all_features(pool(name="pool5")(x), "fc6")  # [B, 6, 6, 256]
-        x = x.reshape(x.shape[0], -1)
-        x = drop(name="drop6")(dense(name="fc6")(x))
+        x = drop(name="drop6")(dense(name="fc6")(flatten(x)))
         x = drop(name="drop7")(dense(name="fc7")(all_features(x, "fc7")))
         fc8 = Dense(self.num_classes // parts, kernel_init=init, name="fc8")
         return all_features(fc8(all_features(x, "fc8")), "logits")

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import Conv, Dense, Dropout, MaxPool, relu
+from cnn_arch.models.layers import Conv, Dense, Dropout, MaxPool, flatten, relu
 from cnn_arch.ops.split import ALL, all_features, all_rows, num_parts, own_rows
 
 
@@ -52,7 +52,7 @@ class OneWeirdTrick(nn.Module):
         x = conv(256, 3, name="conv4", **wide, **one)(x)
         x = conv(256, 3, name="conv5", **wide, **one)(x)
         x = pool(name="pool5")(x)  # [B, 6, 6, 256]
-        x = drop(rows=ALL, name="drop6")(x.reshape(x.shape[0], -1))
+        x = drop(rows=ALL, name="drop6")(flatten(x))
         x = dense(4096 // parts, name="fc6", **one)(all_rows(x, "fc6"))
         x = all_features(drop(own_features=True, name="drop7")(x), "fc7")
         x = dense(4096 // parts, name="fc7", **one)(x)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.ops import pool_norm_relu, split
+from cnn_arch.ops import pool_norm_relu, sliding, split
 from cnn_arch.ops.conv import convolve
 
 Activation = Callable[[jax.Array], jax.Array]
@@ -69,7 +69,8 @@ class Conv(nn.Module):
 class Dense(nn.Module):
     """A dense layer [B, C] -> [B, features], bias and activation.
 
-    A network's last one keeps the default dtype: logits are float32.
+    A network's last one keeps the default dtype: logits are float32. In a network that
+    slides over whole images, the input are maps (ops/sliding.py).
     """
 
     features: int
@@ -80,11 +81,22 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
+        x = x.astype(self.dtype)
+        if x.ndim == 4:  # maps, of a network that slides
+            kernel: Any = self.get_variable("params", "kernel")
+            x = sliding.slide(x, kernel.astype(self.dtype))
+        else:
+            shape = (x.shape[-1], self.features)
+            kernel = self.param("kernel", self.kernel_init, shape)
+            x = x @ kernel.astype(self.dtype)
         bias = self.param("bias", self.bias_init, (self.features,))
-        x = x.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        x = x + bias.astype(self.dtype)
         return self.activation(x) if self.activation else x
+
+
+def flatten(x: jax.Array) -> jax.Array:
+    """Returns maps as vectors [B, H * W * C], unless the network slides over them."""
+    return x if sliding.windows() is not None else x.reshape(x.shape[0], -1)
 
 
 def batch_norm(
@@ -239,11 +251,16 @@ class AvgPool(nn.Module):
 
 
 class GlobalAvgPool(nn.Module):
-    """The mean over all positions: [B, H, W, C] -> [B, C] (Lin et al. 2013)."""
+    """The mean over all positions: [B, H, W, C] -> [B, C] (Lin et al. 2013).
+
+    In a network that slides, of each window as large as one image's map: [B, h, w, C].
+    """
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return x.mean(axis=(1, 2))
+        if (windows := sliding.windows()) is None:
+            return x.mean(axis=(1, 2))
+        return nn.avg_pool(x, pair(windows["/".join(self.path)]))
 
 
 class LocalResponseNorm(nn.Module):

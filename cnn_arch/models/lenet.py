@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cnn_arch.models.layers import AvgPool, Conv, Dense
+from cnn_arch.models.layers import AvgPool, Conv, Dense, flatten
 
 # Table I: for each of the 16 maps of C3, the maps of S2 that it reads.
 C3_INPUTS = [
@@ -109,7 +109,7 @@ class LeNet5(nn.Module):
         x = squash(TableConv(self.dtype, name="C3")(x))  # [B, 10, 10, 16]
         x = squash(Subsampling(self.dtype, name="S4")(x))  # [B, 5, 5, 16]
         x = conv(120, name="C5")(x)  # [B, 1, 1, 120]
-        x = Dense(84, squash, name="F6", **options)(x.reshape(x.shape[0], -1))
+        x = Dense(84, squash, name="F6", **options)(flatten(x))
         return Dense(self.num_classes, kernel_init=init, name="output")(x)
 
 
@@ -131,7 +131,6 @@ class LeNet(nn.Module):
         x = AvgPool(2, 2, name="pool1")(x)  # [B, 14, 14, 6]
         x = Conv(16, 5, padding=0, name="conv2", **options)(x)  # [B, 10, 10, 16]
         x = AvgPool(2, 2, name="pool2")(x)  # [B, 5, 5, 16]
-        x = x.reshape(x.shape[0], -1)
-        x = Dense(120, name="fc1", **options)(x)
+        x = Dense(120, name="fc1", **options)(flatten(x))
         x = Dense(84, name="fc2", **options)(x).astype(jnp.float32)
         return Dense(self.num_classes, kernel_init=init, name="fc3")(x)

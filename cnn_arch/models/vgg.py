@@ -29,6 +29,7 @@ from cnn_arch.models.layers import (
     LocalResponseNorm,
     MaxPool,
     batch_norm,
+    flatten,
     relu,
 )
 from cnn_arch.ops.split import Axes, all_features, all_rows, num_parts, own_rows
@@ -90,7 +91,7 @@ class VGG(nn.Module):
                 if self.local_response_norm and stage == index == 1:
                     x = LocalResponseNorm(name="norm1_1")(x)
             x = MaxPool(2, 2, name=f"pool{stage}")(x)  # 112, 56, 28, 14, 7
-        x = x.reshape(x.shape[0], -1)  # [B, 25088]
+        x = flatten(x)  # [B, 25088]
         x = drop(name="drop6")(dense(name="fc6")(all_rows(x, "fc6")))
         x = drop(name="drop7")(dense(name="fc7")(all_features(x, "fc7")))
         fc8 = Dense(self.num_classes // parts, kernel_init=init, name="fc8")

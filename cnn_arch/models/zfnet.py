@@ -24,6 +24,7 @@ from cnn_arch.models.layers import (
     Dropout,
     LocalResponseNorm,
     MaxPool,
+    flatten,
     relu,
 )
 
@@ -53,7 +54,6 @@ class ZFNet(nn.Module):
         for layer, width in enumerate(self.widths, start=3):
             x = conv(width, 3, name=f"conv{layer}")(x)
         x = pool(name="pool5")(x)  # [B, 6, 6, 256]
-        x = x.reshape(x.shape[0], -1)
-        x = drop(name="drop6")(Dense(4096, relu, name="fc6", **options)(x))
+        x = drop(name="drop6")(Dense(4096, relu, name="fc6", **options)(flatten(x)))
         x = drop(name="drop7")(Dense(4096, relu, name="fc7", **options)(x))
         return Dense(self.num_classes, kernel_init=init, name="fc8")(x)

@@ -111,7 +111,8 @@ def _as_images(path: Path, data, said: IO[bytes]) -> str:
 
     shape = (data.image_size, data.image_size, data.channels)
     try:
-        found = views.load_image(str(path), data).shape
+        image = views.load_image(str(path), data)
+        found = views.evaluation_view(image, data).shape
     except UnreadableImageError as error:
         return fault_of_line(str(error))
     except BaseException as error:

@@ -61,11 +61,15 @@ def test_find_images_in_sub_folders(tmp_path):
     assert found == [str(tmp_path / name) for name in expected]
 
 
+def load_view(path, data):
+    return views.evaluation_view(views.load_image(path, data), data)
+
+
 def test_load_image(photos):
     data, splits = photos()
     expected = views.load_examples(splits["test"], range(11), data)
     for i in range(11):
-        image = views.load_image(splits["test"].name(i), data)
+        image = load_view(splits["test"].name(i), data)
         np.testing.assert_array_equal(image, expected[i])
 
 
@@ -97,17 +101,17 @@ def test_a_picture_on_its_side_is_evaluated_upright(photos, tmp_path, data_confi
             upright = transforms.resize_centre_crop(np.asarray(expected), 20, 16)
             (view,) = views.load_examples(split, [i], data)
             np.testing.assert_array_equal(view, upright)
-            view = views.load_image(split.name(i), data)
+            view = load_view(split.name(i), data)
             np.testing.assert_array_equal(view, upright)
     batches = TrainBatches(splits["train"], data, seed=0, batch_size=8)
     images = batches.batch(0)["image"]
     np.testing.assert_array_equal(images, batches.evaluation_views(0, 8))
 
     name = splits["test"].name(0)
-    upright, stored = views.load_image(name, data), data_config(pixels="stored")
-    assert not np.array_equal(views.load_image(name, stored), upright)
+    upright, stored = load_view(name, data), data_config(pixels="stored")
+    assert not np.array_equal(load_view(name, stored), upright)
     imagenet = data_config(source="tfds", pixels="stored")
-    np.testing.assert_array_equal(views.load_image(name, imagenet), upright)
+    np.testing.assert_array_equal(load_view(name, imagenet), upright)
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,6 @@ def test_a_large_image_of_a_digit_is_resized_and_padded(data_config, tmp_path):
     path = tmp_path / "digit.png"
     cv2.imwrite(str(path), np.full((100, 120, 3), 50, np.uint8))
     data = data_config(source="mnist5k", channels=1, fit="pad", eval_resize=12)
-    image = views.load_image(str(path), data)[..., 0]
+    image = load_view(str(path), data)[..., 0]
     assert (image[2:14, 2:14] == 50).all()
     assert image.sum() == 50 * 12 * 12

@@ -8,7 +8,8 @@ from flax import linen as nn
 from cnn_arch import settings
 from cnn_arch.data.sources import ArraySource
 from cnn_arch.errors import RunError
-from cnn_arch.evaluation.one_crop import Evaluator, Results
+from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.results import Results
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
 from cnn_arch.parallel.mesh import abstract, make_mesh
@@ -77,7 +78,11 @@ class MeanColour(nn.Module):
 def test_images_for_evaluation_may_have_another_size():
     config = settings.derive(lenet_config(8), {"data.eval_size": 48})
     evaluator = Evaluator(config, model := MeanColour(), make_mesh(2, 1))
-    assert evaluator.protocol == "whole image, 48 px, pad"
+    assert evaluator.description == {
+        "protocol": "whole image, 48 px, pad",
+        "scales": [48],
+        "num_crops": 1,
+    }
     variables = model.init(jax.random.key(0), np.zeros((1, 48, 48, 1)), train=False)
     shapes = jax.eval_shape(lambda: variables)
     evaluator.compile(abstract(shapes, None, make_mesh(2, 1)))

@@ -34,6 +34,8 @@ def given(text):
         "weights=w.npz workdir=new",
         "weights=w.npz images=a.png workdir=new data_dir=run",
         "weights=w.npz export=x.npz",
+        "workdir=run protocol=paper",
+        "workdir=run protocol=dense scales=256,384 combine=logits images=a.png",
     ],
 )
 def test_options_that_go_together(text):
@@ -49,6 +51,18 @@ def test_options_that_go_together(text):
         ("weights=torchvision:resnet17", "no such weights; did you mean resnet18"),
         ("output=b.npz", "--output=b.npz: goes with --features"),
         ("output=b.npz export=c.npz", "--output=b.npz: has no effect with --export;"),
+        (
+            "protocol=tencrop",
+            "tencrop: must be one of paper, .*; did you mean ten_crop",
+        ),
+        (
+            "protocol=dense export=b.npz",
+            "--protocol=dense: has no effect with --exp",
+        ),
+        ("scales=256", "--scales=256: goes with --protocol; add one, such as"),
+        ("protocol=dense scales=5,a", "--scales=5,a: must be whole numbers of px,"),
+        ("protocol=dense scales=9,5", "--scales=9,5: must be whole .* that rise, such"),
+        ("protocol=dense combine=max", "--combine=max: must be one of softmax, logits"),
         ("split=train images=a.png", "--split=train: has no effect with --images;"),
         ("split=train export=b.npz", "--split=train: has no effect with --export;"),
         ("split=tset", "--split=tset: must be one of train, .*; did you mean test?"),
