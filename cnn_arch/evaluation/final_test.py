@@ -17,6 +17,7 @@ from cnn_arch.evaluation.record import (
     read_results,
     say_summary,
     store,
+    summarise,
 )
 from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.parallel import processes
@@ -125,7 +126,7 @@ def _test(
         results = evaluator.judge(network.variables, source, progress.advance)
     if jax.process_index():
         return
-    summary = results.summary() | evaluator.description | network.origin
+    summary = summarise(results, evaluator, network)
     with own_turn(run):
         store({key: summary}, run)
     say_summary(key, summary, dataset.num_classes, run.screen)

@@ -18,7 +18,7 @@ from cnn_arch.evaluation.protocols import AnyEvaluator
 from cnn_arch.evaluation.results import Results
 from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.files import write_csv, write_text
-from cnn_arch.report import confusion, plots
+from cnn_arch.report import confusion, plots, reliability, scores
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
 from cnn_arch.training.statistics import inexact_layer
@@ -39,9 +39,7 @@ class _Judged:
 
     @property
     def matrix(self) -> np.ndarray:
-        return confusion.confusion_matrix(
-            self.results.label, self.results.prediction, len(self.network.class_names)
-        )
+        return _matrix(self.results, self.network)
 
     def names(self, classes: np.ndarray) -> list[str]:
         return [self.network.class_names[number] for number in classes]
@@ -52,9 +50,10 @@ def evaluate_split(
 ) -> dict[str, Any]:
     """Evaluates a network on a split, writes the results and prints a summary.
 
-    Process 0 writes eval/predictions_KEY.csv, the pictures (their names contain the key
-    unless it is test), and the key's entry in eval/results.json; other entries stay.
-    The key is the split and the protocol, if that is not one crop: test_ten_crop.
+    Process 0 writes eval/predictions_KEY.csv, eval/classes_KEY.csv, the pictures (their
+    names contain the key unless it is test), and the key's entry in eval/results.json;
+    other entries stay. The key is the split and, if it is not one crop, the protocol:
+    test_ten_crop.
 
     Returns:
       The entry in eval/results.json by its key; nothing on the other processes.
@@ -66,15 +65,41 @@ def evaluate_split(
     if jax.process_index():
         return {}
     judged = _Judged(key, source, results, network)
-    summary = results.summary() | evaluator.description | network.origin
+    summary = summarise(results, evaluator, network)
     with own_turn(run):
         _write_predictions(run.workdir, judged)
+        found = scores.class_scores(judged.matrix)
+        table = scores.table(found, network.class_names)
+        write_csv(run.workdir / "eval" / f"classes_{key}.csv", table)
         _draw(run.workdir / "plots", judged)
         store({key: summary}, run)
     say_summary(key, summary, len(network.class_names), screen)
     screen.say("confused", _most_confused(judged) or "nothing")
     say_skipped(results.skipped, screen)
     return {key: summary}
+
+
+def summarise(
+    results: Results, evaluator: AnyEvaluator, network: Network
+) -> dict[str, Any]:
+    """Returns the entry of an evaluation in eval/results.json."""
+    return {
+        **results.summary(),
+        **evaluator.description,
+        **scores.macro_averages(scores.class_scores(_matrix(results, network))),
+        "calibration_error": 100 * _calibration(results).error,
+        **network.origin,
+    }
+
+
+def _matrix(results: Results, network: Network) -> np.ndarray:
+    num_classes = len(network.class_names)
+    return confusion.confusion_matrix(results.label, results.prediction, num_classes)
+
+
+def _calibration(results: Results) -> scores.Calibration:
+    is_right = results.prediction == results.label
+    return scores.calibration(results.probability, is_right)
 
 
 def store(entries: dict[str, Any], run: Run) -> None:
@@ -180,6 +205,7 @@ def _draw(folder: Path, judged: _Judged) -> None:
     suffix = "" if judged.key == "test" else f"_{judged.key}"
     class_names = judged.network.class_names
     plots.confusion(folder / f"confusion{suffix}.png", judged.matrix, class_names)
+    reliability.draw(folder / f"reliability{suffix}.png", _calibration(results))
 
     def examples(rows: np.ndarray) -> plots.Examples:
         return plots.Examples(
