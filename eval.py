@@ -36,9 +36,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     request.check(options.given, words)
     cleanup = ending.cleanup if process.writes else None
     config, run = run_directory.find_trained(words, options.given, screen, cleanup)
-    split = options.split or "test"
-    which = options.weights or f"checkpoint {options.checkpoint or 'best'}"
-    screen.say("run", f"{run.workdir}, {which}")
+    split, which = options.split or "test", options.checkpoint or "best"
+    screen.say("run", f"{run.workdir}, {options.weights or f'checkpoint {which}'}")
 
     # These imports take seconds, so the first line is printed before them.
     from cnn_arch.datasets.opening import Use, open_split

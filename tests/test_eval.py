@@ -124,7 +124,7 @@ def test_eval_by_several_views(finished, network, photos):
     words = f"--workdir={workdir}", "--protocol=ten_crop", "--json"
     result = call("eval.py", *words, "--scales=40,48")
     assert result.returncode == 0, result.stderr
-    assert "cost     20 crops of each of 27 images, about 0:0" in result.stderr
+    assert "cost     20 views of each of 27 images, about 0:" in result.stderr
     (answer,) = json.loads(result.stdout).items()
     key, entry = answer
     assert key == "test_ten_crop_40_48"

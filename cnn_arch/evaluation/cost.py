@@ -33,6 +33,7 @@ def say_cost(
     start = time.monotonic()
     jax.block_until_ready(run())
     seconds = number * (time.monotonic() - start)
-    crops = counted(description["num_crops"], "crop")
+    views = counted(description["num_crops"], "view")
     images = counted(len(source), "image")
-    screen.say("cost", f"{crops} of each of {images}, about {clock(seconds)}")
+    text = f"{views} of each of {images}, about {clock(seconds)} of computation"
+    screen.say("cost", text)
