@@ -76,11 +76,14 @@ class Parser(argparse.ArgumentParser):
         options, others = self.parse_known_args(words)
         values = vars(options)
         for name, value in values.items():
-            if value == "":
+            if isinstance(value, list):  # of an option that may be given several times
+                values[name] = value[0] if len(value) == 1 else tuple(value)
+        for name, value in values.items():
+            if value == "" or (isinstance(value, tuple) and "" in value):
                 raise UsageError(f"--{name}=: is empty; give a value, or leave it out")
         times = Counter(word.partition("=")[0] for word in words)
         for name, value in values.items():
-            if times[f"--{name}"] > 1 and not isinstance(value, bool):
+            if times[f"--{name}"] > 1 and not isinstance(value, bool | tuple):
                 raise UsageError(f"--{name}: is given twice; give it once")
         for word in setting_words.joined(others, "--"):
             name = word.partition("=")[0]

@@ -7,7 +7,7 @@ image: their memory does not grow with the number of views.
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -32,10 +32,12 @@ from cnn_arch.evaluation.results import (
     Advance,
     Arrays,
     Batch,
+    Finish,
     Results,
     collect,
     finite_results,
     judge_scores,
+    log_probabilities,
 )
 from cnn_arch.models.class_map import class_map, window_sides
 from cnn_arch.parallel.mesh import partition_specs, put_batch
@@ -43,8 +45,6 @@ from cnn_arch.parallel.processes import batch_share
 from cnn_arch.screen import Screen
 
 Views = SingleView | Crops | WholeImages
-# Scores [B, K] and labels [B] -> arrays [B, ...].
-Finish = Callable[[jax.Array, jax.Array], Batch]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,7 @@ class ManyViews:
         self._add = jax.jit(jnp.add if is_sum else jnp.logaddexp)
         self._mean = jax.jit(lambda x, n: x / n if is_sum else x - jnp.log(n))
         self._finish = jax.jit(judge_scores)
+        self._predict = jax.jit(log_probabilities)
         self._windows = None
         if isinstance(views, WholeImages):
             self._windows = window_sides(
@@ -118,6 +119,12 @@ class ManyViews:
         """
         arrays, skipped = self.apply(self._finish, variables, source, advance)
         return finite_results(arrays, skipped, source)
+
+    def predict(
+        self, variables: Variables, source: Source, advance: Advance = lambda: None
+    ) -> tuple[Arrays, tuple[str, ...]]:
+        """Returns ``log_probabilities`` of every example, as ``apply`` does."""
+        return self.apply(self._predict, variables, source, advance)
 
     def apply(
         self, finish: Finish, variables: Variables, source: Source, advance: Advance

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -19,10 +20,12 @@ from cnn_arch.evaluation.results import (
     Advance,
     Arrays,
     Batch,
+    Finish,
     Results,
     collect,
     finite_results,
     judge_scores,
+    log_probabilities,
 )
 from cnn_arch.parallel.mesh import abstract_batch, partition_specs, put_batch
 from cnn_arch.parallel.processes import batch_share
@@ -57,7 +60,8 @@ class Evaluator:
         self.batch_size = images_at_once(config, mesh)
         self._config, self._model, self._mesh = config, model, mesh
         # Maps a batch to an array [B] for each field of ``Results`` but ``index``.
-        self.step: Any = jax.jit(self._judge_batch)
+        self.step: Any = jax.jit(partial(self._on_mesh, judge_scores))
+        self._predict = jax.jit(partial(self._on_mesh, log_probabilities))
 
     def num_batches(self, source: Source) -> int:
         """Returns the number of batches of a split."""
@@ -92,6 +96,12 @@ class Evaluator:
         arrays, skipped = self.apply(self.step, variables, source, advance)
         return finite_results(arrays, skipped, source)
 
+    def predict(
+        self, variables: Variables, source: Source, advance: Advance = lambda: None
+    ) -> tuple[Arrays, tuple[str, ...]]:
+        """Returns ``log_probabilities`` of every example, as ``apply`` does."""
+        return self.apply(self._predict, variables, source, advance)
+
     def apply(
         self, step: Step, variables: Variables, source: Source, advance: Advance
     ) -> tuple[Arrays, tuple[str, ...]]:
@@ -118,18 +128,18 @@ class Evaluator:
         data = self._config.data
         return self.batch_size, eval_size(data), eval_size(data), data.channels
 
-    def _judge_batch(self, variables: Variables, batch: Batch) -> Batch:
+    def _on_mesh(self, finish: Finish, variables: Variables, batch: Batch) -> Batch:
         """Splits ``image`` uint8 [B, H, W, C] and ``label`` int32 [B] over "data"."""
         specs = partition_specs(variables, self._model, self._mesh)
         return jax.shard_map(
-            self._judge_on_device,
+            partial(self._on_device, finish),
             mesh=self._mesh,
             in_specs=(specs, P("data")),
             out_specs=P("data"),
             check_vma=False,
         )(variables, batch)
 
-    def _judge_on_device(self, variables: Variables, batch: Batch) -> Batch:
+    def _on_device(self, finish: Finish, variables: Variables, batch: Batch) -> Batch:
         image = normalise(batch["image"], self._config.data)
         logits = self._model.apply(variables, image, train=False)
-        return judge_scores(logits, batch["label"])
+        return finish(logits, batch["label"])

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
@@ -17,17 +18,29 @@ SPLITS = ("train", "validation", "test")
 PROTOCOL = ("protocol", "scales", "combine")
 SOURCES = ("weights", "workdir", "checkpoint", "average", "data_dir")
 
-# What eval.py does, and the options that this uses; without the first three, it
+# What eval.py does, and the options that this uses; without the first four, it
 # evaluates a split.
 USES = {
+    "average_of": (),
     "export": SOURCES,
     "images": (*SOURCES, *PROTOCOL),
     "features": (*SOURCES, "split", "output"),
-    "": (*SOURCES, *PROTOCOL, "split"),
+    "": (*SOURCES, *PROTOCOL, "split", "save_probabilities"),
 }
 
 
-def check(given: Mapping[str, str], words: Sequence[str]) -> None:
+def workdirs(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the directories of the runs that are given."""
+    paths = given.get("workdir", ())
+    return (paths,) if isinstance(paths, str) else tuple(paths)
+
+
+def is_ensemble(given: Mapping[str, Any]) -> bool:
+    """Whether several networks are given, of which the mean is wanted too."""
+    return len(workdirs(given)) > 1 or given.get("checkpoint") == "all"
+
+
+def check(given: Mapping[str, Any], words: Sequence[str]) -> None:
     """Checks the options of eval.py, and the files that they name.
 
     Args:
@@ -38,6 +51,7 @@ def check(given: Mapping[str, str], words: Sequence[str]) -> None:
       UsageError: an option has no effect with the others, or cannot work.
     """
     check_use(given, USES, otherwise="")
+    _check_ensemble(given)
     _check_source(given, words)
     if (split := given.get("split", "test")) not in SPLITS:
         near = nearest(split, SPLITS)
@@ -54,13 +68,33 @@ def check(given: Mapping[str, str], words: Sequence[str]) -> None:
         check_file("--export", given["export"], EXPORTS)
     if "features" in given:
         check_file("--output", output_path(given), (".npz",))
-    elif "export" not in given and "workdir" in given:
-        check_folder("--workdir", given["workdir"])
+    elif "export" not in given:
+        for path in workdirs(given):
+            check_folder("--workdir", path)
 
 
 def output_path(given: Mapping[str, str]) -> str:
     """Returns the file for the outputs of a layer; the default is LAYER.npz."""
     return given.get("output") or f"{given['features']}.npz".replace("/", "-")
+
+
+def _check_ensemble(given: Mapping[str, Any]) -> None:
+    """Checks the options of several networks, and of their saved probabilities."""
+    paths = workdirs(given)
+    if twice := next((path for path in paths if paths.count(path) > 1), None):
+        raise UsageError(f"--workdir={twice}: is given twice; give each run once")
+    for name in ("export", "images", "features", "weights"):
+        if name in given and is_ensemble(given):
+            raise UsageError(
+                f"--{name}={given[name]}: goes with one network; give one --workdir, "
+                "and --checkpoint=best"
+            )
+    for path in given.get("average_of", "").split(","):
+        if "average_of" in given and not os.path.isfile(path):
+            raise UsageError(
+                f"--average_of={given['average_of']}: no file {path!r}; give files of "
+                "--save_probabilities, with commas between them"
+            )
 
 
 def _check_protocol(given: Mapping[str, str]) -> None:

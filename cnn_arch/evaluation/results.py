@@ -15,6 +15,8 @@ from cnn_arch.errors import RunError
 Arrays = dict[str, np.ndarray]  # [N, ...]
 Batch = dict[str, jax.Array]  # [B, ...]
 Advance = Callable[[], None]  # called after each batch
+# Scores [B, K] and labels [B] -> arrays [B, ...].
+Finish = Callable[[jax.Array, jax.Array], Batch]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +58,14 @@ def judge_scores(scores: jax.Array, label: jax.Array) -> Batch:
         "loss": optax.softmax_cross_entropy_with_integer_labels(scores, label),
         "in_top5": before.sum(axis=-1) < 5,
     }
+
+
+def log_probabilities(scores: jax.Array, label: jax.Array) -> Batch:
+    """Returns "label" [B], and "log_probability" [B, K] of all classes.
+
+    The scores [B, K] are as in ``judge_scores``.
+    """
+    return {"label": label, "log_probability": jax.nn.log_softmax(scores)}
 
 
 def collect(
@@ -114,10 +124,19 @@ def finite_results(arrays: Arrays, skipped: tuple[str, ...], source: Source) -> 
     Raises:
       RunError: a loss is not finite.
     """
-    if not np.isfinite(arrays["loss"]).all():
-        first = arrays["index"][~np.isfinite(arrays["loss"])][0]
+    check_finite(arrays["loss"], arrays["index"], source)
+    return Results(**arrays, skipped=skipped)
+
+
+def check_finite(loss: np.ndarray, index: np.ndarray, source: Source) -> None:
+    """Checks the losses [N] of the images at positions [N] of a split.
+
+    Raises:
+      RunError: a loss is not finite.
+    """
+    if not np.isfinite(loss).all():
+        first = index[~np.isfinite(loss)][0]
         raise RunError(
             f"loss is not finite for {source.name(first)}: the network has "
             "diverged; try a smaller --config.optim.learning_rate"
         )
-    return Results(**arrays, skipped=skipped)
