@@ -176,7 +176,9 @@ def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     assert_same_results(answer, stored)
     assert (out / "eval" / "results.json").exists()
 
-    line = error_line(call("eval.py", *words, "--config.data.normalisation=mean_image"))
+    others = f"--workdir={tmp_path / 'no'}", "--config.data.normalisation=mean_image"
+    given = [word for word in words if not word.startswith("--workdir")]
+    line = error_line(call("eval.py", *given, *others))
     assert "give --workdir instead of --weights, or write " in line
 
     picture = photos / "test" / "red" / "0.png"
@@ -184,6 +186,28 @@ def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     assert result.returncode == 0, result.stderr
     words = shlex.split(result.stdout.partition("Next:")[2])
     assert call(*words[1:]).returncode == 0
+
+
+def test_the_mean_of_two_checkpoints_and_of_their_files(finished, tmp_path):
+    workdir, _ = finished
+    words = f"--workdir={workdir}", "--checkpoint=all", "--save_probabilities"
+    result = call("eval.py", *words, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)["test"]
+    members = answer["members"]
+    names = os.listdir(workdir / "checkpoints")
+    steps = sorted(int(name) for name in names if name.isdigit())
+    assert [member["checkpoint_step"] for member in members] == steps
+    (folder,) = (tmp_path / "runs").glob("ensemble-*")
+    stored = json.loads((folder / "eval" / "results.json").read_text())
+    assert stored == {"test": answer}
+    assert (folder / "plots" / "confusion.png").exists()
+    files = sorted((folder / "eval").glob("probabilities_test_*.npz"))
+    given = ",".join(map(str, files))
+    result = call("eval.py", f"--average_of={given}", "--json")
+    assert json.loads(result.stdout)["loss"] == pytest.approx(answer["loss"])
+    result = call("eval.py", f"--average_of={folder / 'eval/probabilities_test.npz'}")
+    assert f"{answer['top1_error']:.2f} %" in result.stdout.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -2,24 +2,23 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from cnn_arch import run_directory
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
-from cnn_arch.data.sources import Source
 from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.datasets.opening import Use, check_classes, open_split
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation import protocols, record, request
 from cnn_arch.evaluation.network import Network, from_checkpoint
-from cnn_arch.evaluation.prediction import Prediction, mean, read
+from cnn_arch.evaluation.prediction import Known, Prediction, mean, read
 from cnn_arch.evaluation.protocols import AnyEvaluator
-from cnn_arch.evaluation.results import Advance, Results, check_finite
+from cnn_arch.evaluation.results import check_finite
 from cnn_arch.parallel.launcher import Process
 from cnn_arch.parallel.runtime import open_devices
 from cnn_arch.run_directory import Run, read_classes
@@ -76,23 +75,23 @@ class Member:
         facts = {"network": self.name, **record.summarise(results, evaluator, network)}
         return dataclasses.replace(prediction, facts=facts)
 
+    def evaluate(self) -> dict[str, Any]:
+        """Evaluates it as ``record.evaluate`` does."""
+        return record.evaluate(
+            self.evaluator, self.network, self.dataset, self.split, self.run
+        )
 
-@dataclasses.dataclass(frozen=True)
-class Known:
-    """An evaluator whose results are known; ``record`` writes and draws them."""
-
-    prediction: Prediction
-    description: Mapping[str, Any]
-    suffix: str = ""
-
-    def num_batches(self, source: Source) -> int:
-        """Returns 1."""
-        return 1
-
-    def judge(self, variables: Any, source: Source, advance: Advance) -> Results:
-        """Returns the results."""
-        advance()
-        return self.prediction.results()
+    def save_probabilities(self) -> dict[str, Any]:
+        """Evaluates it as ``record.evaluate`` does, and writes its probabilities."""
+        prediction, run, suffix = self.predict(), self.run, self.evaluator.suffix
+        known = Known(prediction, self.evaluator.description, suffix)
+        answer = record.evaluate_split(
+            known, self.network, self.dataset, self.split, run
+        )
+        name = f"probabilities_{self.split}{suffix}.npz"
+        _write(prediction, run, name)
+        run.screen.say("wrote", f"{run.workdir}/eval/results.json  {name}")
+        return answer
 
 
 def open_members(
@@ -110,7 +109,7 @@ def open_members(
       UsageError: a run is not there, or has other classes than the first.
     """
     found = [
-        run_directory.find_trained(words, given | {"workdir": path}, screen, None)
+        run_directory.find_trained(words, dict(given) | {"workdir": path}, screen, None)
         for path in request.workdirs(given)
     ]
     names = [read_classes(run.workdir) for _, run in found]
@@ -137,26 +136,8 @@ def open_members(
             yield Member(evaluator, network, dataset, split, run)
 
 
-def save_probabilities(member: Member) -> dict[str, Any]:
-    """Evaluates a network as ``record.evaluate`` does, and writes its probabilities.
-
-    Returns:
-      The entry in eval/results.json by its key; nothing on the other processes.
-    """
-    prediction, run = member.predict(), member.run
-    evaluator = member.evaluator
-    known = Known(prediction, evaluator.description, evaluator.suffix)
-    answer = record.evaluate_split(
-        known, member.network, member.dataset, member.split, run
-    )
-    name = f"probabilities_{member.split}{evaluator.suffix}.npz"
-    _write(prediction, run, name)
-    run.screen.say("wrote", f"{run.workdir}/eval/results.json  {name}")
-    return answer
-
-
 def evaluate(
-    members: Iterator[Member], run_of: Callable[[ConfigDict], Run], *, saves: bool
+    members: Iterator[Member], cleanup: ExitStack | None, *, saves: bool
 ) -> dict[str, Any]:
     """Evaluates networks, and the mean of their probabilities, on a split.
 
@@ -165,7 +146,7 @@ def evaluate(
 
     Args:
       members: opened one after another, so that one is in memory at a time.
-      run_of: makes the directory for the config of the first.
+      cleanup: as in ``run_directory.open_run``, for the new directory.
       saves: whether to write probabilities.
 
     Returns:
@@ -175,7 +156,10 @@ def evaluate(
       UsageError: members have other images or classes than the first.
     """
     first = next(members)
-    run = run_of(first.network.config)
+    config = first.network.config
+    run = run_directory.open_run(
+        None, config, first.run.screen, cleanup, prefix="ensemble-"
+    )
 
     def predictions() -> Iterator[Prediction]:
         for number, member in enumerate(itertools.chain([first], members), start=1):
@@ -187,7 +171,7 @@ def evaluate(
     average, facts = mean(predictions())
     if not jax.process_index():
         names = first.network.class_names
-        run_directory.create(run.workdir, first.network.config, names, ())
+        run_directory.create(run.workdir, config, names, ())
     network = dataclasses.replace(first.network, variables={}, origin={})
     known = Known(average, average.facts)
     answer = record.evaluate_split(known, network, first.dataset, first.split, run)
@@ -230,10 +214,10 @@ def say_table(
     keys = "top1_error", "top5_error", "loss"
     rows = np.array([[member[key] for key in keys] for member in members])
     for row, member in zip(rows, members, strict=True):
-        say(row, f"{member['network']}: {member['protocol']}")
+        say(row.tolist(), f"{member['network']}: {member['protocol']}")
     if len(rows) > 1:
-        say(rows.min(axis=0), "the lowest of each column")
-        say(rows.max(axis=0), "the highest of each column")
+        say(rows.min(axis=0).tolist(), "the lowest of each column")
+        say(rows.max(axis=0).tolist(), "the highest of each column")
     say([mean[key] for key in keys], f"the {mean['protocol']}", last=True)
 
 

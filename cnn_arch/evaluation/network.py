@@ -1,13 +1,14 @@
 """A trained network: restored from a run's checkpoint or from a file of weights."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from cnn_arch import settings
+from cnn_arch import run_directory, settings
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.costs.summary import describe_network
 from cnn_arch.data import normalisation, records
@@ -21,6 +22,7 @@ from cnn_arch.parallel import processes
 from cnn_arch.parallel.mesh import abstract, replicated
 from cnn_arch.run_directory import Run, read_classes
 from cnn_arch.screen import Screen
+from cnn_arch.weights.download import local_path
 from cnn_arch.weights.files import Weights, check_fit, read_weights
 
 
@@ -39,6 +41,31 @@ class Network:
         data = self.config.data
         image = normalise(image, data)
         return self.model.apply(variables, image, train=False)
+
+
+def load(
+    given: Mapping[str, Any],
+    config: ConfigDict,
+    dataset: Dataset | None,
+    mesh: Mesh,
+    run: Run,
+) -> Network:
+    """Returns the network that the options of eval.py name.
+
+    A file of weights may be fetched, and its results get a directory.
+
+    Raises:
+      UsageError: as ``from_checkpoint`` and ``from_file``.
+      RunError: the checkpoint is damaged.
+    """
+    if "weights" not in given:
+        which, averaged = given.get("checkpoint", "best"), "average" in given
+        return from_checkpoint(run, which, config, mesh, averaged=averaged)
+    file = local_path(given["weights"], run.screen)
+    network = from_file(file, dataset, config, mesh, run.screen)
+    if not given.keys() & {"export", "features"}:  # those have their own file
+        run_directory.create(run.workdir, config, network.class_names, ())
+    return network
 
 
 def from_checkpoint(

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnn_arch.data.sources import Source
 from cnn_arch.errors import UsageError
-from cnn_arch.evaluation.results import Results, judge_scores
+from cnn_arch.evaluation.results import Advance, Results, judge_scores
 from cnn_arch.files import replacing
 from cnn_arch.screen import printable
 
@@ -63,6 +64,24 @@ class Prediction:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """An evaluator whose results are known; ``record`` writes and draws them."""
+
+    prediction: Prediction
+    description: Mapping[str, Any]
+    suffix: str = ""
+
+    def num_batches(self, source: Source) -> int:
+        """Returns 1."""
+        return 1
+
+    def judge(self, variables: Any, source: Source, advance: Advance) -> Results:
+        """Returns the results."""
+        advance()
+        return self.prediction.results()
+
+
 def read(path: str) -> Prediction:
     """Reads a file of ``Prediction.write``.
 
@@ -70,7 +89,7 @@ def read(path: str) -> Prediction:
       UsageError: it cannot be read, or is another file.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
         prediction = Prediction(
             images=tuple(map(str, arrays["image"])),

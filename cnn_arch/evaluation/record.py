@@ -14,6 +14,7 @@ from cnn_arch.data.views import load_examples
 from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.datasets.opening import check_classes, say_skipped
 from cnn_arch.evaluation.network import Network
+from cnn_arch.evaluation.prediction import Known
 from cnn_arch.evaluation.protocols import AnyEvaluator
 from cnn_arch.evaluation.results import Results
 from cnn_arch.evaluation.writing import own_turn
@@ -46,7 +47,11 @@ class _Judged:
 
 
 def evaluate_split(
-    evaluator: AnyEvaluator, network: Network, dataset: Dataset, split: str, run: Run
+    evaluator: AnyEvaluator | Known,
+    network: Network,
+    dataset: Dataset,
+    split: str,
+    run: Run,
 ) -> dict[str, Any]:
     """Evaluates a network on a split, writes the results and prints a summary.
 
@@ -80,7 +85,7 @@ def evaluate_split(
 
 
 def summarise(
-    results: Results, evaluator: AnyEvaluator, network: Network
+    results: Results, evaluator: AnyEvaluator | Known, network: Network
 ) -> dict[str, Any]:
     """Returns the entry of an evaluation in eval/results.json."""
     return {

@@ -1,6 +1,7 @@
 """What eval.py is asked for, checked before JAX is imported."""
 
 import os
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,35 @@ USES = {
     "features": (*SOURCES, "split", "output"),
     "": (*SOURCES, *PROTOCOL, "split", "save_probabilities"),
 }
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Adds the options of eval.py."""
+    text = "the directory of a run; of several, also the mean of their networks"
+    parser.add_argument("--workdir", action="append", help=text)
+    for name, text in {
+        "checkpoint": "best, last, a step, or all: their mean too; default best",
+        "weights": "instead of --workdir, with --config=RECIPE: weights of torchvision "
+        "(.safetensors, .pth, torchvision:NAME) or Caffe (.caffemodel, caffe:NAME), or "
+        "weights_best.npz of a run",
+        "split": "train, validation or test; default test",
+        "images": "a picture, or a folder of pictures with its sub-folders",
+        "features": "write the outputs of a layer: fc7, conv5_3, pool5",
+        "output": "the file of the features; default LAYER.npz",
+        "protocol": "one_crop (default), ten_crop, dense, ..., or paper: the recipe's",
+        "scales": "shorter sides of the resized image, px: 256,384,512",
+        "combine": "what is averaged over the views: softmax (default) or logits",
+        "export": "write FILE.stablehlo, .onnx, .safetensors or .npz",
+        "data_dir": "the data's folder, if it has moved",
+        "average_of": "the mean of files of --save_probabilities: a.npz,b.npz",
+    }.items():
+        parser.add_argument(f"--{name}", help=text)
+    for name, text in {
+        "average": "use the average of the parameters",
+        "save_probabilities": "also write the probabilities of all classes",
+        "json": "print one JSON object, nothing else",
+    }.items():
+        parser.add_argument(f"--{name}", action="store_true", help=text)
 
 
 def workdirs(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Ensembles, compared with means of probabilities by hand."""
 
 import dataclasses
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +45,7 @@ def member_of(factor, source=SOURCE, names=NAMES, num_devices=1, **given):
     mesh = make_mesh(num_devices, 1)
     evaluator = protocols.make_evaluator(protocol, network, mesh, screen)
     dataset: Any = SimpleNamespace(splits={"test": source}, class_names=names)
-    return Member(evaluator, network, dataset, "test", Run("runs/a", screen))  # type: ignore
+    return Member(evaluator, network, dataset, "test", Run(Path("runs/a"), screen))
 
 
 def _scaled(params, factor):
@@ -130,8 +131,11 @@ def test_members_of_other_images_or_classes_are_refused(members):
 
 
 def test_a_network_that_has_diverged_is_refused():
+    member = member_of(1.0)
+    nan = VARIABLES | {"params": _scaled(VARIABLES["params"], np.nan)}
+    network = dataclasses.replace(member.network, variables=nan)
     with pytest.raises(RunError, match="not finite for noise 0"):
-        member_of(np.nan).predict()
+        dataclasses.replace(member, network=network).predict()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ def given(text):
         "weights=w.npz images=a.png workdir=new data_dir=run",
         "weights=w.npz export=x.npz",
         "workdir=run protocol=paper",
+        "workdir=run checkpoint=all save_probabilities=1 protocol=ten_crop",
+        "average_of=w.npz,w.npz",
         "workdir=run protocol=dense scales=256,384 combine=logits images=a.png",
     ],
 )
@@ -50,6 +52,9 @@ def test_options_that_go_together(text):
         ("features=fc7 images=a.png", "--features=fc7: has no effect with --images;"),
         ("weights=torchvision:resnet17", "no such weights; did you mean resnet18"),
         ("output=b.npz", "--output=b.npz: goes with --features"),
+        ("workdir=run checkpoint=all images=a.png", "--images=a.png: goes with one"),
+        ("average_of=w.npz,v.npz", "--average_of=w.npz,v.npz: no file 'v.npz'; give"),
+        ("average_of=w.npz workdir=run", "--workdir=run: has no effect with --average"),
         ("output=b.npz export=c.npz", "--output=b.npz: has no effect with --export;"),
         (
             "protocol=tencrop",
@@ -86,6 +91,14 @@ def test_options_that_go_together(text):
 def test_options_that_do_not(text, message):
     with pytest.raises(UsageError, match=message):
         request.check(given(text), RECIPE)
+
+
+def test_each_run_of_an_ensemble_is_given_once():
+    request.check({"workdir": ("run", "new")}, [])
+    with pytest.raises(UsageError, match="--workdir=run: is given twice"):
+        request.check({"workdir": ("run", "new", "run")}, [])
+    with pytest.raises(UsageError, match=r"--export=a\.onnx: goes with one network"):
+        request.check({"workdir": ("run", "new"), "export": "a.onnx"}, [])
 
 
 def test_weights_need_their_network():
