@@ -129,7 +129,7 @@ def test_a_run_of_an_earlier_version_keeps_the_settings_of_its_recipe(tmp_path, 
 
 
 @pytest.mark.parametrize("name", ["resnet34:folder", "alexnet:folder"])
-def test_a_run_goes_on_where_its_network_has_a_new_field(tmp_path, name):
+def test_a_run_continues_where_its_network_has_a_new_field(tmp_path, name):
     config, given = parse(recipe=f"--config={name}")
     stored = json.loads(settings.to_json(config))
     new = [key.rpartition(".")[2] for key in choices.EARLIER_FIELDS]

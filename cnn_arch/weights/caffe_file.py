@@ -140,7 +140,7 @@ class Layer:
 def read_network(path: str) -> dict[str, Layer]:
     """Reads the layers of a ``.caffemodel`` by their names.
 
-    Those with arrays have names of their own; of others, the last of a name stays.
+    Layers with arrays have different names; of others, the last of a name is returned.
 
     Raises:
       UsageError: the file is damaged, or it is another one.
