@@ -166,6 +166,7 @@ def test_options_without_effect_are_refused(program, words, message):
         ("train", "--config=lenet5", "--workdir=README.md/x"),
         ("train", "--config=lenet5:folder", "--config.data.dir=no"),
         ("train", "--config=lenet5", "--config.model.name=lenet6"),
+        ("prepare", "mnist", "--from=no"),
         ("eval", "--workdir=docs", "--export=b.txt"),
         ("eval", "--workdir=docs", "--images=no.png"),
         ("analyze", "--model=lenet5", "--memory=3XB"),

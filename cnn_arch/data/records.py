@@ -21,6 +21,7 @@ from cnn_arch.installation import command
 # PREPARED has its source and the checksum of all records.
 LABELS = "labels.npz"  # of each split
 # What prepare.py writes under TFDS's names.
+SHORT_SIDE = "short_side_"  # begins the variant with smaller images
 PUBLISHED = ("mnist", "fashion_mnist", "cifar10", "cifar100", "imagenet2012")
 
 
@@ -141,12 +142,13 @@ def open_folder(directory: str) -> tuple[tuple[str, ...], dict[str, RecordSource
 
 def prepare_command(name: str, directory: str) -> str:
     """Returns the line to paste that prepares a data set."""
-    plain = name.partition(":")[0]
-    if plain in PUBLISHED:
-        source = "--from=DIR" if plain == "imagenet2012" else "--download"
-        return command(
-            "prepare", plain, source, *([f"--to={directory}"] if directory else [])
-        )
+    plain, _, variant = name.partition(":")[0].partition("/")
+    side = variant.removeprefix(SHORT_SIDE)
+    if plain in PUBLISHED and (not variant or side.isdecimal()):
+        words = ["--from=DIR" if plain == "imagenet2012" else "--download"]
+        words += [f"--short_side={side}"] if variant else []
+        words += [f"--to={directory}"] if directory else []
+        return command("prepare", plain, *words)
     build = f"pip install tensorflow, then tfds build {name} --file_format=array_record"
     return build + (f" --data_dir={directory}" if directory else "")
 

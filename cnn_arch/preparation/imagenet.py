@@ -12,7 +12,7 @@ from typing import NamedTuple
 import tensorflow_datasets as tfds
 
 from cnn_arch.data.folder import as_written, subfolders
-from cnn_arch.data.records import imagenet_class_names
+from cnn_arch.data.records import SHORT_SIDE, imagenet_class_names
 from cnn_arch.errors import UsageError
 from cnn_arch.preparation import archives, ground_truth, images, published
 from cnn_arch.preparation.archives import Entry
@@ -97,7 +97,7 @@ def plan_imagenet(
 
 def variant(short_side: int) -> str:
     """Returns TFDS's config name of smaller images; "" for the original ones."""
-    return f"short_side_{short_side}" if short_side else ""
+    return f"{SHORT_SIDE}{short_side}" if short_side else ""
 
 
 def folder_of(data_dir: Path, known: Published, short_side: int) -> Path:

@@ -130,6 +130,20 @@ def test_not_prepared(shapes, tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("imagenet2012", "imagenet2012 --from=DIR"),
+        ("imagenet2012/short_side_256", "imagenet2012 --from=DIR --short_side=256"),
+        ("cifar10:3.0.2", "cifar10 --download"),
+    ],
+)
+def test_prepare_is_named_for_what_it_can_write(name, words, data_config, tmp_path):
+    text = usage_error(data_config(source="tfds", name=name, dir=tmp_path))
+    command = f"python prepare.py {words} --to={tmp_path}"
+    assert text.endswith(f"not prepared in {tmp_path}; prepare it once: {command}")
+
+
 def test_prepared_as_tfrecord(shapes, prepared, tmp_path):
     def edit(info):
         info["fileFormat"] = "tfrecord"
