@@ -210,6 +210,15 @@ def test_a_full_disk_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
     assert write(plan)
 
 
+def test_records_that_are_missing_in_a_file_are_noticed(tmp_path):
+    plan = plan_of(tmp_path / "1.0.0")
+    write(plan)
+    file = next(plan.folder.glob("shapes*-of-00004"))
+    shards._check_draft(file, 3)
+    with pytest.raises(OSError, match="has 3 of 4 records"):
+        shards._check_draft(file, 4)
+
+
 def test_two_commands_do_not_write_one_data_set(tmp_path):
     errors = []
 
