@@ -122,12 +122,13 @@ def test_eval_by_several_views(finished, network, photos):
     workdir, _ = finished
     before = json.loads((workdir / "eval" / "results.json").read_text())
     words = f"--workdir={workdir}", "--protocol=ten_crop", "--json"
-    result = call("eval.py", *words, "--scales=40,48")
+    result = call("eval.py", *words, "--scales=40,48", "--top_k=2,5")
     assert result.returncode == 0, result.stderr
     assert "cost     20 views of each of 27 images, about 0:" in result.stderr
     (answer,) = json.loads(result.stdout).items()
     key, entry = answer
     assert key == "test_ten_crop_40_48"
+    assert entry["top1_error"] >= entry["top2_error"] >= entry["top5_error"] == 0
     assert (entry["num_crops"], entry["scales"]) == (20, [40, 48])
     assert len(rows(workdir / "eval" / f"predictions_{key}.csv")) == 27
     after = json.loads((workdir / "eval" / "results.json").read_text())

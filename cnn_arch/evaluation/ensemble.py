@@ -84,7 +84,8 @@ class Member:
     def save_probabilities(self) -> dict[str, Any]:
         """Evaluates it as ``record.evaluate`` does, and writes its probabilities."""
         prediction, run, suffix = self.predict(), self.run, self.evaluator.suffix
-        known = Known(prediction, self.evaluator.description, suffix)
+        tops = self.evaluator.more_tops
+        known = Known(prediction, self.evaluator.description, suffix, tops)
         answer = record.evaluate_split(
             known, self.network, self.dataset, self.split, run
         )
@@ -173,7 +174,8 @@ def evaluate(
         names = first.network.class_names
         run_directory.create(run.workdir, config, names, ())
     network = dataclasses.replace(first.network, variables={}, origin={})
-    known = Known(average, average.facts)
+    tops = first.evaluator.more_tops
+    known = Known(average, average.facts, more_tops=tops)
     answer = record.evaluate_split(known, network, first.dataset, first.split, run)
     if saves:
         facts_of_mean = {"network": str(run.workdir), **answer.get(first.split, {})}

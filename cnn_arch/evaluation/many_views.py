@@ -68,6 +68,7 @@ class ManyViews:
         """Compiles nothing."""
         self.views = views
         self.description: dict[str, Any] = {}  # for results.json
+        self.more_tops: tuple[int, ...] = ()  # k of further top-k errors
         self.suffix = ""  # of the split, in results.json and in names of files
         self._config, self._mesh, self._model = config, mesh, model
         self._combine = combine

@@ -54,6 +54,7 @@ class Evaluator:
         protocol = f"1 crop: shorter side {resize}, centre {size} px"
         if config.data.in_memory:
             protocol, resize = f"whole image, {size} px, {config.data.fit}", size
+        self.more_tops: tuple[int, ...] = ()  # k of further top-k errors
         self.suffix = ""  # of the split, in results.json and in names of files
         # For results.json.
         self.description = {"protocol": protocol, "scales": [resize], "num_crops": 1}

@@ -71,6 +71,7 @@ class Known:
     prediction: Prediction
     description: Mapping[str, Any]
     suffix: str = ""
+    more_tops: tuple[int, ...] = ()
 
     def num_batches(self, source: Source) -> int:
         """Returns 1."""

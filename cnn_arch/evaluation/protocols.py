@@ -44,6 +44,7 @@ class Protocol:
     name: str  # of setting_rules.PROTOCOLS
     scales: tuple[int, ...]  # shorter sides of the resized image, px
     combine: str = "softmax"  # the mean is of probabilities, or of "logits"
+    more_tops: tuple[int, ...] = ()  # k of top-k errors besides 1 and 5
 
     def is_one_crop(self, data: ConfigDict) -> bool:
         """Whether it shows the one view of validation."""
@@ -104,6 +105,9 @@ def of_options(given: Mapping[str, str], config: ConfigDict) -> Protocol:
         changes["scales"] = tuple(map(int, given["scales"].split(",")))
     if "combine" in given:
         changes["combine"] = given["combine"]
+    if "top_k" in given:
+        found = map(int, given["top_k"].split(","))
+        changes["more_tops"] = tuple(k for k in found if k not in (1, 5))
     return dataclasses.replace(protocol, **changes)
 
 
@@ -117,7 +121,8 @@ def of_run(program: Program, screen: Screen) -> tuple[Evaluator, list[AnyEvaluat
         try:
             others.append(make_evaluator(protocol, program, program.mesh, screen))
         except UsageError as error:  # the images are not the paper's
-            screen.warn(f"the paper's test is left out: {error}")
+            reason = str(error).replace("--", "--config.test.")
+            screen.warn(f"the paper's test is left out: {reason}")
     return evaluator, others
 
 
@@ -130,15 +135,15 @@ def make_evaluator(
       UsageError: the protocol does not suit the network or the size of its images.
     """
     config, model, data = network.config, network.model, network.config.data
-    if protocol.is_one_crop(data):
-        return Evaluator(config, model, mesh)
-    if protocol.name in PLAIN and len(protocol.scales) == 1 and not is_in_memory(data):
+    if not protocol.is_one_crop(data):
+        is_single = protocol.name in PLAIN and len(protocol.scales) == 1
+        if not is_single or is_in_memory(data):
+            return make_many_views(protocol, network, mesh, screen)
         check_scales(protocol, data)
-        resize = {"data.eval_resize": protocol.scales[0]}
-        evaluator = Evaluator(settings.derive(config, resize), model, mesh)
-        evaluator.suffix = protocol.suffix(data)
-        return evaluator
-    return make_many_views(protocol, network, mesh, screen)
+        config = settings.derive(config, {"data.eval_resize": protocol.scales[0]})
+    evaluator = Evaluator(config, model, mesh)
+    evaluator.suffix, evaluator.more_tops = protocol.suffix(data), protocol.more_tops
+    return evaluator
 
 
 def make_many_views(
@@ -155,11 +160,16 @@ def make_many_views(
         check_scales(protocol, data)
         views = Crops(protocol.name, protocol.scales, eval_size(data), data.flip)
     if protocol.name in WHOLE_IMAGES:
-        check_class_map(model, config.model.name, eval_size(data), data.channels)
+        try:
+            check_class_map(model, config.model.name, eval_size(data), data.channels)
+        except UsageError as error:
+            raise UsageError(
+                f"--protocol={protocol.name}: {error}; choose --protocol=ten_crop"
+            ) from error
         views = WholeImages(protocol.scales, data.flip)
         config = _for_any_size(protocol, config, screen)
     evaluator = ManyViews(config, model, mesh, views, protocol.combine)
-    evaluator.suffix = protocol.suffix(data)
+    evaluator.suffix, evaluator.more_tops = protocol.suffix(data), protocol.more_tops
     evaluator.description = {
         "protocol": describe(protocol, views.number, data),
         "scales": list(protocol.scales),
@@ -211,7 +221,7 @@ def _for_any_size(protocol: Protocol, config: ConfigDict, screen: Screen) -> Con
         raise UsageError(
             f"--protocol={protocol.name}: data.normalisation=gcn_zca whitens images of "
             f"{config.data.image_size} px only; choose --protocol=whole or "
-            f"--protocol=ten_crop"
+            "--protocol=ten_crop"
         )
     mean = normalisation.channel_means(config.data)
     screen.say("", "whole images: the mean image's mean of each channel is subtracted")

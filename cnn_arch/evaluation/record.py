@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,10 @@ def summarise(
     results: Results, evaluator: AnyEvaluator | Known, network: Network
 ) -> dict[str, Any]:
     """Returns the entry of an evaluation in eval/results.json."""
+    more = {f"top{k}_error": results.top_error(k) for k in evaluator.more_tops}
     return {
         **results.summary(),
+        **more,
         **evaluator.description,
         **scores.macro_averages(scores.class_scores(_matrix(results, network))),
         "calibration_error": 100 * _calibration(results).error,
@@ -125,7 +128,10 @@ def say_summary(
     """Prints the share of images that are classified correctly."""
     notes = ["each used once"]
     if confusion.shows_top5(num_classes):
-        notes.append(f"top-5 {100 - summary['top5_error']:.2f} %")
+        tops = [key for key in summary if re.fullmatch(r"top\d+_error", key)]
+        for name in tops[1:]:
+            number = name.removeprefix("top").removesuffix("_error")
+            notes.append(f"top-{number} {100 - summary[name]:.2f} %")
     if key.startswith(("test_", "train_", "validation_")):
         key, _, protocol = key.partition("_")
         notes.append(protocol)
@@ -200,6 +206,7 @@ def _write_predictions(workdir: Path, judged: _Judged) -> None:
         "prediction_name": judged.names(results.prediction),
         "probability": [f"{probability:.6g}" for probability in results.probability],
         "loss": [f"{loss:.6g}" for loss in results.loss],
+        "rank": results.rank,
     }
     rows = [list(columns), *zip(*columns.values(), strict=True)]
     write_csv(workdir / "eval" / f"predictions_{judged.key}.csv", rows)

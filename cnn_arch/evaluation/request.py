@@ -1,6 +1,7 @@
 """What eval.py is asked for, checked before JAX is imported."""
 
 import os
+import re
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,13 +10,18 @@ from cnn_arch.command_line import check_file, check_folder, check_use
 from cnn_arch.errors import UsageError
 from cnn_arch.hints import nearest
 from cnn_arch.setting_rules import COMBINE, PROTOCOLS, SCALES, explain
-from cnn_arch.value_rules import one_of
+from cnn_arch.value_rules import numbers, one_of
 from cnn_arch.weights import SUFFIXES
 from cnn_arch.weights.download import is_published
 
 EXPORTS: tuple[str, ...] = (".stablehlo", ".onnx", ".safetensors", ".npz")
 SPLITS = ("train", "validation", "test")
 
+TOP_K = numbers(
+    "whole numbers of classes, 1 to 1,000,000, that rise",
+    lambda v: all(0 < x <= 10**6 for x in v) and list(v) == sorted(set(v)),
+    "3,10",
+)
 PROTOCOL = ("protocol", "scales", "combine")
 SOURCES = ("weights", "workdir", "checkpoint", "average", "data_dir")
 
@@ -26,7 +32,7 @@ USES = {
     "export": SOURCES,
     "images": (*SOURCES, *PROTOCOL),
     "features": (*SOURCES, "split", "output"),
-    "": (*SOURCES, *PROTOCOL, "split", "save_probabilities"),
+    "": (*SOURCES, *PROTOCOL, "split", "top_k", "save_probabilities"),
 }
 
 
@@ -46,6 +52,7 @@ def add_options(parser: ArgumentParser) -> None:
         "protocol": "one_crop (default), ten_crop, dense, ..., or paper: the recipe's",
         "scales": "shorter sides of the resized image, px: 256,384,512",
         "combine": "what is averaged over the views: softmax (default) or logits",
+        "top_k": "further top-k errors, besides 1 and 5: 3,10",
         "export": "write FILE.stablehlo, .onnx, .safetensors or .npz",
         "data_dir": "the data's folder, if it has moved",
         "average_of": "the mean of files of --save_probabilities: a.npz,b.npz",
@@ -139,12 +146,18 @@ def _check_protocol(given: Mapping[str, str]) -> None:
         if name in given and not rule.follows(given[name]):
             text = explain(rule, given[name])
             raise UsageError(f"--{name}={given[name]}: {text}")
-    if (text := given.get("scales")) is not None:
-        scales = [int(x) if x.isdecimal() else x for x in text.split(",")]
-        if not SCALES.follows(scales):
-            raise UsageError(
-                f"--scales={text}: must be {SCALES.words}, such as --scales=256,384,512"
-            )
+    for name, rule, example in (
+        ("scales", SCALES, "256,384,512"),
+        ("top_k", TOP_K, "3,10"),
+    ):
+        if (text := given.get(name)) is not None:
+            # Digits alone: int() reads other numbers, too.
+            words = text.split(",")
+            found = [int(x) if re.fullmatch("[0-9]{1,9}", x) else x for x in words]
+            if not rule.follows(found):
+                raise UsageError(
+                    f"--{name}={text}: must be {rule.words}, such as --{name}={example}"
+                )
 
 
 def _check_source(given: Mapping[str, str], words: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ class Results:
     prediction: np.ndarray  # int32 [N], the most probable class
     probability: np.ndarray  # float32 [N], of that class
     loss: np.ndarray  # float32 [N], cross-entropy in nats
-    in_top5: np.ndarray  # bool [N], the label is among the five most probable classes
+    rank: np.ndarray  # int32 [N], of the label; 0: the most probable class
     skipped: tuple[str, ...] = ()  # names of the images that could not be read
 
     def summary(self) -> dict[str, float]:
@@ -37,8 +37,12 @@ class Results:
             "num_examples": len(self.index),
             "loss": float(self.loss.mean(dtype=np.float64)),
             "top1_error": 100 * float(np.mean(self.prediction != self.label)),
-            "top5_error": 100 * float(np.mean(~self.in_top5)),
+            "top5_error": self.top_error(5),
         }
+
+    def top_error(self, number: int) -> float:
+        """Returns in percent how often the label is not among so many classes."""
+        return 100 * float(np.mean(self.rank >= number))
 
 
 def judge_scores(scores: jax.Array, label: jax.Array) -> Batch:
@@ -56,7 +60,7 @@ def judge_scores(scores: jax.Array, label: jax.Array) -> Batch:
         "prediction": scores.argmax(axis=-1),
         "probability": jax.nn.softmax(scores).max(axis=-1),
         "loss": optax.softmax_cross_entropy_with_integer_labels(scores, label),
-        "in_top5": before.sum(axis=-1) < 5,
+        "rank": before.sum(axis=-1, dtype=jnp.int32),
     }
 
 

@@ -64,10 +64,9 @@ def check_class_map(model: nn.Module, name: str, size: int, channels: int) -> No
             image,
         )
     except Exception as error:  # a network of the user's own may raise anything
-        reason = type(error).__name__
         raise UsageError(
-            f"{name}: has a layer for images of {size} px only, so it cannot be "
-            f"applied to whole images ({reason}); choose --protocol=ten_crop"
+            f"{name} has a layer for images of {size} px only "
+            f"({type(error).__name__} with others)"
         ) from error
 
 

@@ -6,7 +6,14 @@ import tensorboardX
 import train
 from cnn_arch.data import loading
 from cnn_arch.datasets import dataset, opening
-from cnn_arch.evaluation import classify, export, features, one_crop, record
+from cnn_arch.evaluation import (
+    classify,
+    export,
+    features,
+    final_test,
+    protocols,
+    record,
+)
 from cnn_arch.report import pages
 from cnn_arch.training import loop, preview, profile, program
 
@@ -15,15 +22,16 @@ __all__ = [
     "dataset",
     "export",
     "features",
+    "final_test",
     "loading",
     "loop",
     "matplotlib",
-    "one_crop",
     "opening",
     "pages",
     "preview",
     "profile",
     "program",
+    "protocols",
     "record",
     "tensorboardX",
     "train",

@@ -86,7 +86,7 @@ def test_an_ensemble_of_one_is_its_member(given):
     average, (facts,) = prediction.mean([one])
     results = average.results()
     np.testing.assert_array_equal(results.prediction, alone.prediction)
-    np.testing.assert_array_equal(results.in_top5, alone.in_top5)
+    np.testing.assert_array_equal(results.rank, alone.rank)
     np.testing.assert_allclose(results.loss, alone.loss, rtol=1e-5)
     assert facts["top1_error"] == alone.summary()["top1_error"]
     assert facts["network"] == "runs/a, step 100"

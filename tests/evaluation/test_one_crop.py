@@ -52,12 +52,12 @@ def test_against_numpy(num_devices, batch_size):
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     ranks = np.argsort(-logits, axis=1, kind="stable")
     loss = -np.log(probabilities[np.arange(NUM_EXAMPLES), labels])
-    in_top5 = (ranks[:, :5] == labels[:, None]).any(axis=1)
+    rank = (ranks == labels[:, None]).argmax(axis=1)
 
     np.testing.assert_array_equal(results.index, np.arange(NUM_EXAMPLES))
     np.testing.assert_array_equal(results.label, labels)
     np.testing.assert_array_equal(results.prediction, ranks[:, 0])
-    np.testing.assert_array_equal(results.in_top5, in_top5)
+    np.testing.assert_array_equal(results.rank, rank)
     np.testing.assert_allclose(results.loss, loss, rtol=1e-4)
     np.testing.assert_allclose(results.probability, probabilities.max(1), rtol=1e-4)
     summary = results.summary()
@@ -95,7 +95,7 @@ def test_images_for_evaluation_may_have_another_size():
 
 def test_equal_logits_are_not_all_right():
     results, _ = evaluate_on(1, 8, change=np.zeros_like)
-    np.testing.assert_array_equal(results.in_top5, SOURCE.labels < 5)
+    np.testing.assert_array_equal(results.rank, SOURCE.labels)
 
 
 def test_a_network_that_has_diverged_is_not_judged():
@@ -110,8 +110,9 @@ def test_summary_is_a_mean_of_examples_not_of_batches():
         prediction=np.array([0, 1, 1]),
         probability=np.ones(3, np.float32),
         loss=np.array([1.0, 2.0, 6.0], np.float32),
-        in_top5=np.array([True, True, False]),
+        rank=np.array([0, 0, 5]),
     )
+    assert results.top_error(6) == 0
     assert results.summary() == {
         "num_examples": 3,
         "loss": 3.0,

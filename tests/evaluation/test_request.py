@@ -67,6 +67,8 @@ def test_options_that_go_together(text):
         ("scales=256", "--scales=256: goes with --protocol; add one, such as"),
         ("protocol=dense scales=5,a", "--scales=5,a: must be whole numbers of px,"),
         ("protocol=dense scales=9,5", "--scales=9,5: must be whole .* that rise, such"),
+        ("top_k=3 images=a.png", "--top_k=3: has no effect with --images"),
+        ("top_k=0", "--top_k=0: must be whole numbers of classes, .* as --top_k=3,10"),
         ("protocol=dense combine=max", "--combine=max: must be one of softmax, logits"),
         ("split=train images=a.png", "--split=train: has no effect with --images;"),
         ("split=train export=b.npz", "--split=train: has no effect with --export;"),
