@@ -36,6 +36,7 @@ class Class(NamedTuple):
     synset: str
     num_bytes: int
     entries: Callable[[], Sequence[Entry]]
+    num_images: int = -1  # unknown until its archive is read
 
 
 def plan_imagenet(
@@ -63,11 +64,10 @@ def plan_imagenet(
             "archives or folders of ILSVRC2012"
         )
     validation = _find_validation(source, given, numbers)
-    check_counts(
-        given,
-        {"validation": len(validation)},
-        {"validation": known.num_images["validation"]},
-    )
+    found = {"validation": len(validation)}
+    if all(each.num_images >= 0 for each in classes):
+        found["train"] = sum(each.num_images for each in classes)
+    check_counts(given, found, {split: known.num_images[split] for split in found})
     parts = [
         _train_part(classes[start : start + CLASSES_A_FILE], numbers, short_side)
         for start in range(0, len(classes), CLASSES_A_FILE)
@@ -88,7 +88,10 @@ def plan_imagenet(
         },
         known.num_images,
         parts,
-        origin_of([(each.synset, each.num_bytes) for each in classes] + validation),
+        origin_of(
+            [(each.synset, each.num_bytes) for each in classes]
+            + [(entry.name, entry.size) for entry, _ in validation]
+        ),
         variant(short_side),
         partial(_check_archives, source, known),
         _class_table(synsets),
@@ -140,7 +143,7 @@ def _classes_in(folder: Path, given: str) -> list[Class]:
             each for each in archives.list_folder(folder / name) if _is_image(each)
         ]
         size = sum(entry.size for entry in entries)
-        found.append(Class(name, size, partial(list, entries)))
+        found.append(Class(name, size, partial(list, entries), len(entries)))
     if not found:
         for entry in archives.list_folder(folder):
             if entry.name.endswith(".tar"):

@@ -192,8 +192,23 @@ def test_a_missing_image_is_noticed(tmp_path):
     put(folder / "val" / VALIDATION[1], {"ILSVRC2012_val_00000002.JPEG": jpeg()})
     next((folder / "train" / SYNSETS[0]).glob("*.JPEG")).unlink()
     with pytest.raises(UsageError, match="has 6 train images, not the 7"):
+        plan_of(folder)
+
+
+def test_a_missing_image_of_a_class_archive_is_noticed_at_the_end(tmp_path):
+    folder = class_archives(tmp_path)
+    path = folder / "train" / f"{SYNSETS[0]}.tar"
+    tar(path, dict(list(TRAIN_IMAGES[SYNSETS[0]].items())[1:]))
+    with pytest.raises(UsageError, match="has 6 train images, not the 7"):
         write(plan_of(folder))
     assert not (folder / "tfds/imagenet2012/5.1.0").exists()
+
+
+def test_a_folder_that_has_moved_is_continued(tmp_path):
+    (tmp_path / "a").mkdir()
+    plan = plan_of(archives(tmp_path / "a"))
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert plan_of(tmp_path / "b").origin == plan.origin
 
 
 @pytest.mark.parametrize("file", [imagenet.TRAIN, imagenet.VALIDATION])
