@@ -16,7 +16,7 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
-from benchmarks import rounds
+from benchmarks import accuracy_ensembles, rounds
 from benchmarks.accuracy_experiments import DATA, EXPERIMENTS
 from cnn_arch.drawing import canvas
+from cnn_arch.units import counted
 
 PAGE = rounds.ROOT / "docs" / "results.md"
 RECORD = rounds.HERE / "results" / "accuracy.json"
@@ -37,8 +38,8 @@ INTRODUCTION = """\
 The errors of trained recipes, beside those of their papers. Each part says what was
 shortened. `python -m benchmarks.accuracy` makes the runs and this page; nobody edits
 it. A test error is the mean over the seeds, with the standard deviation and, in
-brackets, the lowest and the highest. The minutes are those of the clock: other programs
-may have run at the same time."""
+brackets, the lowest and the highest; "mean" of networks is that of their probabilities.
+The minutes are those of the clock: other programs may have run at the same time."""
 
 
 def runs_of(experiment: str) -> list[tuple[str, int, Path]]:
@@ -85,11 +86,17 @@ def read_run(workdir: Path) -> dict[str, Any]:
     columns = "epoch", "train_top1_error", "validation_top1_error"
     facts = (workdir / "environment.txt").read_text().splitlines()
     results = json.loads((workdir / "eval" / "results.json").read_text())
-    device = re.search(r" device .*?(\d+ cores?)", (workdir / "log.txt").read_text())
+    device = re.search(r" device .*?(\d+) cores?", (workdir / "log.txt").read_text())
     assert device, f"{workdir}/log.txt does not name the cores"
+    cores, machine = counted(int(device[1]), "core"), rounds.machine()
     return {
-        "machine": f"{rounds.machine()['processor']}, {device[1]}",
+        "machine": f"{machine['processor']} ({machine['vector_unit']}), {cores}",
         "test_error": results["test"]["top1_error"],
+        "other_tests": {
+            key.removeprefix("test_"): entry["top1_error"]
+            for key, entry in results.items()
+            if key.startswith("test_")
+        },
         "num_test_images": results["test"]["num_examples"],
         "epochs": float(rows[-1]["epoch"]),
         "steps": int(rows[-1]["step"]),
@@ -100,14 +107,26 @@ def read_run(workdir: Path) -> dict[str, Any]:
 
 
 def collect() -> dict[str, Any]:
-    """Returns the record, with the finished runs that it does not have yet."""
+    """Returns the record, with the finished runs that it does not have yet.
+
+    "runs" and "ensembles" are by experiment and variant, runs also by seed.
+    """
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    runs, ensembles = (record.setdefault(key, {}) for key in ("runs", "ensembles"))
     for experiment in EXPERIMENTS:
         for variant, seed, workdir in runs_of(experiment):
-            runs = record.get(experiment, {}).get(variant, {})
-            if str(seed) not in runs and is_finished(workdir):
-                runs[str(seed)] = read_run(workdir)
-                record.setdefault(experiment, {})[variant] = runs
+            known = runs.get(experiment, {}).get(variant, {})
+            if str(seed) not in known and is_finished(workdir):
+                known[str(seed)] = read_run(workdir)
+                runs.setdefault(experiment, {})[variant] = known
+        for variant, known in runs.get(experiment, {}).items():
+            if variant in ensembles.get(experiment, {}):
+                continue
+            paths = [path for name, _, path in runs_of(experiment) if name == variant]
+            if len(paths) == len(known) > 1:
+                others = known["0"]["other_tests"].keys() - {"average"}
+                rows = accuracy_ensembles.of_runs(paths, ["", *sorted(others)])
+                ensembles.setdefault(experiment, {})[variant] = rows
     return record
 
 
@@ -117,21 +136,26 @@ def is_finished(workdir: Path) -> bool:
     return path.exists() and "test" in json.loads(path.read_text())
 
 
-def section(name: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
+def section(name: str, record: Mapping[str, Any]) -> str:
     """Returns an experiment's part of the page."""
-    experiment = EXPERIMENTS[name]
-    rows = ["| recipe | test error | seeds | epochs | minutes a run | commit |"]
-    rows.append("|---|---|---|---|---|---|")
+    experiment, runs = EXPERIMENTS[name], record["runs"][name]
+    every = [run for seeds in runs.values() for run in seeds.values()]
+    others = sorted({key for run in every for key in run["other_tests"]})
+    columns = ["recipe", "test error", *(key.replace("_", " ") for key in others)]
+    columns += ["seeds", "epochs", "minutes a run", "commit"]
+    rows = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     missing = []
     for variant in experiment.variants:
         if variant in runs:
-            rows.append(f"| {variant} | {' | '.join(cells(runs[variant].values()))} |")
+            found = cells(list(runs[variant].values()), others)
+            rows.append(f"| {variant} | {' | '.join(found)} |")
         else:
             missing.append(variant)
     lines = [f"## {experiment.title}", "\n".join(rows)]
+    if ensembles := record.get("ensembles", {}).get(name):
+        lines.append(accuracy_ensembles.table(ensembles))
     if missing:
         lines.append(f"Not run yet: {', '.join(missing)}.")
-    every = [run for seeds in runs.values() for run in seeds.values()]
     machines = "; ".join(sorted({run["machine"] for run in every}))
     lines += [
         f"The paper: {experiment.paper}",
@@ -148,23 +172,31 @@ def section(name: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n\n".join(lines)
 
 
-def cells(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+def cells(runs: Sequence[Mapping[str, Any]], others: Sequence[str]) -> list[str]:
     """Returns the cells of a table's row: the runs of one variant."""
-    runs = list(runs)
-    errors = [run["test_error"] for run in runs]
-    shown = f"{statistics.mean(errors):.2f} %"
-    if len(errors) > 1:
-        spread = f"{min(errors):.2f} to {max(errors):.2f}"
-        shown += f" ± {statistics.stdev(errors):.2f} ({spread})"
+    tests = [[run["test_error"] for run in runs]]
+    found = [run["other_tests"] for run in runs]
+    tests += [[each[key] for each in found if key in each] for key in others]
     minutes = statistics.median(run["minutes"] for run in runs)
     commits = sorted({run["commit"][:7] for run in runs})
     return [
-        shown,
+        *map(mean_and_spread, tests),
         str(len(runs)),
         f"{runs[0]['epochs']:g}",
         f"{minutes:.1f}",
         ", ".join(f"`{commit}`" for commit in commits),
     ]
+
+
+def mean_and_spread(errors: Sequence[float]) -> str:
+    """Returns the mean of errors in percent, their deviation and their range."""
+    if not errors:
+        return ""
+    shown = f"{statistics.mean(errors):.2f} %"
+    if len(errors) > 1:
+        spread = f"{min(errors):.2f} to {max(errors):.2f}"
+        shown += f" ± {statistics.stdev(errors):.2f} ({spread})"
+    return shown
 
 
 @canvas.styled
@@ -191,7 +223,9 @@ def draw(path: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
 
 def page(record: Mapping[str, Any]) -> str:
     """Returns docs/results.md."""
-    parts = [section(name, record[name]) for name in EXPERIMENTS if name in record]
+    parts = [section(name, record) for name in EXPERIMENTS if name in record["runs"]]
+    if "published" in record:
+        parts.append(accuracy_ensembles.section_of_published(record["published"]))
     return "\n\n".join([INTRODUCTION, *parts]) + "\n"
 
 
@@ -207,6 +241,8 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="only write the page")
     for name, text in DATA.items():
         parser.add_argument(f"--{name}", metavar="DIR", help=f"the folder of {text}")
+    text = "evaluate the published ResNets in this folder (resnet20.th ...) on --cifar"
+    parser.add_argument("--resnets", metavar="DIR", type=Path, help=text)
     options = parser.parse_args()
     chosen = [options.only] if options.only else list(EXPERIMENTS)
     if options.list:
@@ -215,14 +251,18 @@ def main() -> None:
             count = f"{sum(done)} of {len(done)}"
             print(f"{name:<14}{count:<10}{EXPERIMENTS[name].title}")
         return
-    for name in [] if options.page else chosen:
+    is_page = options.page or options.resnets
+    for name in [] if is_page else chosen:
         data = EXPERIMENTS[name].data
         if not (folder := getattr(options, data)):
             parser.error(f"--{data}=DIR: give the folder of {DATA[data]}")
         train(name, folder)
     record = collect()
+    if options.resnets:
+        row = accuracy_ensembles.of_published(options.resnets, options.cifar)
+        record["published"] = row
     rounds.write(RECORD, record)
-    for name, runs in record.items():
+    for name, runs in record["runs"].items():
         draw(PAGE.parent / "results" / f"{name}.png", runs)
     PAGE.write_text(page(record), encoding="utf-8")
     print(f"wrote    {PAGE}")

@@ -173,7 +173,7 @@ def a_run(error, validation):
     curve = [[1.0, 50.0, 60.0], [2.0, 20.0, validation]]
     facts = {"num_test_images": 100, "epochs": 2.0, "minutes": 3.0, "commit": "abc"}
     facts["machine"] = "a processor, 2 cores"
-    return facts | {"test_error": error, "curve": curve}
+    return facts | {"test_error": error, "other_tests": {}, "curve": curve}
 
 
 def test_fine_tuning_starts_from_a_run_that_is_made():
@@ -183,9 +183,31 @@ def test_fine_tuning_starts_from_a_run_that_is_made():
     assert [accuracy.rounds.ROOT / start.partition("=")[2]] == made
 
 
+def test_the_page_of_results_is_made_from_the_record():
+    """``python -m benchmarks.accuracy --page`` writes it."""
+    record = json.loads(accuracy.RECORD.read_text())
+    assert accuracy.PAGE.read_text(encoding="utf-8") == accuracy.page(record)
+    for name in record["runs"]:
+        assert (accuracy.PAGE.parent / "results" / f"{name}.png").exists()
+
+
+def test_results_show_the_papers_protocol_and_ensembles():
+    runs = {str(seed): a_run(error, 30.0) for seed, error in enumerate([5.0, 3.0])}
+    runs["0"]["other_tests"] = {"ten_crop": 4.0}
+    rows = [
+        {"protocol": "ten_crop: ...", "errors": [4.0, 2.5], "mean_error": 2.0},
+    ]
+    record = {"runs": {"cuda_convnet": {"with LRN": runs}}}
+    record["ensembles"] = {"cuda_convnet": {"with LRN": rows}}
+    page = accuracy.page(record)
+    assert "| recipe | test error | ten crop | seeds |" in page
+    assert "| with LRN | 4.00 % ± 1.41 (3.00 to 5.00) | 4.00 % | 2 |" in page
+    assert "| 2 of with LRN | ten_crop: ... | 2.50 to 4.00 % | 2.00 % |" in page
+
+
 def test_results_have_the_mean_and_the_spread_of_the_seeds():
     runs = {str(seed): a_run(error, 30.0) for seed, error in enumerate([1.0, 2.0, 6.0])}
-    page = accuracy.page({"lenet": {"lenet5": runs}})
+    page = accuracy.page({"runs": {"lenet": {"lenet5": runs}}})
     # Deviations from 3: -2, -1, 3; their squares sum to 14, and 14 / 2 is 2.65 squared.
     assert "| lenet5 | 3.00 % ± 2.65 (1.00 to 6.00) | 3 | 2 | 3.0 | `abc` |" in page
     assert "Machine: a processor, 2 cores." in page
