@@ -31,7 +31,7 @@ from cnn_arch.units import counted
 
 PAGE = rounds.ROOT / "docs" / "results.md"
 RECORD = rounds.HERE / "results" / "accuracy.json"
-COLORS = canvas.BLUE, canvas.ORANGE, canvas.GREEN
+COLORS = canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE
 INTRODUCTION = """\
 # Results
 

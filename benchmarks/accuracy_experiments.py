@@ -27,12 +27,14 @@ class Experiment:
 
 EXPERIMENTS = {
     "lenet": Experiment(
-        "LeNet-5 and its modern form on MNIST",
+        "LeNet-5, and the LeNet of Dive into Deep Learning, on MNIST",
         "mnist",
         "LeCun et al. 1998, Section III.B: 0.95 % for LeNet-5, 0.8 % with distorted "
         "training images, both on the 10,000 test images.",
-        "The recipes' own lengths: 20 passes for LeNet-5 (Section III.B), 10 for the "
-        "modern form. The papers train on all 60,000 images.",
+        "LeNet-5 as in the paper, 20 passes (Section III.B). Dive into Deep Learning "
+        "trains its LeNet, which has sigmoids and average pools, in 10 passes over "
+        "Fashion-MNIST; its error still falls then, so there is also a run of 50. The "
+        "paper trains on all 60,000 images, the runs here on 98 % of them.",
         {
             "lenet5": [f"{BASE}/lenet5.py:mnist"],
             "lenet5, distorted images": [
@@ -40,6 +42,7 @@ EXPERIMENTS = {
                 "--config.data.train_crop=affine",
             ],
             "lenet": [f"{BASE}/lenet.py:mnist"],
+            "lenet, 50 passes": [f"{BASE}/lenet.py:mnist", "--config.epochs=50"],
         },
         seeds=5,
     ),

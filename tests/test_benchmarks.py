@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -197,7 +198,7 @@ def test_results_show_the_papers_protocol_and_ensembles():
     rows = [
         {"protocol": "ten_crop: ...", "errors": [4.0, 2.5], "mean_error": 2.0},
     ]
-    record = {"runs": {"cuda_convnet": {"with LRN": runs}}}
+    record: dict[str, Any] = {"runs": {"cuda_convnet": {"with LRN": runs}}}
     record["ensembles"] = {"cuda_convnet": {"with LRN": rows}}
     page = accuracy.page(record)
     assert "| recipe | test error | ten crop | seeds |" in page
@@ -211,5 +212,5 @@ def test_results_have_the_mean_and_the_spread_of_the_seeds():
     # Deviations from 3: -2, -1, 3; their squares sum to 14, and 14 / 2 is 2.65 squared.
     assert "| lenet5 | 3.00 % ± 2.65 (1.00 to 6.00) | 3 | 2 | 3.0 | `abc` |" in page
     assert "Machine: a processor, 2 cores." in page
-    assert "Not run yet: lenet5, distorted images, lenet." in page
+    assert "Not run yet: lenet5, distorted images, lenet" in page
     assert "python train.py --config=configs/lenet.py:mnist --config.seed=0" in page
