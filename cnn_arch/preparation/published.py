@@ -31,7 +31,7 @@ PUBLISHED = {
             "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
         },
         {"train": 60_000, "test": 10_000},
-        # LeCun's own site has been closed; this copy is torchvision's.
+        # The copy that torchvision fetches from.
         "https://ossci-datasets.s3.amazonaws.com/mnist",
     ),
     "fashion_mnist": Published(
@@ -61,12 +61,11 @@ PUBLISHED = {
     ),
     "imagenet2012": Published(
         "5.1.0",
-        {  # image-net.org/challenges/LSVRC/2012/2012-downloads
+        {  # torchvision/datasets/imagenet.py
             "ILSVRC2012_img_train.tar": "1d675b47d978889d74fa0da5fadfb00e",
             "ILSVRC2012_img_val.tar": "29b22e2961454d5413ddabcf34fc5622",
         },
-        # Russakovsky et al. 2015, "ImageNet Large Scale Visual Recognition Challenge",
-        # Table 2.
+        # TFDS's catalogue, imagenet2012.
         {"train": 1_281_167, "validation": 50_000},
     ),
 }
