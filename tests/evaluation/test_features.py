@@ -25,7 +25,7 @@ from tests.models.conftest import abstract_variables, drawn_variables
         ("resnet50_v1_5", "conv4_6", (14, 14, 1024)),
         ("resnet50", "conv3_1/conv2", (28, 28, 128)),
         ("googlenet", "inception_4a/3x3", (14, 14, 208)),
-        ("inception_v3", "Mixed_7c", (8, 8, 2048)),
+        pytest.param("inception_v3", "Mixed_7c", (8, 8, 2048), marks=pytest.mark.slow),
     ],
 )
 def test_any_named_layer(name, layer, shape):

@@ -20,7 +20,7 @@ from cnn_arch.evaluation.one_crop import Evaluator
 from cnn_arch.models import create_model
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.screen import Screen
-from tests.models.conftest import drawn_variables
+from tests.models.conftest import drawn_variables, mark_slow
 
 NUM_EXAMPLES = 13
 NOISE = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def test_ten_crop_equals_ten_forward_passes(network, combine):
     assert evaluator.description["num_crops"] == 10
 
 
-@pytest.mark.parametrize("protocol", ["googlenet_144", "dense"])
+@pytest.mark.parametrize("protocol", mark_slow(["googlenet_144", "dense"], ["dense"]))
 def test_the_devices_the_batch_and_skipped_images_change_nothing(protocol, tmp_path):
     """LeNet-5 on pictures of three shapes, of which one is broken."""
     shapes = [(40, 40), (40, 80), (110, 50)]

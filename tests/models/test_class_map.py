@@ -78,9 +78,10 @@ def test_each_position_is_the_head_on_its_window(name):
     np.testing.assert_allclose(alone, logits, atol=1e-5 * np.abs(logits).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "stride"),
-    [pytest.param("vgg11_lrn", 64, 32, marks=pytest.mark.slow), ("alexnet", 99, 32)],
+    [("vgg11_lrn", 64, 32), ("alexnet", 99, 32)],
 )
 def test_it_equals_the_network_moved_over_the_image(name, size, stride):
     """Kernels of which only the centre is not 0: a border of zeros has no effect."""

@@ -26,6 +26,7 @@ def source():
 def preview_of(source, *words, num_devices=1):
     """Returns the images and the names of whole images, and changes by the words."""
     plain = ["data.image_size=16", "data.train_crop=none", "data.flip=False"]
+    plain.append("data.normalisation=channels")
     counted = ["data.mean=(120.0,110.0,100.0)", "data.std=(60.0,50.0,40.0)"]
     settings_of_test = [*plain, *counted, "batch_size=8", *words]
     config, _ = settings.parse(

@@ -86,7 +86,9 @@ def test_auxiliary_logits_equal_torchvisions(name):
         assert relative_error(values["logits"], expected[key]) < 1e-4, key
 
 
-@pytest.mark.parametrize("name", ["googlenet_bn", "inception_v3"])
+@pytest.mark.parametrize(
+    "name", mark_slow(["googlenet_bn", "inception_v3"], {"googlenet_bn"})
+)
 def test_without_auxiliary_heads(name):
     given = {
         key: array
