@@ -88,17 +88,19 @@ EXPERIMENTS = {
         "The four-layer network of AlexNet's paper, with and without LRN",
         "cifar",
         "Krizhevsky et al. 2012, Section 3.3: 13 % without LRN, 11 % with it.",
-        "A thirteenth of the epochs (520, and 160 without LRN). The images are a JPEG "
-        "copy (quality about 75).",
+        "A thirteenth of the epochs (520, and 160 without LRN), in bfloat16. The "
+        "images are a JPEG copy (quality about 75).",
         {
             "with LRN": [
                 f"{BASE}/cuda_convnet.py:folder",
                 MEAN_IMAGE,
+                BFLOAT16,
                 "--config.epochs=40",
             ],
             "without LRN": [
                 f"{BASE}/cuda_convnet.py:folder",
                 MEAN_IMAGE,
+                BFLOAT16,
                 "--config.epochs=40",
                 "--config.model.fields.local_response_norm=false",
             ],

@@ -16,9 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
 from cnn_arch.models.layers import Conv, Dense, LocalResponseNorm, MaxPool, relu
+from cnn_arch.ops.conv import multiply_each_position
 from cnn_arch.ops.platform import views
 
 
@@ -37,9 +37,8 @@ class LocallyConnected(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (*place, self.features))
         x = jnp.pad(x.astype(dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
         x = jnp.concatenate(views(x, (3, 3), 1), axis=-1)  # [B, H, W, 9 C]
-        # A product for each position: [H, W, B, features].
-        x = lax.dot_general(x, kernel, (((3,), (2,)), ((1, 2), (0, 1))))
-        return self.activation(x.transpose(2, 0, 1, 3) + bias.astype(dtype))
+        x = multiply_each_position(x, kernel)  # [B, H, W, features]
+        return self.activation(x + bias.astype(dtype))
 
 
 class CudaConvNet(nn.Module):

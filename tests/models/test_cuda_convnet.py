@@ -1,5 +1,8 @@
 """AlexNet's network for CIFAR-10 against NumPy and cuda-convnet's files."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +13,8 @@ from cnn_arch.costs.summary import depth, totals
 from cnn_arch.models import create_model
 from cnn_arch.models.cuda_convnet import LocallyConnected
 from cnn_arch.models.layers import LocalResponseNorm
+from cnn_arch.ops import conv
+from cnn_arch.ops.platform import plain_forms
 from tests.costs.conftest import rows_of
 
 RANDOM = np.random.default_rng(0)
@@ -85,3 +90,25 @@ def test_the_network_of_thirteen_percent(activation):
     activations = [row.name for row in rows if row.kind == "activation"]
     layers = ("conv1", "conv2", "local3", "local4")
     assert activations == [f"{layer}/{activation}" for layer in layers]
+
+
+def test_a_product_for_each_position_has_the_gradients_of_the_plain_form():
+    generator = np.random.default_rng(0)
+    x = jnp.array(generator.normal(size=(3, 4, 5, 6)), jnp.float32)
+    kernel = jnp.array(generator.normal(size=(4, 5, 6, 7)), jnp.float32)
+
+    def gradients():  # compiled anew for each form
+        def loss(x, kernel):
+            return jnp.square(conv.multiply_each_position(x, kernel)).sum()
+
+        return jax.jit(jax.value_and_grad(loss, (0, 1)))(x, kernel)
+
+    product = np.einsum("bhwi,hwio->bhwo", x, kernel)
+    found = conv.multiply_each_position(x, kernel)
+    np.testing.assert_allclose(found, product, rtol=1e-4, atol=1e-4)
+    on_cpu = gradients()
+    with plain_forms():
+        plain = gradients()
+    jax.tree.map(
+        partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), on_cpu, plain
+    )
