@@ -106,7 +106,8 @@ def evaluate_several(
     members = ensemble.open_members(words, options.given, screen, process)
     cleanup = ending.cleanup if process.writes else None
     answer = ensemble.evaluate(members, cleanup, saves=options.save_probabilities)
-    cli.say_next(screen, own_command("--protocol=paper"))
+    if not options.save_probabilities:
+        cli.say_next(screen, own_command("--save_probabilities"))
     return answer
 
 

@@ -251,8 +251,10 @@ def main() -> None:
             count = f"{sum(done)} of {len(done)}"
             print(f"{name:<14}{count:<10}{EXPERIMENTS[name].title}")
         return
-    is_page = options.page or options.resnets
-    for name in [] if is_page else chosen:
+    if options.resnets and not options.cifar:
+        parser.error(f"--resnets: give the folder of {DATA['cifar']} with --cifar=DIR")
+    only_writes = options.page or options.resnets
+    for name in [] if only_writes else chosen:
         data = EXPERIMENTS[name].data
         if not (folder := getattr(options, data)):
             parser.error(f"--{data}=DIR: give the folder of {DATA[data]}")

@@ -135,7 +135,9 @@ def check_use(
     for name in given:
         if name not in ruled or name in uses[chosen]:
             continue
-        option = f"--{name}" if given[name] is True else f"--{name}={given[name]}"
+        value = given[name]
+        value = value[0] if isinstance(value, tuple) else value
+        option = f"--{name}" if value is True else f"--{name}={value}"
         if chosen != otherwise:
             raise UsageError(
                 f"{option}: has no effect with --{chosen}; leave one of them out"

@@ -130,6 +130,10 @@ def open_members(
         chosen = [given.get("checkpoint", "best")]
         if chosen == ["all"]:
             chosen = list(map(str, open_checkpoints(run).steps()))
+        if not chosen:
+            raise UsageError(
+                f"--checkpoint=all: {run.workdir} has no checkpoint; train it first"
+            )
         for which in chosen:
             averaged = "average" in given
             network = from_checkpoint(run, which, config, mesh, averaged=averaged)
@@ -146,7 +150,7 @@ def evaluate(
     each member; with ``saves``, also the probabilities of all.
 
     Args:
-      members: opened one after another, so that one is in memory at a time.
+      members: opened one after another; the first and one other are in memory.
       cleanup: as in ``run_directory.open_run``, for the new directory.
       saves: whether to write probabilities.
 

@@ -101,11 +101,17 @@ def read(path: str) -> Prediction:
             facts=json.loads(str(arrays["facts"])) | {"network": path},
         )
         _check_arrays(prediction)
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise UsageError(f"not a file of --save_probabilities ({error})") from None
-    except zipfile.BadZipFile as error:
-        raise UsageError(f"damaged ({error}); write it again") from None
-    return prediction
+    except (
+        OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile,
+    ) as error:  # fmt: skip
+        raise UsageError(
+            f"--average_of={path}: damaged, or not a file of --save_probabilities "
+            f"({error}); write it again"
+        ) from None
+    # The errors are those of these arrays, whatever else the file says.
+    protocol = str(prediction.facts.get("protocol", "unknown protocol"))
+    facts = prediction.results().summary() | {"network": path, "protocol": protocol}
+    return dataclasses.replace(prediction, facts={**prediction.facts, **facts})
 
 
 def _check_arrays(prediction: Prediction) -> None:

@@ -114,6 +114,14 @@ def test_saved_probabilities_are_averaged_without_networks(members, tmp_path, ca
     assert float(lines[-1].split()[0]) == pytest.approx(expected["top1_error"], 0.01)
 
 
+def test_the_errors_of_a_file_are_those_of_its_probabilities(members, tmp_path):
+    path = tmp_path / "a.npz"
+    dataclasses.replace(members[0], facts={"top1_error": "low"}).write(path)
+    read = prediction.read(str(path))
+    assert read.facts["top1_error"] == members[0].facts["top1_error"]
+    assert read.facts["protocol"] == "unknown protocol"
+
+
 def test_members_of_other_images_or_classes_are_refused(members):
     first = members[0]
     moved = dataclasses.replace(first, images=(*first.images[1:], first.images[0]))
@@ -145,7 +153,7 @@ def test_a_network_that_has_diverged_is_refused():
         ({"label": np.full(13, 10)}, "it has a label of no class"),
         ({"log_probability": np.zeros((13, 9))}, "no probabilities of all images"),
         ({"log_probability": np.full((13, 10), np.nan)}, "is not a number"),
-        ({"facts": np.array("[]")}, "not a file of --save_probabilities"),
+        ({"facts": np.array("[]")}, r"--average_of=.*a\.npz: .*; write it again"),
         ({"label": np.array([{}] * 13)}, "not a file of --save_probabilities"),
     ],
 )
@@ -160,5 +168,5 @@ def test_files_that_are_refused(members, tmp_path, changes, message):
     content = path.read_bytes()
     for damaged in (b"", content[:-30], b"no zip" + content[6:]):
         path.write_bytes(damaged)
-        with pytest.raises(UsageError, match=r"not a file of|damaged"):
+        with pytest.raises(UsageError, match=r"a\.npz: damaged, or not a file of"):
             prediction.read(str(path))

@@ -101,6 +101,8 @@ def test_each_run_of_an_ensemble_is_given_once():
         request.check({"workdir": ("run", "new", "run")}, [])
     with pytest.raises(UsageError, match=r"--export=a\.onnx: goes with one network"):
         request.check({"workdir": ("run", "new"), "export": "a.onnx"}, [])
+    with pytest.raises(UsageError, match="--workdir=run: has no effect with --average"):
+        request.check({"workdir": ("run", "new"), "average_of": "w.npz"}, [])
 
 
 def test_weights_need_their_network():
