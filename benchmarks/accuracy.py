@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogFormatter
 
 from benchmarks import accuracy_ensembles, rounds
 from benchmarks.accuracy_experiments import DATA, EXPERIMENTS
@@ -215,8 +215,10 @@ def draw(path: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
     axes.plot([], [], color=canvas.GREY, label="validation; band: all seeds")
     axes.plot([], [], color=canvas.GREY, linestyle=":", label="training")
     axes.set(xlabel="epoch", ylabel="error, %", yscale="log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.grid(visible=True, which="major")
+    # Numbers between the powers of ten too, if the axis has few of these.
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    axes.grid(visible=True, which="both")
     axes.legend()
     canvas.write(figure, path)
 

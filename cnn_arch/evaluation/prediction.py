@@ -22,6 +22,8 @@ from cnn_arch.files import replacing
 from cnn_arch.screen import printable
 
 CHUNK = 4096  # images that are judged at a time
+# Of a file.
+ARRAYS = {"image", "index", "label", "log_probability", "class_name", "facts"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +92,12 @@ def read(path: str) -> Prediction:
       UsageError: it cannot be read, or is another file.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
+        if not zipfile.is_zipfile(path):  # NumPy would try to read a pickle
+            raise ValueError("it is no .npz file")
+        with np.load(path, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in stored.files}
+        if missing := ARRAYS - arrays.keys():
+            raise ValueError(f"it has no array {min(missing)}")
         prediction = Prediction(
             images=tuple(map(str, arrays["image"])),
             index=arrays["index"].astype(np.int64),
@@ -102,7 +108,7 @@ def read(path: str) -> Prediction:
         )
         _check_arrays(prediction)
     except (
-        OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile,
+        OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile,
     ) as error:  # fmt: skip
         raise UsageError(
             f"--average_of={path}: damaged, or not a file of --save_probabilities "

@@ -170,3 +170,13 @@ def test_files_that_are_refused(members, tmp_path, changes, message):
         path.write_bytes(damaged)
         with pytest.raises(UsageError, match=r"a\.npz: damaged, or not a file of"):
             prediction.read(str(path))
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, label=np.zeros(3))
+    with pytest.raises(UsageError, match=r"\(it has no array class_name\)"):
+        prediction.read(str(path))
+    path.write_text("# no archive")
+    with pytest.raises(UsageError, match=r"\(it is no \.npz file\); write it again"):
+        prediction.read(str(path))
