@@ -126,9 +126,10 @@ def from_file(
     try:
         check_fit(weights.variables, variable_shapes(model, config.data))
     except UsageError as error:
-        raise UsageError(
-            f"--weights={path}: {error}; the data has {len(names)} classes"
-        ) from None
+        # An array of another shape may be the head, for other classes.
+        has_others = "of another shape" in str(error)
+        classes = f"; the data has {len(names)} classes" * has_others
+        raise UsageError(f"--weights={path}: {error}{classes}") from None
     screen.say("restored", path)
     origin: dict[str, Any] = {"weights": path, **weights.fields}
     for key, values in (("mean", weights.mean), ("std", weights.std)):
