@@ -87,10 +87,11 @@ EARLIER = {
 }
 
 # Fields of networks that recipes of earlier versions did not have, and what they were.
-# They change what a network computes, but none of its arrays.
-EARLIER_FIELDS = {
+EARLIER_FIELDS: dict[str, Any] = {
     "model.fields.norm_across_groups": False,
     "model.fields.ceil_mode": False,
+    "model.fields.local_response_norm": True,
+    "model.fields.pool_window": 3,
 }
 
 

@@ -15,7 +15,9 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config = base.get_config()
     config.model.name = name
     config.model.fields.groups = 2  # Section 3.5: on two GPUs, --config.mesh.model=2
+    config.model.fields.local_response_norm = True  # Section 3.3
     config.model.fields.norm_across_groups = False  # true: as in Caffe
+    config.model.fields.pool_window = 3  # Section 3.4: "s = 2 and z = 3"; or z = 2
     config.model.fields.dropout_rate = 0.5  # Section 4.2
     config.batch_size = 128  # Section 5
     config.epochs = 90.0  # "roughly 90 cycles"

@@ -22,6 +22,7 @@ def get_config(data: str = "cifar10"):
     config.model.fields.local_response_norm = True  # def: "type=cmrnorm"
     config.model.fields.local3_width = 64  # def: "filters=64"
     config.model.fields.activation = "relu"  # def: "neuron=relu"; Section 3.1: or tanh
+    config.model.fields.pool_window = 3  # def: "sizeX=3"; Section 3.4: or 2
     config.batch_size = 128  # convnet.py: "Minibatch size", default=128
     config.epochs = 520.0  # params: "about 350", "about 150 more", "10 more", "10 more"
     config.optim.learning_rate = 0.001  # params: epsW=0.001

@@ -128,17 +128,24 @@ def test_a_run_of_an_earlier_version_keeps_the_settings_of_its_recipe(tmp_path, 
         same_run.match_run(tmp_path, other, given, Screen())
 
 
-@pytest.mark.parametrize("name", ["resnet34:folder", "alexnet:folder"])
-def test_a_run_continues_where_its_network_has_a_new_field(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "field", "new"),
+    [
+        ("resnet34:folder", "ceil_mode", True),
+        ("alexnet:folder", "local_response_norm", False),
+        ("cuda_convnet:mnist5k", "pool_window", 2),
+    ],
+)
+def test_a_run_continues_where_its_network_has_a_new_field(tmp_path, name, field, new):
     config, given = parse(recipe=f"--config={name}")
     stored = json.loads(settings.to_json(config))
-    new = [key.rpartition(".")[2] for key in choices.EARLIER_FIELDS]
-    (field,) = (key for key in new if key in stored["model"]["fields"])
-    del stored["model"]["fields"][field]
+    old = stored["model"]["fields"][field]
+    for key in choices.EARLIER_FIELDS:
+        stored["model"]["fields"].pop(key.rpartition(".")[2], None)
     (tmp_path / "config.json").write_text(json.dumps(stored))
     (tmp_path / "checkpoints" / "3").mkdir(parents=True)
     assert same_run.match_run(tmp_path, config, given, Screen()) == config
-    word = f"--config.model.fields.{field}=true"
+    word = f"--config.model.fields.{field}={new}".lower()
     other, given = parse(word, recipe=f"--config={name}")
-    with pytest.raises(UsageError, match=rf"fields.{field}=False, this one has True"):
+    with pytest.raises(UsageError, match=rf"fields.{field}={old}, this one has {new}"):
         same_run.match_run(tmp_path, other, given, Screen())

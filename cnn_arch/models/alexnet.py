@@ -46,7 +46,11 @@ class AlexNet(nn.Module):
 
     num_classes: int = 1000
     groups: int = 2
+    local_response_norm: bool = True  # Section 3.3: errors with and without it
     norm_across_groups: bool = False  # Caffe's: neighbouring maps of either group
+    # Section 3.4: windows of 3 overlap, windows of 2 do not. Both give maps of the same
+    # side if the map before has an odd one, as at 227 px: 55, 27, 13 and 6.
+    pool_window: int = 3
     dropout_rate: float = 0.5  # Section 4.2
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
@@ -60,17 +64,22 @@ class AlexNet(nn.Module):
         parts = num_parts()  # the shapes below are for a single one
         groups = self.groups // parts
         conv = partial(Conv, activation=relu, **options)
-        norm = partial(LocalResponseNorm, 1 if self.norm_across_groups else groups)
-        pool = partial(MaxPool, window=3, stride=2)  # Section 3.4: overlapping
+        pool = partial(MaxPool, window=self.pool_window, stride=2)
         dense = partial(Dense, 4096 // parts, relu, bias_init=one, **options)
         drop = partial(
             Dropout, self.dropout_rate, deterministic=not train, own_features=True
         )
 
+        def norm(x: jax.Array, name: str) -> jax.Array:
+            if not self.local_response_norm:
+                return x
+            apart = 1 if self.norm_across_groups else groups
+            return LocalResponseNorm(apart, name=name)(x)
+
         x = conv(96 // parts, 11, 4, padding=0, name="conv1")(x)  # [B, 55, 55, 96]
-        x = pool(name="pool1")(norm(name="norm1")(x))  # [B, 27, 27, 96]
+        x = pool(name="pool1")(norm(x, "norm1"))  # [B, 27, 27, 96]
         x = conv(256 // parts, 5, groups=groups, bias_init=one, name="conv2")(x)
-        x = pool(name="pool2")(norm(name="norm2")(x))  # [B, 13, 13, 256]
+        x = pool(name="pool2")(norm(x, "norm2"))  # [B, 13, 13, 256]
         x = conv(384 // parts, 3, name="conv3")(all_features(x, "conv3"))
         x = conv(384 // parts, 3, groups=groups, bias_init=one, name="conv4")(x)
         x = conv(256 // parts, 3, groups=groups, bias_init=one, name="conv5")(x)

@@ -7,6 +7,9 @@ https://papers.nips.cc/paper/4824-imagenet-classification-with-deep-convolutiona
 The paper's footnote leaves the details to the files of cuda-convnet:
 layers-conv-local-11pct.cfg and, without normalisation and with 32 maps in local3,
 layers-conv-local-13pct.cfg. Names are from there. Pooling keeps partial windows.
+
+No file of cuda-convnet has this network with another activation or with pools that do
+not overlap. Weights and biases start the same with each activation.
 """
 
 from collections.abc import Callable
@@ -47,16 +50,19 @@ class CudaConvNet(nn.Module):
     num_classes: int = 10
     local_response_norm: bool = True  # false: the network of 13 %
     local3_width: int = 64  # maps; 32 in the network of 13 %
-    activation: str = "relu"  # relu | tanh
+    activation: str = "relu"  # relu | tanh | sigmoid: "f(x) = (1 + e^-x)^-1"
+    pool_window: int = 3  # 2: pools do not overlap (AlexNet, Section 3.4)
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        active = {"relu": relu, "tanh": jnp.tanh}[self.activation]
+        actives = {"relu": relu, "tanh": jnp.tanh, "sigmoid": nn.sigmoid}
+        active = actives[self.activation]
         normal = nn.initializers.normal
         conv = partial(Conv, 64, 5, activation=active, dtype=self.dtype)
         local = partial(LocallyConnected, activation=active, dtype=self.dtype)
-        pool = partial(MaxPool, 3, 2, ceil_mode=True)
+        # Either window gives maps of half the side.
+        pool = partial(MaxPool, self.pool_window, 2, ceil_mode=True)
 
         def norm(x: jax.Array, name: str) -> jax.Array:
             if not self.local_response_norm:

@@ -166,7 +166,8 @@ def _names(paths: Collection[tuple[str, ...]]) -> list[str]:
 def _warn_of_fields(source: Source, config: ConfigDict, run: Run) -> None:
     """Warns if the network differs from that of the arrays, beyond the arrays."""
     for field, value in source.fields.items():
-        if config.model.fields.get(field, False) != value:
+        earlier = choices.EARLIER_FIELDS[f"model.fields.{field}"]
+        if config.model.fields.get(field, earlier) != value:
             run.screen.warn(
                 f"{config.model.name} differs from the network of "
                 f"--init_from={config.init_from}; it is the same with "

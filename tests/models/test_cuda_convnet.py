@@ -10,12 +10,13 @@ from flax import linen as nn
 
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.summary import depth, totals
-from cnn_arch.models import create_model
+from cnn_arch.models import create_model, layer_output
 from cnn_arch.models.cuda_convnet import LocallyConnected
 from cnn_arch.models.layers import LocalResponseNorm
 from cnn_arch.ops import conv
 from cnn_arch.ops.platform import plain_forms
 from tests.costs.conftest import rows_of
+from tests.models.conftest import drawn_variables, output_shapes
 
 RANDOM = np.random.default_rng(0)
 
@@ -79,7 +80,34 @@ def test_each_layer_has_the_files_sizes():
     assert depth(rows_of("cuda_convnet")) == 5
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_layers_apply_the_activation_that_is_asked_for():
+    x = RANDOM.standard_normal((2, 24, 24, 3)).astype(np.float32)
+    model = create_model("cuda_convnet", 10)
+    variables = drawn_variables(model, 24)
+    formulas = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}
+    formulas["sigmoid"] = lambda x: 1 / (1 + np.exp(-x))
+    kernel = variables["params"]["conv1"]["kernel"]
+    conv = nn.Conv(64, (5, 5), use_bias=False)  # the biases are drawn as zeros
+    plain = np.asarray(conv.apply({"params": {"kernel": kernel}}, x))
+    for name, formula in formulas.items():
+        y = layer_output(
+            model.clone(activation=name), variables, jnp.asarray(x), "conv1"
+        )
+        np.testing.assert_allclose(y, formula(plain), atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [24, 28])
+def test_pools_that_do_not_overlap_give_maps_of_the_same_sides(side):
+    overlapping = output_shapes(create_model("cuda_convnet", 10), side)
+    apart = output_shapes(create_model("cuda_convnet", 10, pool_window=2), side)
+    assert overlapping == apart
+    assert apart["pool1"][0] == side // 2 and apart["pool2"][0] == side // 4
+    rows = layer_costs(create_model("cuda_convnet", 10, pool_window=2), side, 3)
+    (pool1,) = (row for row in rows if row.name == "pool1")
+    assert pool1.other_operations == 64 * (side // 2) ** 2 * 3  # a maximum of four
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
 def test_the_network_of_thirteen_percent(activation):
     fields = {"local_response_norm": False, "local3_width": 32}
     model = create_model("cuda_convnet", 10, activation=activation, **fields)
