@@ -11,7 +11,8 @@ from tensorboardX.proto import event_pb2
 
 from cnn_arch.errors import UsageError
 from cnn_arch.training.advice import new_wait_share
-from cnn_arch.training.metrics import Metrics, Table
+from cnn_arch.training.metrics import Metrics
+from cnn_arch.training.tables import Table
 from tests.runs import rows
 
 
