@@ -84,6 +84,7 @@ EARLIER = {
     "test.protocol": "none",
     "test.scales": (),
     "test.combine": "softmax",
+    "log.layer_gradients": False,
 }
 
 # Fields of networks that recipes of earlier versions did not have, and what they were.

@@ -17,7 +17,7 @@ from cnn_arch.screen import Screen
 FREE = (
     "mesh.data", "mesh.model", "data.dir", "data.skip_broken", "data.num_threads",
     "checkpoint.every_minutes", "early_stopping", "test.protocol", "test.scales",
-    "test.combine",
+    "test.combine", "log.layer_gradients",
 )  # fmt: skip
 # Another value of these is another run, whatever the version.
 IDENTITY = ("model.name", "seed", "data.source", "data.name", "data.dir")

@@ -189,6 +189,7 @@ RULES: dict[str, Rule] = {
     "test.protocol": one_of("none", *PROTOCOLS),
     "test.scales": SCALES,
     "test.combine": COMBINE,
+    "log.layer_gradients": SWITCH,
     "checkpoint.every_minutes": ABOVE_0,
 }
 

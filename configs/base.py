@@ -156,6 +156,10 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.test.scales = ()
     config.test.combine = "softmax"  # of which the mean is taken: softmax | logits
 
+    config.log = ConfigDict()
+    # The norm of the gradient of each layer's weights: layer_gradients.csv, TensorBoard
+    config.log.layer_gradients = False
+
     config.checkpoint = ConfigDict()
     config.checkpoint.every_minutes = 10.0  # and after every epoch
     return use_data(config, data) if data else config

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NoReturn
 
-import jax
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
@@ -22,6 +21,7 @@ from cnn_arch.parallel.agreement import Agreement, Wish
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import clock
+from cnn_arch.training import layer_gradients
 from cnn_arch.training.advice import after_an_epoch, at_the_start
 from cnn_arch.training.metrics import AVERAGE_COLUMNS, Metrics, open_metrics
 from cnn_arch.training.program import Program, Variables
@@ -114,12 +114,16 @@ class Trainer:
 
     def _open_metrics(self, step: int) -> Metrics:
         """Opens the tables, and warns if they are not those that the run wrote."""
+        more_columns = {
+            "metrics.csv": AVERAGE_COLUMNS * self._averages,
+            layer_gradients.FILE: ["/".join(x) for x in self.program.logged_layers],
+        }
         metrics = open_metrics(
             self.run.workdir,
             step,
             self.batches.steps_per_epoch,
             self.program.num_classes,
-            AVERAGE_COLUMNS * self._averages,
+            more_columns,
         )
         written = self.checkpoints.facts(step).get("tables", {}) if step else {}
         for name, found in metrics.checksums().items():
@@ -174,10 +178,10 @@ class Trainer:
             """Reads the metrics of all steps but the newest ``num_left``."""
             while len(running) > num_left:
                 number, on_device = running.popleft()
-                values = {key: float(x) for key, x in jax.device_get(on_device).items()}
+                values, norms = layer_gradients.take_norms(on_device)
                 if not all(map(math.isfinite, values.values())):
                     raise self._not_finite(number, values, metrics.last_loss)
-                metrics.add_step(number, values)
+                metrics.add_step(number, values, norms)
                 progress.advance(f"loss {values['loss']:.3f}")
 
         label = f"epoch {(end - 1) // self.batches.steps_per_epoch + 1}"

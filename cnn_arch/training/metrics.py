@@ -1,14 +1,16 @@
 """The metrics of a run's steps and epochs: CSV files, TensorBoard, curves."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 
 from cnn_arch.report import confusion, plots
+from cnn_arch.training import layer_gradients
 from cnn_arch.training.tables import Board, Table
 
 STEP_COLUMNS = ("step", "loss", "top1_error", "gradient_norm", "learning_rate")
@@ -18,11 +20,12 @@ EPOCH_COLUMNS = """
 """.split()
 # Of the average of the parameters, on the validation images, if one is kept.
 AVERAGE_COLUMNS = ("average_loss", "average_top1_error")
+NO_MORE: Mapping[str, Sequence[str]] = MappingProxyType({})
 DRAWING_SHARE = 1 / 500  # the largest share of a run's time for drawing curves
 
 
 class Metrics:
-    """Writes steps.csv, metrics.csv and the TensorBoard events of a run.
+    """Writes the tables and the TensorBoard events of a run.
 
     When a run continues from a checkpoint, everything after the checkpoint is deleted,
     and TensorBoard gets the checkpoint's epoch again.
@@ -34,11 +37,13 @@ class Metrics:
         step: int,
         steps_per_epoch: int,
         num_classes: int = 1000,
-        more_columns: Sequence[str] = (),
+        more_columns: Mapping[str, Sequence[str]] = NO_MORE,
     ):
         """Opens the files; ``step`` is the checkpoint's, 0 for a new run.
 
-        ``more_columns`` are of ``validation`` in ``add_epoch``, after the usual ones.
+        ``more_columns`` are, by the file, those of metrics.csv after the usual ones,
+        of ``validation`` in ``add_epoch``; and the layers of layer_gradients.csv: if
+        there are none, it is not written.
         """
 
         def is_before(row) -> bool:
@@ -47,10 +52,12 @@ class Metrics:
         self._workdir = workdir
         self._steps_per_epoch = steps_per_epoch
         self._steps = Table(workdir / "steps.csv", STEP_COLUMNS, is_before)
-        self._epochs = Table(
-            workdir / "metrics.csv", [*EPOCH_COLUMNS, *more_columns], is_before
-        )
-        self._more_columns = more_columns
+        self._more_columns = more_columns.get("metrics.csv", ())
+        columns = [*EPOCH_COLUMNS, *self._more_columns]
+        self._epochs = Table(workdir / "metrics.csv", columns, is_before)
+        self._layers: layer_gradients.Log | None = None
+        if layers := more_columns.get(layer_gradients.FILE):
+            self._layers = layer_gradients.Log(workdir, layers, step)
         first_step = step // steps_per_epoch * steps_per_epoch + 1  # of the epoch
         # A new run, too, may have been killed before: before its first checkpoint.
         self._board = Board(workdir, first_step)
@@ -62,9 +69,13 @@ class Metrics:
         # Of the newest step, in nats; None before the first step.
         self.last_loss: float | None = float(rows[-1]["loss"]) if rows else None
 
-    def add_step(self, step: int, values: dict[str, float]) -> None:
-        """Adds a row to steps.csv."""
+    def add_step(
+        self, step: int, values: dict[str, float], by_layer: Any = None
+    ) -> None:
+        """Adds a row to steps.csv; and the gradients' norms by layer, if logged."""
         self._steps.add(step=step, **values)
+        if self._layers:
+            self._layers.add_step(step, by_layer)
         self.last_loss = values["loss"]
 
     def add_epoch(
@@ -94,6 +105,8 @@ class Metrics:
             self._board.add_scalar(f"epoch/{name}", value, step)
         for row in of_epoch:
             self._board.add_scalar("step/loss", float(row["loss"]), int(row["step"]))
+        if self._layers:
+            self._layers.add_epoch(step - num_steps + 1, step, self._board)
         self._steps.rows.clear()  # they are on disk
         self.sync()
         return self._epochs.rows
@@ -104,6 +117,8 @@ class Metrics:
         if last or start >= self._next_drawing:
             rows = list(map(self._shown, self._epochs.rows))
             plots.curves(self._workdir / "plots" / "curves.png", rows)
+            if self._layers:
+                self._layers.draw()
             end = time.monotonic()
             self._next_drawing = end + (end - start) / DRAWING_SHARE
 
@@ -113,22 +128,26 @@ class Metrics:
 
     def sync(self) -> None:
         """Writes everything to disk, before a checkpoint is saved."""
-        self._steps.sync()
-        self._epochs.sync()
+        for table in self._tables.values():
+            table.sync()
         self._board.sync()
 
     def checksums(self) -> dict[str, int]:
         """Returns the CRC-32 of each table, for the checkpoint of the same step."""
-        return {
-            "steps.csv": self._steps.checksum(),
-            "metrics.csv": self._epochs.checksum(),
-        }
+        return {name: table.checksum() for name, table in self._tables.items()}
 
     def close(self) -> None:
         """Closes the files."""
-        self._steps.close()
-        self._epochs.close()
+        for table in self._tables.values():
+            table.close()
         self._board.close()
+
+    @property
+    def _tables(self) -> dict[str, Table]:
+        tables = {"steps.csv": self._steps, "metrics.csv": self._epochs}
+        if self._layers:
+            tables[layer_gradients.FILE] = self._layers.table
+        return tables
 
 
 class _Unwritten(Metrics):
@@ -137,7 +156,9 @@ class _Unwritten(Metrics):
     def __init__(self, *_: object):
         self.last_loss = None
 
-    def add_step(self, step: int, values: dict[str, float]) -> None:
+    def add_step(
+        self, step: int, values: dict[str, float], by_layer: Any = None
+    ) -> None:
         self.last_loss = values["loss"]
 
     def add_epoch(
@@ -163,7 +184,7 @@ def open_metrics(
     step: int,
     steps_per_epoch: int,
     num_classes: int,
-    more_columns: Sequence[str],
+    more_columns: Mapping[str, Sequence[str]],
 ) -> Metrics:
     """Returns the metrics of a run; only process 0 writes files."""
     kind = Metrics if jax.process_index() == 0 else _Unwritten

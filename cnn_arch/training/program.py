@@ -12,6 +12,7 @@ from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.errors import UsageError
 from cnn_arch.models import INIT_OPTIONS
 from cnn_arch.models.build import build_model, head_layers
+from cnn_arch.models.inspection import Layer, kernel_layers
 from cnn_arch.ops.loops import rolled, unrolled
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel import runtime
@@ -58,6 +59,8 @@ class Program:
         size = config.data.image_size
         shape = config.batch_size, size, size, config.data.channels
         self.batch_shapes = meshes.abstract_batch(shape, mesh)
+        # Layers whose gradients' norms the step returns, in the network's order.
+        self.logged_layers = self._find_logged() if config.log.layer_gradients else []
         named, body = self._find_frozen()
         # (state, batch) -> (state, metrics). The new state takes the old one's memory.
         self.train_step = self._make_step(named)
@@ -193,6 +196,7 @@ class Program:
             self.mesh,
             layers,
             losses.read_weights(self.config.class_weights, self.num_classes),
+            self.logged_layers,
         )
         return jax.jit(device_step.step, donate_argnums=0)
 
@@ -206,6 +210,17 @@ class Program:
             )
         named = frozen.find_layers(config.freeze, params)
         return named, frozen.all_layers(params) - self.head
+
+    def _find_logged(self) -> list[Layer]:
+        """Returns the layers with a kernel: a loop's blocks one by one."""
+        model = build_model(self.config, self.num_classes, loops=False)
+        data = self.config.data
+        if layers := kernel_layers(model, data.image_size, data.channels):
+            return layers
+        raise UsageError(
+            f"--config.log.layer_gradients=true: {self.config.model.name} has no layer "
+            'with a parameter "kernel"; leave it out'
+        )
 
     def _fresh_state(self) -> TrainState:
         return step.init_state(self.config, self.model, self.optimizer)

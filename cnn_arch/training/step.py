@@ -14,7 +14,7 @@ dropped units are those of the whole batch.
 """
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,10 +30,17 @@ from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data import mixing
 from cnn_arch.data.device import training_images
 from cnn_arch.models import init_variables
+from cnn_arch.models.inspection import Layer
 from cnn_arch.ops.split import ALL as AXES
 from cnn_arch.ops.split import part_of_batch
 from cnn_arch.parallel.mesh import partition_specs
-from cnn_arch.training import frozen, losses, schedules, update_rules
+from cnn_arch.training import (
+    frozen,
+    layer_gradients,
+    losses,
+    schedules,
+    update_rules,
+)
 
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -92,6 +99,7 @@ class DeviceStep:
     mesh: Mesh
     frozen_layers: Collection[frozen.Layer] = ()  # layers that do not learn
     class_weights: jax.Array | None = None  # [K], in the loss
+    logged_layers: Sequence[Layer] = ()  # whose gradients' norms are returned
 
     def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Makes one update.
@@ -100,7 +108,7 @@ class DeviceStep:
         mesh axis "data". Metrics are float32 scalars over the whole batch: ``loss`` in
         nats, without auxiliary heads and class weights; ``top1_error`` in percent;
         ``gradient_norm`` before clipping and weight decay; and the ``learning_rate`` of
-        this step.
+        this step. With ``logged_layers``, there are their norms too, a vector.
         """
         specs = partition_specs(state, self.model, self.mesh)
         # check_vma off: _on_device sums the gradients, shard_map must not do so again.
@@ -134,6 +142,9 @@ class DeviceStep:
                     self.config.optim, self.schedule, state
                 ),
             }
+            if layers := self.logged_layers:
+                by_layer = layer_gradients.norms(grads, specs, layers)
+                metrics[layer_gradients.METRIC] = by_layer
         if longest := self.config.optim.clip_norm:
             factor = jnp.minimum(1.0, longest / norm)
             grads = jax.tree.map(lambda grad: factor * grad, grads)
