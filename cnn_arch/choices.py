@@ -93,6 +93,10 @@ EARLIER_FIELDS: dict[str, Any] = {
     "model.fields.ceil_mode": False,
     "model.fields.local_response_norm": True,
     "model.fields.pool_window": 3,
+    "model.fields.block": "basic",
+    "model.fields.width": 1.0,
+    "model.fields.head": "average",
+    "model.fields.head_dropout_rate": 0.0,
 }
 
 

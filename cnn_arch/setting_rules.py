@@ -208,6 +208,10 @@ FIELD_RULES: dict[str, Rule] = {
     "model.fields.local3_width": whole(1, 2**16, 64),
     "model.fields.activation": one_of("relu", "tanh", "sigmoid"),
     "model.fields.pool_window": one_of(2, 3),
+    "model.fields.block": one_of("basic", "bottleneck"),
+    "model.fields.width": number(", 0.1 to 16", lambda v: 0.1 <= v <= 16, "1.0"),
+    "model.fields.head": one_of("average", "dense"),
+    "model.fields.head_dropout_rate": SHARE,
 }
 
 # Fields that the program sets itself, by the settings on the right. All networks have
@@ -232,6 +236,7 @@ ONLY_WITH: dict[str, tuple[Any, ...]] = {
     "optim.patience": ("optim.schedule", "plateau"),
     "optim.threshold": ("optim.schedule", "plateau"),
     "optim.cooldown": ("optim.schedule", "plateau"),
+    "model.fields.head_dropout_rate": ("model.fields.head", "dense"),
     "data.crop_padding": ("data.train_crop", "pad_crop"),
     "data.min_area": ("data.train_crop", "random_resized_crop"),
     "data.scale_min": ("data.train_crop", "scale_jitter_crop"),

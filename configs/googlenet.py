@@ -15,6 +15,7 @@ def get_config(data: str = "imagenet2012", *, is_slow: bool = False):
     config.model.name = "googlenet"
     config.model.fields.dropout_rate = 0.4  # Table 1
     config.model.fields.aux_heads = True
+    config.model.fields.head = "average"  # Table 1; Section 5: or dense
     config.aux_weight = 0.3  # Section 5: "weighted by 0.3"
     config.batch_size = 32  # BVLC
     config.steps = 2_400_000  # BVLC: max_iter

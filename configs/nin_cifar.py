@@ -14,6 +14,8 @@ def get_config(data: str = "cifar10"):
     config = base.get_config()
     config.model.name = "nin_cifar"
     config.model.fields.dropout_rate = 0.5  # Section 4.1, after the first two mlpconvs
+    config.model.fields.head = "average"  # Section 4.6: or dense
+    config.model.fields.head_dropout_rate = 0.0  # with head=dense: 0 or 0.5
     config.batch_size = 128  # "mini-batches of size 128"
     config.epochs = 260.0  # README: 200, 30 and 30
     config.optim.learning_rate = 0.1  # solver: base_lr

@@ -6,7 +6,9 @@ https://arxiv.org/abs/1409.4842
 
 Names are from Figure 3. Pooling keeps partial windows: 112 halves to 56. The paper
 gives no initialisation: weights are uniform with variance 1 / fan-in and biases are
-0.2, as in BVLC's Caffe model.
+0.2, as in BVLC's Caffe model. Section 5 compares average pooling with dense layers,
+which it does not describe: ``head = "dense"`` only leaves out the average, so that the
+last layer reads all positions.
 
 ``GoogLeNetBN`` is torchvision's ``googlenet``, whose weights fit: BatchNorm after each
 convolution, no local response normalisation, 3x3 in place of 5x5 (its known bug), a 2x2
@@ -36,6 +38,7 @@ from cnn_arch.models.layers import (
     MaxPool,
     batch_norm,
     concatenate,
+    flatten,
     keep_aux_logits,
     relu,
 )
@@ -132,6 +135,7 @@ class GoogLeNet(nn.Module):
 
     num_classes: int = 1000
     aux_heads: bool = True
+    head: str = "average"  # Section 5: average | dense
     dropout_rate: float = 0.4  # Table 1
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
@@ -157,7 +161,10 @@ class GoogLeNet(nn.Module):
             x = Inception(widths, conv, name=f"inception_{block}")(x)
             if block in AUX and self.aux_heads and (train or self.is_initializing()):
                 AuxiliaryHead(self.num_classes, train, self.dtype, name=AUX[block])(x)
-        x = GlobalAvgPool(name="pool5")(x)  # [B, 1024]
+        if self.head == "average":
+            x = GlobalAvgPool(name="pool5")(x)  # [B, 1024]
+        else:
+            x = flatten(x)  # [B, 50176]
         x = Dropout(self.dropout_rate, deterministic=not train, name="drop")(x)
         return Dense(self.num_classes, kernel_init=xavier, name="fc")(x)
 

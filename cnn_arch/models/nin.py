@@ -8,6 +8,10 @@ for ImageNet and CIFAR-10. Their weights start from N(0, 0.05^2), in three layer
 first from N(0, 0.01^2). Every convolution has a ReLU, the last one before the average
 as well (Equation 2). Pooling keeps partial windows, as in Caffe.
 
+Section 4.6 replaces the average by a dense layer, with and without dropout before it:
+the ``head`` of the network for CIFAR-10. No file of the authors has this layer; it
+starts as the others.
+
 Deviations: dropout scales while training; the function is the same.
 """
 
@@ -18,7 +22,16 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnn_arch.models.layers import AvgPool, Conv, Dropout, GlobalAvgPool, MaxPool, relu
+from cnn_arch.models.layers import (
+    AvgPool,
+    Conv,
+    Dense,
+    Dropout,
+    GlobalAvgPool,
+    MaxPool,
+    flatten,
+    relu,
+)
 
 
 class MlpConv(nn.Module):
@@ -70,6 +83,8 @@ class CifarNiN(nn.Module):
 
     num_classes: int = 10
     dropout_rate: float = 0.5
+    head: str = "average"  # Section 4.6: average | dense
+    head_dropout_rate: float = 0.0  # before the dense layer; Section 4.6 has both
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
@@ -83,5 +98,11 @@ class CifarNiN(nn.Module):
         x = pool2(x)  # [B, 8, 8, 192]
         x = Dropout(self.dropout_rate, deterministic=not train, name="drop2")(x)
         widths = 192, 192, self.num_classes
-        x = MlpConv(widths, 3, dtype=dtype, name="mlpconv3")(x)
-        return GlobalAvgPool(name="pool3")(x.astype(jnp.float32))
+        x = MlpConv(widths, 3, dtype=dtype, name="mlpconv3")(x)  # [B, 8, 8, classes]
+        x = x.astype(jnp.float32)
+        if self.head == "average":
+            return GlobalAvgPool(name="pool3")(x)
+        x = flatten(x)  # [B, 64 classes]
+        x = Dropout(self.head_dropout_rate, deterministic=not train, name="drop3")(x)
+        init = nn.initializers.normal(0.05)
+        return Dense(self.num_classes, kernel_init=init, name="fc")(x)

@@ -11,6 +11,12 @@ Table 1 gives pool1 without its padding: here it is one pixel on each side, as i
 torchvision. The authors' files for Caffe have none and keep the last, partial windows:
 ``ceil_mode``.
 
+On CIFAR-10 the paper has no bottlenecks. ``block = "bottleneck"`` makes as many of
+them, with the maps of ResNet-164, which has as many blocks as ResNet-110 (He et al.
+2016, "Identity Mappings in Deep Residual Networks", and the authors'
+resnet-pre-act.lua). The order of operations and the shortcuts stay those of the first
+paper.
+
 Deviations: BatchNorm's statistics at test time are running averages (the authors
 averaged them over a large batch after training).
 """
@@ -141,9 +147,11 @@ class ResNet(nn.Module):
 class CifarResNet(nn.Module):
     """Maps images [B, 32, 32, C] to logits [B, num_classes] (Section 4.2)."""
 
-    depth: int  # 6n + 2 layers with weights
+    depth: int  # 6n + 2 layers with weights; with bottlenecks it has 9n + 2
     num_classes: int = 10
     shortcut: str = "A"  # "we use identity shortcuts in all cases"; "none": plain net
+    block: str = "basic"  # Figure 5: basic | bottleneck
+    width: float = 1.0  # times the paper's numbers of maps; to compare at equal MACs
     scan: bool = False  # a stage's equal blocks as one loop
     remat: bool = False  # compute blocks again in the backward pass
     batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
@@ -153,15 +161,21 @@ class CifarResNet(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         conv = partial(Conv, use_bias=False, dtype=self.dtype)  # BatchNorm has one
         norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
-        x = conv(16, 3, name="conv1")(x)
+        blocks: Any = {"basic": BasicBlock, "bottleneck": Bottleneck}
+        first, *_ = widths = [round(self.width * maps) for maps in (16, 32, 64)]
+        x = conv(first, 3, name="conv1")(x)
         x = relu(norm(name="bn1")(x))  # [B, 32, 32, 16]
         size = (self.depth - 2) // 6
-        for stage, width in enumerate((16, 32, 64), start=2):  # 32, 16, 8
+        for stage, width in enumerate(widths, start=2):  # 32, 16, 8
             block = partial(
-                BasicBlock, width=width, option=self.shortcut, conv=conv, norm=norm
+                blocks[self.block],
+                width=width,
+                option=self.shortcut,
+                conv=conv,
+                norm=norm,
             )
             x = run_stage(block, stage, size, Depth(self.scan, self.remat), x)
-        x = GlobalAvgPool(name="pool")(x)  # [B, 64]
+        x = GlobalAvgPool(name="pool")(x)  # [B, 64], or 256 with bottlenecks
         return Dense(self.num_classes, name="fc")(x)
 
 

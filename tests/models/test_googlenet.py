@@ -8,9 +8,11 @@ from flax import linen as nn
 
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.summary import totals
+from cnn_arch.models import create_model
 from cnn_arch.models.googlenet import AdaptiveAvgPool, Inception, NaiveInception
 from cnn_arch.models.layers import Conv
 from tests.models.conftest import output_shapes
+from tests.paper_tables import TOTALS
 
 
 class OneModule(nn.Module):
@@ -44,6 +46,14 @@ def test_naive_keeps_all_maps_of_the_pool():
     variables = module.init(jax.random.key(0), x)
     y = np.asarray(module.apply(variables, x))
     np.testing.assert_array_equal(y[:, 0, 0, 3:], x[:, 1, 1])  # the maximum of 2x2
+
+
+def test_a_dense_head_reads_every_position():
+    params, macs, side, _, classes = TOTALS["googlenet"]
+    model = create_model("googlenet", head="dense", aux_heads=False)
+    total = totals(layer_costs(model, side, 3))
+    more = (7 * 7 - 1) * 1024 * classes  # Table 1: 7x7x1024 before the average
+    assert (total["params"], total["macs"]) == (params + more, macs + more)
 
 
 def test_adaptive_avg_pool():

@@ -1,4 +1,4 @@
-"""Blocks and shortcuts of residual networks."""
+"""Blocks, shortcuts and widths of residual networks."""
 
 from functools import partial
 
@@ -8,9 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cnn_arch.costs.layers import layer_costs
+from cnn_arch.costs.summary import totals
 from cnn_arch.models import create_model
 from cnn_arch.models.resnet import BasicBlock, Bottleneck, ResNet, shortcut
-from tests.models.conftest import drawn_variables, output_shapes
+from tests.models.conftest import (
+    abstract_variables,
+    drawn_variables,
+    num_params,
+    output_shapes,
+)
+from tests.paper_tables import TOTALS
 
 
 @pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
@@ -58,3 +66,52 @@ def test_gradients_with_every_shortcut_option(option):
     gradients = jax.jit(jax.grad(loss))(variables["params"])
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradients):
         assert np.isfinite(leaf).all() and np.abs(leaf).max() > 0, path
+
+
+def bottlenecks_by_hand(n, width=1.0):
+    """Returns parameters and multiply-adds: n blocks to 64, 128 and 256 maps.
+
+    As resnet-pre-act.lua of He et al. 2016 ("Identity Mappings"), without projections.
+    """
+    inputs = round(16 * width)
+    params, macs = (27 + 2) * inputs, 27 * inputs * 32**2
+    for maps, side in zip((16, 32, 64), (32, 16, 8), strict=True):
+        maps = round(maps * width)
+        for _ in range(n):
+            weights = inputs * maps + 9 * maps**2 + 4 * maps**2
+            params += weights + 2 * (maps + maps + 4 * maps)
+            macs += weights * side**2
+            inputs = 4 * maps
+    return params + 10 * inputs + 10, macs + 10 * inputs
+
+
+@pytest.mark.parametrize("width", [1.0, 1.03, 2.0])
+def test_bottlenecks_for_cifar_10(width):
+    model = create_model("resnet20", 10, block="bottleneck", width=width)
+    total = totals(layer_costs(model, 32, 3))
+    assert (total["params"], total["macs"]) == bottlenecks_by_hand(3, width)
+    assert output_shapes(model, 32)["pool"] == (4 * round(64 * width),)
+
+
+def test_as_many_bottlenecks_as_blocks_of_resnet_110_make_resnet_164():
+    model = create_model("resnet110", 10, block="bottleneck", scan=True)
+    params = num_params(abstract_variables(model, 32)["params"])
+    assert params == bottlenecks_by_hand(18)[0]
+    # Zagoruyko and Komodakis 2016, "Wide Residual Networks", Table 5: both 1.7M.
+    assert round(params / 1e6, 1) == round(TOTALS["resnet110"][0] / 1e6, 1) == 1.7
+
+
+def test_either_block_has_equal_multiply_adds_at_these_widths():
+    for depth in (20, 32, 44, 56, 110):
+        macs = bottlenecks_by_hand((depth - 2) // 6, 1.03)[1]
+        assert macs == pytest.approx(TOTALS[f"resnet{depth}"][1], rel=0.015), depth
+
+
+@pytest.mark.parametrize("name", ["resnet20", "plain20"])
+def test_a_wider_net_has_the_square_of_the_width_in_weights(name):
+    total = totals(layer_costs(create_model(name, 10, width=2.0), 32, 3))
+    # 27 x 32; six 3x3 of 32, then 64 and 128 maps, of which the first has half as many
+    # inputs; BatchNorm; 128 x 10 + 10.
+    blocks = 9 * (6 * 32**2 + 5.5 * 64**2 + 5.5 * 128**2)
+    norms = 2 * (7 * 32 + 6 * 64 + 6 * 128)
+    assert total["params"] == 27 * 32 + blocks + norms + 1290
