@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from cnn_arch.costs.receptive_field import Seen
-from cnn_arch.costs.trace import trace_layers
+from cnn_arch.costs.trace import trace_layers, variable_shapes
 from cnn_arch.costs.walk import FIXED, Layer, Value, Walk
 from cnn_arch.models import create_model
 from cnn_arch.models.build import check_image_size
@@ -83,9 +83,12 @@ def layer_costs(
 
 def count_costs(model: Any, image_size: int, channels: int, batch: int = 1) -> Costs:
     """Returns the layers, as ``layer_costs`` does, with the traced program."""
-    costs = _count(model, image_size, channels, batch, train=False)
+    variables = variable_shapes(model, image_size, channels)
+    shape = (batch, image_size, image_size, channels)
+    image = jax.ShapeDtypeStruct(shape, jnp.float32)
+    costs = _count(model, variables, image, train=False)
     if getattr(model, "aux_heads", False):
-        costs.rows.extend(_count(model, image_size, channels, batch, train=True).rows)
+        costs.rows.extend(_count(model, variables, image, train=True).rows)
     return costs
 
 
@@ -110,18 +113,16 @@ def costs_of_config(config: ConfigDict) -> Costs:
 
 
 def _count(
-    model: Any, image_size: int, channels: int, batch: int, *, train: bool
+    model: Any, variables: Any, image: jax.ShapeDtypeStruct, *, train: bool
 ) -> Costs:
     """Counts the forward pass of evaluation, or training's auxiliary heads alone."""
-    traced, variables, classes = trace_layers(
-        model, image_size, channels, batch, train=train
-    )
+    traced, classes = trace_layers(model, variables, image, train=train)
     jaxpr = traced.jaxpr.jaxpr
     source = jaxpr.invars[-1].aval
-    image = Layer("", "input", "input", shape=source.shape, dtype=source.dtype)
+    first = Layer("", "input", "input", shape=source.shape, dtype=source.dtype)
     walk = Walk(classes)
-    walk.layers.append(image)
-    walk.run(jaxpr, [FIXED] * (len(jaxpr.invars) - 1) + [Value(image, Seen())])
+    walk.layers.append(first)
+    walk.run(jaxpr, [FIXED] * (len(jaxpr.invars) - 1) + [Value(first, Seen())])
     layers = walk.finish()
     params, biases = _params(variables.get("params", {}), layers)
     names = _names(layers)

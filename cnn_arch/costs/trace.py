@@ -8,25 +8,31 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnn_arch.models import init_variables
+from cnn_arch.models.inception_v4 import InceptionA, InceptionB, InceptionC
+from cnn_arch.models.layers import ConvBN
 from cnn_arch.models.resnet import BasicBlock, Bottleneck
 from cnn_arch.ops.platform import plain_forms
 
 # Blocks that differ only in their parameters are traced once. One by one, the 600
-# blocks of ResNet-1202 take seven seconds.
-SHARED = (BasicBlock, Bottleneck)
+# blocks of ResNet-1202 take seven seconds. XLA sums a block that is traced once
+# separately, too, and so rounds its sum for the whole network less.
+SHARED = (BasicBlock, Bottleneck, InceptionA, InceptionB, InceptionC)
 
 
 def trace_layers(
-    model: nn.Module, image_size: int, channels: int, batch: int, *, train: bool
-) -> tuple[Any, Any, dict[str, str]]:
+    model: nn.Module, variables: Any, image: jax.ShapeDtypeStruct, *, train: bool
+) -> tuple[Any, dict[str, str]]:
     """Traces a forward pass in its plain form; computes and compiles nothing.
 
-    ``train`` adds auxiliary heads, dropout and the batch's own statistics.
+    Args:
+      model: the network.
+      variables: their shapes, from ``variable_shapes``.
+      image: the shape [B, H, W, C] and type of the images.
+      train: adds auxiliary heads, dropout and the batch's own statistics.
 
     Returns:
-      The traced function of (variables, images), which can be lowered; the shapes of
-      its variables; and the class of each module by its path, such as
-      ``{"conv2_1/bn1": "BatchNorm"}``.
+      The traced function of (variables, images), which can be lowered; and the class of
+      each module by its path, such as ``{"conv2_1/bn1": "BatchNorm"}``.
     """
 
     def forward(variables: Any, image: jax.Array):
@@ -34,23 +40,27 @@ def trace_layers(
         kept = ["batch_stats", "aux_logits"] if train else False
         return model.apply(variables, image, train=train, rngs=rngs, mutable=kept)
 
-    shape = (batch, image_size, image_size, channels)
-    image = jax.ShapeDtypeStruct(shape, jnp.float32)
-    variables = _variable_shapes(model, image_size, channels)
     tracer = _Tracer(train)
     with nn.intercept_methods(tracer.call), plain_forms():
         traced = jax.jit(forward).trace(variables, image)
-    return traced, variables, tracer.classes
+    return traced, tracer.classes
 
 
-def _variable_shapes(model: nn.Module, image_size: int, channels: int) -> Any:
-    """Returns the shapes of a model's variables; traces equal blocks once."""
+def variable_shapes(model: nn.Module, image_size: int, channels: int) -> Any:
+    """Returns the shapes of a model's variables; traces equal blocks once.
+
+    Args:
+      model: the network.
+      image_size: side of the square image, px.
+      channels: 1 or 3.
+    """
     twins: list[tuple[tuple[str, ...], tuple[str, ...]]] = []  # paths: block, its equal
     seen: dict[Any, tuple[Any, tuple[str, ...]]] = {}
 
     def skip_twins(next_function, args, kwargs, context):
         module = context.module
-        if not _is_shared(module, args):
+        _draw_nothing(module)
+        if type(module) not in (*SHARED, ConvBN) or len(args) != 1:
             return next_function(*args, **kwargs)
         key = _key(module, args[0])
         if key not in seen:
@@ -61,15 +71,20 @@ def _variable_shapes(model: nn.Module, image_size: int, channels: int) -> Any:
         twins.append((module.path, first))
         return jnp.zeros(output.shape, output.dtype)
 
-    with nn.intercept_methods(skip_twins):
+    with nn.intercept_methods(skip_twins), plain_forms():
         variables = jax.eval_shape(
             lambda key: init_variables(model, key, image_size, channels),
             jax.random.key(0),
         )
-    for path, first in twins:  # blocks are children of the network itself
+    for path, first in twins:
         for collection in variables.values():
-            if first[0] in collection:
-                collection[path[0]] = collection[first[0]]
+            equal, own = collection, collection
+            for name in first:
+                equal = equal.get(name, {})
+            if equal:
+                for name in path[:-1]:
+                    own = own.setdefault(name, {})
+                own[path[-1]] = equal
     return variables
 
 
@@ -85,6 +100,7 @@ class _Tracer:
     def call(self, next_function, args, kwargs, context):
         """Replaces every method of every module."""
         module = context.module
+        _draw_nothing(module)
         path = (*self._inside, *module.path)
         self.classes["/".join(path)] = type(module).__name__
         if self._train or self._inside or not _is_shared(module, args):
@@ -103,6 +119,16 @@ class _Tracer:
             if name.startswith(prefix):
                 self.classes[name.replace(prefix, own_prefix, 1)] = kind
         return output
+
+
+def _draw_nothing(module: nn.Module) -> None:
+    """Replaces the random initial values of a module's weights by zeros.
+
+    Tracing the random draws takes longer than tracing the layers. Flax repeats them in
+    each forward pass, to compare the shapes.
+    """
+    if hasattr(module, "kernel_init"):  # modules are frozen
+        object.__setattr__(module, "kernel_init", nn.initializers.zeros)
 
 
 def _is_shared(module: nn.Module, args: tuple[Any, ...]) -> bool:

@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+import jax
 import pytest
 
 from cnn_arch.lectures import counts
@@ -32,6 +33,22 @@ WRONG = {
     "weight decay 1e-5": (1e-4,),
     "5 M parameters, 12 times fewer than AlexNet": (6.998552, 60.965224 / 6.998552),
 }
+
+
+def test_each_network_is_traced_once_and_little_is_compiled():
+    """Else the command takes a quarter of a minute of processor time."""
+    compilations = []
+
+    def note(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compilations.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    list(verdicts())
+    jax.monitoring.unregister_event_duration_listener(note)
+    assert len(compilations) <= 5  # the residual block, and random keys
+    found = counts.network.cache_info()
+    assert found.misses == found.currsize <= 18
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.text[:40])
