@@ -32,7 +32,8 @@ class Claim:
     source: str
     said: Counts  # its numbers, or words
     count: Callable[[], Counts]  # counts the same
-    unit: tuple[float, ...] | None = None  # of the last digit printed; None: exact
+    units: tuple[str, ...] = ()  # of each number; one: of all; M is 10^6, G 10^9
+    precision: tuple[float, ...] | None = None  # the last digit printed; None: exact
     reason: str = ""  # why the count differs
     slip: Callable[[], Counts] | None = None  # repeats the source's mistake, if known
 
@@ -48,15 +49,32 @@ def judge(claim: Claim) -> tuple[Counts, str]:
 
 def agree(claim: Claim, counted: Counts) -> bool:
     """Returns whether counts equal the claim's numbers, to the digits it prints."""
-    units = claim.unit or (0.0,) * len(claim.said)
+    precision = claim.precision or (0.0,) * len(claim.said)
     return len(counted) == len(claim.said) and all(
-        _same(said, own, unit)
-        for said, own, unit in zip(claim.said, counted, units, strict=True)
+        is_same(said, own, digit)
+        for said, own, digit in zip(claim.said, counted, precision, strict=True)
     )
 
 
-def _same(said: float | str, own: float | str, unit: float) -> bool:
-    if isinstance(said, str) or isinstance(own, str) or not unit:
+def is_same(said: float | str, own: float | str, digit: float) -> bool:
+    """Returns whether two values agree; numbers may differ by less than a digit."""
+    if isinstance(said, str) or isinstance(own, str) or not digit:
         return said == own
     # The source may have rounded or truncated. MB and MiB would differ by more.
-    return abs(own - said) < unit
+    return abs(own - said) < digit
+
+
+def with_units(values: Counts, units: tuple[str, ...]) -> list[str]:
+    """Writes values with their units, such as ``["802,816 bytes", "784 KiB"]``."""
+    if len(units) < 2:
+        units = (units or ("",)) * len(values)
+    return [
+        f"{_word(value)} {unit}".rstrip()
+        for value, unit in zip(values, units, strict=True)
+    ]
+
+
+def _word(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.5g}"

@@ -182,9 +182,14 @@ def field(name: str, layer: str) -> Counts:
     return (inside[-1].receptive_field,)
 
 
+def ratio(field: str, name: str, to: str) -> float:
+    """Returns the ratio of a network's sum of a field to another network's."""
+    return total(network(name), field) / total(network(to), field)
+
+
 def fewer_params(name: str, than: str) -> float:
     """Returns the ratio of the second network's parameters to the first's."""
-    return total(network(than), "params") / total(network(name), "params")
+    return ratio("params", than, name)
 
 
 def mean_saves() -> float:

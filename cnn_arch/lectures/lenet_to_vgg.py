@@ -28,6 +28,7 @@ EARLY = (
             *(counts.width("lenet5", name) for name in ("C1", "C3", "F6")),
             network("lenet5")[0].output_shape[0],
         ),
+        units=("maps", "maps", "units", "px"),
         reason="that is the LeNet of Caffe's examples, not that of 1998",
     ),
     Claim(
@@ -36,6 +37,7 @@ EARLY = (
         CS231N_NOTES,
         (227,),
         lambda: (counts.pixels_used("alexnet", "conv1"),),
+        units=("px",),
     ),
     Claim(
         "alexnet",
@@ -43,6 +45,7 @@ EARLY = (
         CS231N,
         (5, 3, 3),
         lambda: counts.kinds("alexnet", "conv", "max_pool", "dense"),
+        units=("convolutions", "max-pools", "dense layers"),
     ),
     Claim(
         "alexnet",
@@ -50,6 +53,7 @@ EARLY = (
         NOTES,
         (5, 3),
         lambda: counts.kinds("alexnet", "max_pool", "activation"),
+        units=("max-pools", "ReLUs"),
         reason="the paper pools after conv1, conv2, conv5; all but fc8 have a ReLU",
     ),
     Claim(
@@ -58,6 +62,7 @@ EARLY = (
         EECS498,
         (200_704, 802_816, 784),
         counts.conv1_output,
+        units=("elements", "bytes", "KiB"),
     ),
     Claim(
         "alexnet",
@@ -65,6 +70,7 @@ EARLY = (
         EECS498,
         (23_232, 64, 23_296),
         counts.conv1_params,
+        units=("weights", "biases", "parameters"),
     ),
     Claim(
         "alexnet",
@@ -72,6 +78,7 @@ EARLY = (
         EECS498,
         (72_855_552,),
         lambda: (find(counts.eecs_alexnet(), "conv1").macs,),
+        units=("MACs",),
     ),
     Claim(
         "alexnet",
@@ -79,7 +86,8 @@ EARLY = (
         EECS498,
         (145,),
         lambda: (find(counts.eecs_alexnet(), "conv4").macs / 1e6,),
-        unit=(1,),
+        units=("M MACs",),
+        precision=(1,),
         reason="13 x 13 x 256 x 3,456 is 149.5 M: a slip of the pen",
     ),
     Claim(
@@ -88,7 +96,8 @@ EARLY = (
         EECS498,
         (1.9,),
         lambda: (counts.conv_mib(counts.eecs_alexnet()),),
-        unit=(0.1,),
+        units=("MiB",),
+        precision=(0.1,),
     ),
     Claim(
         "alexnet",
@@ -99,6 +108,7 @@ EARLY = (
             *counts.shapes("alexnet", "conv1"),
             weights([find(network("alexnet"), "conv1")]),
         ),
+        units=("", "weights"),
     ),
     Claim(
         "alexnet",
@@ -133,7 +143,8 @@ EARLY = (
         lambda: (  # 4 bytes each; GB of 10^9
             4 * sum(find(network("alexnet"), fc).params for fc in ("fc6", "fc7")) / 1e9,
         ),
-        unit=(0.1,),
+        units=("GB",),
+        precision=(0.1,),
         reason="that is one float32 copy; gradients and momentum are as much again "
         "each",
     ),
@@ -143,6 +154,7 @@ EARLY = (
         CS231N,
         (48, 192, 192),
         lambda: counts.input_maps(conv2=5, conv4=3, conv5=3),
+        units=("input maps",),
     ),
     Claim(
         "alexnet",
@@ -150,6 +162,7 @@ EARLY = (
         NOTES,
         (64,),
         lambda: counts.input_maps(conv2=5),
+        units=("maps",),
         reason="64 is all of conv1 in the one-tower net of Krizhevsky 2014",
         slip=lambda: (counts.width("alexnet_owt", "conv1"),),
     ),
@@ -159,6 +172,7 @@ EARLY = (
         CS231N,
         (256, 9216, 4096, 4096),
         lambda: counts.input_maps(conv3=3, fc6=1, fc7=1, fc8=1),
+        units=("maps", "inputs", "inputs", "inputs"),
     ),
     Claim(
         "zfnet",
@@ -166,9 +180,17 @@ EARLY = (
         CS231N,
         (7, 2, 512, 1024, 512),
         lambda: counts.zfnet_widths("zfnet"),
+        units=("px", "px", "maps", "maps", "maps"),
         reason="that is model (b) of Table 2, here zfnet_wide, with 16.0 % and not "
         "11.7 % of error; the net of Figure 3 keeps AlexNet's widths",
         slip=lambda: counts.zfnet_widths("zfnet_wide"),
+    ),
+    Claim(
+        "zfnet",
+        "a bigger AlexNet (here: more multiply-adds)",
+        CS231N,
+        ("yes",),
+        lambda: counts.yes(counts.ratio("macs", "zfnet", "alexnet") > 1),
     ),
     Claim(
         "vgg",
@@ -176,6 +198,7 @@ EARLY = (
         CS231N,
         (7, 7, 27, 49, 3, 1),
         counts.three_against_one,
+        units=("px", "px", "C^2 weights", "C^2 weights", "ReLUs", "ReLU"),
     ),
     Claim(
         "vgg11",
@@ -190,6 +213,7 @@ EARLY = (
             ),
             *counts.kinds("vgg11", "dense"),
         ),
+        units=("convolutions", *(f"in block {i}" for i in range(1, 6)), "dense layers"),
     ),
     Claim(
         "vgg11",
@@ -197,6 +221,7 @@ EARLY = (
         D2L,
         (64, 128, 256, 512, 512),
         lambda: tuple(counts.width("vgg11", f"pool{i}") for i in range(1, 6)),
+        units=("maps",),
     ),
     Claim(
         "vgg16",
@@ -204,7 +229,8 @@ EARLY = (
         CS231N,
         (96,),
         lambda: (total(network("vgg16"), "output_bytes", *counts.CS231N_MEMORY) / 1e6,),
-        unit=(1,),
+        units=("MB",),
+        precision=(1,),
         reason="the slide's own rows add up to the number counted here",
     ),
     Claim(
@@ -213,7 +239,8 @@ EARLY = (
         CS231N,
         (138,),
         lambda: (total(network("vgg16"), "params") / 1e6,),
-        unit=(1,),
+        units=("M parameters",),
+        precision=(1,),
     ),
     Claim(
         "vgg16",
@@ -221,7 +248,8 @@ EARLY = (
         EECS498,
         (48.6, 25, 138, 2.3, 13.6, 19.4),
         lambda: counts.against_alexnet(network("vgg16")),
-        unit=(0.1, 1, 1, 0.1, 0.1, 0.1),
+        units=("MiB", "times", "M parameters", "times", "G MACs", "times"),
+        precision=(0.1, 1, 1, 0.1, 0.1, 0.1),
         reason="the slide draws conv3 with two layers: without conv3_3, and AlexNet "
         "rounded to 0.7 G, it holds",
         slip=lambda: counts.against_alexnet(counts.short_vgg16(), 0.7e9),
@@ -240,7 +268,8 @@ EARLY = (
         EECS498,
         (42.9, 1.1, 7485),
         lambda: counts.stem(network("vgg16"), "pool3", 1e6, "conv"),
-        unit=(0.1, 0.1, 1),
+        units=("MiB", "M weights", "M MACs"),
+        precision=(0.1, 0.1, 1),
         reason="the slide draws conv3 with two layers: without conv3_3 it holds",
         slip=lambda: counts.stem(counts.short_vgg16(), "pool3", 1e6, "conv"),
     ),

@@ -2,6 +2,8 @@
 
 from functools import partial
 
+from ml_collections import ConfigDict
+
 from cnn_arch import settings
 from cnn_arch.costs.modules import module_costs
 from cnn_arch.costs.summary import depth
@@ -25,6 +27,10 @@ def _macs(part: str) -> int:
     return total(module_costs(part), "macs")
 
 
+def _recipe() -> ConfigDict:
+    return settings.parse(["--config=resnet34"])[0]
+
+
 LATE = (
     Claim(
         "nin",
@@ -36,6 +42,7 @@ LATE = (
             weights(module_costs("1x1")),
             module_costs("1x1")[-1].receptive_field,
         ),
+        units=("", "weights", "px"),
     ),
     Claim(
         "nin",
@@ -55,6 +62,7 @@ LATE = (
             *counts.kinds("nin", "dense", "global_avg_pool"),
             *counts.yes(counts.fewer_params("nin", "alexnet") > 5),
         ),
+        units=("dense layers", "global average pool", ""),
     ),
     Claim(
         "googlenet",
@@ -62,6 +70,7 @@ LATE = (
         CS231N,
         (22, 1),
         lambda: (depth(network("googlenet")), *counts.kinds("googlenet", "dense")),
+        units=("layers", "dense layer"),
     ),
     Claim(
         "googlenet",
@@ -72,7 +81,8 @@ LATE = (
             total(network("googlenet"), "params") / 1e6,
             counts.fewer_params("googlenet", "alexnet"),
         ),
-        unit=(1, 1),
+        units=("M parameters", "times"),
+        precision=(1, 1),
         reason="the paper's text says 12 times; the network of its Table 1 is larger",
     ),
     Claim(
@@ -81,7 +91,8 @@ LATE = (
         CS231N,
         (672, 854),
         lambda: counts.depth_and_macs("naive inception"),
-        unit=(1, 1),
+        units=("maps", "M MACs"),
+        precision=(1, 1),
     ),
     Claim(
         "googlenet",
@@ -89,7 +100,8 @@ LATE = (
         CS231N,
         (480, 358),
         lambda: counts.depth_and_macs("inception"),
-        unit=(1, 1),
+        units=("maps", "M MACs"),
+        precision=(1, 1),
         reason="one term is added twice: the 3x3 convolution's",
         slip=lambda: counts.depth_and_macs("inception", twice="layers_0/3x3"),
     ),
@@ -99,7 +111,8 @@ LATE = (
         NOTES,
         (0.33,),
         lambda: (_macs("inception") / _macs("naive inception"),),
-        unit=(0.05,),
+        units=("of the MACs",),
+        precision=(0.05,),
     ),
     Claim(
         "googlenet",
@@ -107,7 +120,8 @@ LATE = (
         EECS498,
         (7.5, 124, 418),
         lambda: counts.stem(network("googlenet"), "pool2", 1e3, "conv", "max_pool"),
-        unit=(0.1, 1, 1),
+        units=("MiB", "K weights", "M MACs"),
+        precision=(0.1, 1, 1),
         reason="memory and weights hold; the three convolutions' multiply-adds add up "
         "to the number counted here",
     ),
@@ -124,6 +138,7 @@ LATE = (
         NOTES,
         (2, 0),
         counts.auxiliary_heads,
+        units=("heads", "layers after them"),
     ),
     Claim(
         "resnet",
@@ -152,6 +167,7 @@ LATE = (
             *counts.shapes("resnet34", *RESNET34_STAGES),
             *counts.kinds("resnet34", "dense", "global_avg_pool"),
         ),
+        units=("", "", "", "", "dense layer", "global average pool"),
     ),
     Claim(
         "resnet152",
@@ -159,14 +175,39 @@ LATE = (
         CS231N,
         (152,),
         lambda: (depth(network("resnet152")),),
+        units=("layers",),
     ),
     Claim(
         "resnet",
         "weight decay 1e-5",
         CS231N,
         (1e-5,),
-        lambda: (settings.parse(["--config=resnet34"])[0].optim.weight_decay,),
+        lambda: (_recipe().optim.weight_decay,),
+        units=("weight decay",),
         reason="Section 3.4 of the paper, whose recipe is counted here, has 0.0001",
+    ),
+    Claim(
+        "resnet",
+        "SGD with momentum 0.9, a rate of 0.1, batches of 256",
+        CS231N,
+        (0.9, 0.1, 256),
+        lambda: (
+            _recipe().optim.momentum,
+            _recipe().optim.learning_rate,
+            _recipe().batch_size,
+        ),
+        units=("momentum", "learning rate", "images"),
+    ),
+    Claim(
+        "all",
+        "ResNet lies between (here: ResNet-50's operations, GoogLeNet's and VGG-16's)",
+        CS231N,
+        ("yes",),
+        lambda: counts.yes(
+            counts.ratio("macs", "resnet50", "googlenet")
+            > 1
+            > counts.ratio("macs", "resnet50", "vgg16")
+        ),
     ),
     Claim(
         "all",
@@ -207,10 +248,7 @@ LATE = (
         "designs are to be compared at equal FLOPs (here: ResNet-50 and ResNet-34)",
         NOTES,
         ("yes",),
-        lambda: counts.yes(
-            total(network("resnet50"), "macs") / total(network("resnet34"), "macs")
-            < 1.1
-        ),
+        lambda: counts.yes(counts.ratio("macs", "resnet50", "resnet34") < 1.1),
     ),
     *(
         Claim(
@@ -219,6 +257,7 @@ LATE = (
             FIELDS,
             (size,),
             partial(counts.field, name, layer),
+            units=("px",),
         )
         for name, layer, size in (
             ("alexnet", "pool5", 195),

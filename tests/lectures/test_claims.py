@@ -1,13 +1,16 @@
-"""Verdicts are computed, and every wrong claim has a reason."""
+"""Verdicts are computed; a wrong claim has a reason, and each number its unit."""
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import jax
 import pytest
 
 from cnn_arch.lectures import counts
-from cnn_arch.lectures.claim import Claim, agree, judge
+from cnn_arch.lectures.claim import Claim, agree, judge, with_units
+from cnn_arch.lectures.published import QUOTED
 from cnn_arch.lectures.show import CLAIMS, verdicts
 
 # Results of hand calculations, independent of the numbers in the claims.
@@ -81,7 +84,7 @@ def test_a_verdict_depends_on_the_counts():
 
 
 def test_digits_may_be_rounded_or_cut():
-    claim = Claim("x", "x", "x", (13.6, "a"), lambda: (), unit=(0.1, 0))
+    claim = Claim("x", "x", "x", (13.6, "a"), lambda: (), precision=(0.1, 0))
     assert agree(claim, (13.62, "a")) and agree(claim, (13.55, "a"))
     assert not agree(claim, (13.75, "a")) and not agree(claim, (13.6, "b"))
     assert not agree(claim, (13.6,))
@@ -89,7 +92,53 @@ def test_digits_may_be_rounded_or_cut():
 
 def test_records_are_plain():
     record = next(verdicts())
-    assert [*record] == "about text source said counted verdict reason".split()
+    keys = "about text source said counted verdict reason kind units published "
+    assert [*record] == f"{keys}protocol paper".split()
+    json.dumps(record)
+
+
+def test_every_number_has_a_unit():
+    for claim in (*CLAIMS, *QUOTED):
+        units = claim.units * (len(claim.said) if len(claim.units) == 1 else 1)
+        words = [isinstance(value, str) for value in claim.said]
+        assert all(words) or len(units) == len(words), claim.text
+        for is_word, unit in zip(words, units, strict=False):
+            assert is_word != bool(unit), claim.text
+
+
+def test_a_number_is_written_with_its_unit():
+    assert with_units((802_816, 784.0), ("bytes", "KiB")) == [
+        "802,816 bytes",
+        "784 KiB",
+    ]
+    assert with_units((64, 128), ("maps",)) == ["64 maps", "128 maps"]
+    assert with_units(("yes",), ()) == ["yes"]
+
+
+@pytest.mark.parametrize("quoted", QUOTED, ids=lambda quoted: quoted.text)
+def test_a_quoted_result_has_its_protocol_paper_and_reason(quoted):
+    assert quoted.protocol and re.search(
+        r" (19|20)\d\d, (Tables?|Section) ", quoted.paper
+    )
+    assert (quoted.verdict == "as published") == (not quoted.reason)
+    other = dataclasses.replace(quoted, said=("maybe",) * len(quoted.said))
+    assert other.verdict == "not as published"
+
+
+# Table 7 of Simonyan and Zisserman 2014: top-5 errors on the test images; and the
+# abstract of He et al. 2015.
+@pytest.mark.parametrize(
+    ("about", "error"),
+    {
+        "alexnet": 16.4,
+        "zfnet": 14.8,
+        "clarifai": 11.7,
+        "vgg": 7.3,
+        "resnet": 3.57,
+    }.items(),
+)
+def test_a_quoted_error_is_in_another_source_too(about, error):
+    assert (error,) in [quoted.published for quoted in QUOTED if quoted.about == about]
 
 
 def test_vgg16_without_a_layer():
