@@ -96,10 +96,18 @@ def _keep_best(variables: Any, facts: Mapping[str, Any], run: Run) -> None:
         f"{facts['epoch']:g}  ->  checkpoints/best",
     )
     write_npz(run.workdir / "weights_best.npz", variables)
+    kernel = first_kernel(variables["params"])
+    if kernel is not None:
+        plots.filters_conv1(run.workdir / "plots" / "filters_conv1.png", kernel)
+
+
+def first_kernel(params: Mapping[str, Any]) -> np.ndarray | None:
+    """Returns the kernel [H, W, C, maps] of a first layer of ``FILTER_LAYERS``."""
     for layer in FILTER_LAYERS:
-        if layer in variables["params"]:
-            kernel = np.asarray(variables["params"][layer]["kernel"])
-            plots.filters_conv1(run.workdir / "plots" / "filters_conv1.png", kernel)
+        if layer in params:
+            own = params[layer]
+            return np.asarray(own.get("conv", own)["kernel"])  # "conv": with BatchNorm
+    return None
 
 
 def _with_average(
