@@ -210,6 +210,12 @@ FIELD_RULES: dict[str, Rule] = {
     "model.fields.pool_window": one_of(2, 3),
     "model.fields.block": one_of("basic", "bottleneck"),
     "model.fields.width": number(", 0.1 to 16", lambda v: 0.1 <= v <= 16, "1.0"),
+    "model.fields.module": one_of("bottleneck", "naive"),
+    "model.fields.kernel_sizes": numbers(
+        "odd whole numbers, 1 to 31",
+        lambda v: v and all(type(x) is int and 0 < x < 32 and x % 2 for x in v),
+        "(3, 3, 3)",
+    ),
     "model.fields.head": one_of("average", "dense"),
     "model.fields.head_dropout_rate": SHARE,
 }

@@ -12,7 +12,7 @@ def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A
     config = base.get_config()
     config.model.name = name
     config.model.fields.shortcut = shortcut  # "identity shortcuts in all cases"
-    config.model.fields.block = "basic"  # "2 layers for each"; Figure 5: or bottleneck
+    config.model.fields.block = "basic"  # "the pairs of 3x3 layers"; or bottleneck
     config.model.fields.width = 1.0  # times 16, 32, 64: "the numbers of filters"
     config.batch_size = 128  # "a mini-batch size of 128"
     config.steps = 64_000  # "terminate training at 64k iterations"

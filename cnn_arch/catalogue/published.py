@@ -21,6 +21,8 @@ FAMILIES = {
     "vgg": ("VGG", "Simonyan and Zisserman 2014"),
     "nin": ("NiN", "Lin et al. 2013"),
     "googlenet": ("Inception", "Szegedy et al. 2014"),
+    "inception_cifar": ("Inception", "ours, of GoogLeNet's modules"),
+    "kernel_stacks": ("VGG", "ours, on VGG's kernels"),
     "inception_v3": ("Inception", "Szegedy et al. 2015"),
     "inception_v4": ("Inception", "Szegedy et al. 2016"),
     "resnet": ("ResNet", "He et al. 2015"),

@@ -22,8 +22,10 @@ from cnn_arch.models.alexnet import AlexNet
 from cnn_arch.models.alexnet_owt import OneWeirdTrick
 from cnn_arch.models.cuda_convnet import CudaConvNet
 from cnn_arch.models.googlenet import GoogLeNet, GoogLeNetBN
+from cnn_arch.models.inception_cifar import CifarInception
 from cnn_arch.models.inception_v3 import InceptionV3
 from cnn_arch.models.inception_v4 import InceptionV4
+from cnn_arch.models.kernel_stacks import KernelStacks
 from cnn_arch.models.lenet import LeNet, LeNet5
 from cnn_arch.models.nin import CifarNiN, NiN
 from cnn_arch.models.resnet import CifarResNet, resnet, resnet_v1_5
@@ -63,6 +65,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
         f"plain{d}": partial(CifarResNet, d, shortcut="none")
         for d in (20, 32, 44, 56, 110)
     },
+    # No paper's: for claims of lectures.
+    "inception_cifar": CifarInception,
+    "kernel_stacks": KernelStacks,
 }
 _PROJECT = frozenset(MODELS)
 
