@@ -91,6 +91,8 @@ EARLIER = {
 EARLIER_FIELDS: dict[str, Any] = {
     "model.fields.norm_across_groups": False,
     "model.fields.ceil_mode": False,
+    "model.fields.batch_norm": True,
+    "model.fields.zero_last_scale": False,
     "model.fields.local_response_norm": True,
     "model.fields.pool_window": 3,
     "model.fields.block": "basic",

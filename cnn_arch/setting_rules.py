@@ -205,6 +205,8 @@ FIELD_RULES: dict[str, Rule] = {
     "model.fields.local_response_norm": SWITCH,
     "model.fields.norm_across_groups": SWITCH,
     "model.fields.ceil_mode": SWITCH,
+    "model.fields.batch_norm": SWITCH,
+    "model.fields.zero_last_scale": SWITCH,
     "model.fields.local3_width": whole(1, 2**16, 64),
     "model.fields.activation": one_of("relu", "tanh", "sigmoid"),
     "model.fields.pool_window": one_of(2, 3),

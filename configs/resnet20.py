@@ -14,6 +14,8 @@ def get_config(data: str = "cifar10", name: str = "resnet20", shortcut: str = "A
     config.model.fields.shortcut = shortcut  # "identity shortcuts in all cases"
     config.model.fields.block = "basic"  # "the pairs of 3x3 layers"; or bottleneck
     config.model.fields.width = 1.0  # times 16, 32, 64: "the numbers of filters"
+    config.model.fields.batch_norm = True  # Section 4.2: "and BN"
+    config.model.fields.zero_last_scale = False
     config.batch_size = 128  # "a mini-batch size of 128"
     config.steps = 64_000  # "terminate training at 64k iterations"
     config.optim.learning_rate = 0.1  # "start with a learning rate of 0.1"

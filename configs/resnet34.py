@@ -16,6 +16,8 @@ def get_config(data: str = "imagenet2012", name: str = "resnet34", shortcut: str
     config.model.name = name
     config.model.fields.shortcut = shortcut  # Table 3: B, for 34 layers 24.52 % top-1
     config.model.fields.ceil_mode = False  # pool1; true: as the authors' Caffe files
+    config.model.fields.batch_norm = True  # Section 3.4: "right after each convolution"
+    config.model.fields.zero_last_scale = False
     config.batch_size = 256  # "a mini-batch size of 256"
     config.epochs = 120.0  # "up to 60 x 10^4 iterations": 119.9 epochs
     config.optim.learning_rate = 0.1  # "starts from 0.1"

@@ -23,6 +23,8 @@ def get_config(data: str = "imagenet2012"):
     """Returns the recipe; ``data`` is what follows the colon."""
     config = base.get_config()
     config.model.name = "resnet50_v1_5"  # "--model resnet50"
+    config.model.fields.batch_norm = True
+    config.model.fields.zero_last_scale = False  # the default
     config.batch_size = GPUS * 128  # "--batch-size 128"
     config.epochs = 600.0  # "--epochs 600"
     config.label_smoothing = 0.1  # "--label-smoothing 0.1"

@@ -11,6 +11,8 @@ def get_config(data: str = "imagenet2012", name: str = "resnet50_v1_5"):
     """Returns the recipe; ``data`` is what follows the colon."""
     config = base.get_config()
     config.model.name = name
+    config.model.fields.batch_norm = True
+    config.model.fields.zero_last_scale = False  # torchvision: the default
     config.batch_size = 256  # 8 GPUs, 32 each
     config.epochs = 90.0
     config.optim.learning_rate = 0.1

@@ -132,6 +132,7 @@ def test_a_run_of_an_earlier_version_keeps_the_settings_of_its_recipe(tmp_path, 
     ("name", "field", "new"),
     [
         ("resnet34:folder", "ceil_mode", True),
+        ("resnet20:cifar10", "batch_norm", False),
         ("alexnet:folder", "local_response_norm", False),
         ("cuda_convnet:mnist5k", "pool_window", 2),
     ],

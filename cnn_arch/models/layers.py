@@ -24,7 +24,7 @@ ConvMaker = Callable[..., nn.Module]  # a partial Conv or ConvBN
 # Section 3.4 of He et al. 2015 ("Deep Residual Learning") points to "Delving Deep into
 # Rectifiers", Equation 10: a normal distribution of variance 2 / fan-in.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-zeros = nn.initializers.zeros
+zeros, ones = nn.initializers.zeros, nn.initializers.ones
 relu = pool_norm_relu.relu
 
 
@@ -118,11 +118,12 @@ class BatchNorm(nn.Module):
     axis: split.Axes | None  # mesh axes that share a batch's statistics
     epsilon: float  # added to the variance
     dtype: Any  # of the output
+    scale_init: Initializer = ones
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = x.shape[-1:]
-        scale = self.param("scale", nn.initializers.ones, shape)
+        scale = self.param("scale", self.scale_init, shape)
         bias = self.param("bias", zeros, shape)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         running_variance = self.variable("batch_stats", "var", jnp.ones, shape)
@@ -278,8 +279,7 @@ class LocalResponseNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         grouped = x.reshape(*x.shape[:-1], self.groups, -1).astype(jnp.float32)
-        radius = self.num_maps // 2
-        margins = [(0, 0)] * (grouped.ndim - 1) + [(radius, radius)]
+        margins = [(0, 0)] * (grouped.ndim - 1) + [(self.num_maps // 2,) * 2]
         squares = jnp.pad(jnp.square(grouped), margins)
         size = grouped.shape[-1]
         total = sum(squares[..., i : i + size] for i in range(self.num_maps))

@@ -17,6 +17,13 @@ them, with the maps of ResNet-164, which has as many blocks as ResNet-110 (He et
 resnet-pre-act.lua). The order of operations and the shortcuts stay those of the first
 paper.
 
+"These plain networks are trained with BN" (Section 4.1), and so are the residual ones.
+``batch_norm=False`` leaves it out, to compare: convolutions then have biases.
+``zero_last_scale`` is not the paper's but of Goyal et al. 2017, "Accurate, Large
+Minibatch SGD: Training ImageNet in 1 Hour" (https://arxiv.org/abs/1706.02677), Section
+5.1: the scale begins with 1 "except for each residual block's last BN", where it is 0,
+so that a block begins as its shortcut.
+
 Deviations: BatchNorm's statistics at test time are running averages (the authors
 averaged them over a large batch after training).
 """
@@ -29,6 +36,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cnn_arch.errors import UsageError
 from cnn_arch.models.layers import (
     Conv,
     ConvMaker,
@@ -36,7 +44,9 @@ from cnn_arch.models.layers import (
     GlobalAvgPool,
     MaxPool,
     batch_norm,
+    ones,
     relu,
+    zeros,
 )
 from cnn_arch.ops.loops import Depth, run_stage
 from cnn_arch.ops.split import Axes
@@ -67,6 +77,31 @@ def shortcut(block: "BasicBlock | Bottleneck", x: jax.Array, width: int) -> jax.
     return x
 
 
+def no_norm(**_: Any) -> Callable[[jax.Array], jax.Array]:
+    """Makes what takes the place of BatchNorm in a network without it."""
+    return lambda x: x
+
+
+def makers(
+    model: "ResNet | CifarResNet", *, train: bool
+) -> tuple[ConvMaker, Callable[..., Any]]:
+    """Returns the constructors of a network's convolutions and of its BatchNorm.
+
+    Raises:
+      UsageError: ``zero_last_scale`` is of no use in this network.
+    """
+    if model.zero_last_scale and not (model.batch_norm and model.shortcut != "none"):
+        raise UsageError(
+            "--config.model.fields.zero_last_scale=true: needs batch_norm and "
+            "shortcuts, without which no signal passes; leave it out"
+        )
+    conv = partial(Conv, use_bias=not model.batch_norm, dtype=model.dtype)
+    if not model.batch_norm:
+        return conv, no_norm
+    axis = model.batch_norm_axis
+    return conv, batch_norm(train=train, axis=axis, dtype=model.dtype)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions (Figure 5, left)."""
 
@@ -74,14 +109,16 @@ class BasicBlock(nn.Module):
     stride: int
     option: str  # A, B, C (Section 4.1), or "none": a plain net
     conv: ConvMaker
-    norm: Callable[..., nn.Module]
+    norm: Callable[..., Any]
+    zero_last_scale: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv3x3 = partial(self.conv, self.width, 3, padding=1)
         y = conv3x3(stride=self.stride, name="conv1")(x)
         y = relu(self.norm(name="bn1")(y))
-        y = self.norm(name="bn2")(conv3x3(name="conv2")(y))
+        last = self.norm(name="bn2", scale_init=zeros if self.zero_last_scale else ones)
+        y = last(conv3x3(name="conv2")(y))
         if self.option != "none":
             y += shortcut(self, x, self.width)
         return relu(y)
@@ -94,8 +131,9 @@ class Bottleneck(nn.Module):
     stride: int
     option: str  # A, B, C (Section 4.1), or "none": a plain net
     conv: ConvMaker
-    norm: Callable[..., nn.Module]
+    norm: Callable[..., Any]
     stride_in_3x3: bool = False  # v1.5
+    zero_last_scale: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -104,7 +142,8 @@ class Bottleneck(nn.Module):
         y = relu(self.norm(name="bn1")(y))
         y = self.conv(self.width, 3, stride=second, padding=1, name="conv2")(y)
         y = relu(self.norm(name="bn2")(y))
-        y = self.norm(name="bn3")(self.conv(4 * self.width, 1, name="conv3")(y))
+        last = self.norm(name="bn3", scale_init=zeros if self.zero_last_scale else ones)
+        y = last(self.conv(4 * self.width, 1, name="conv3")(y))
         if self.option != "none":
             y += shortcut(self, x, 4 * self.width)
         return relu(y)
@@ -120,13 +159,14 @@ class ResNet(nn.Module):
     ceil_mode: bool = False  # pool1 as in the authors' Caffe files
     scan: bool = False  # a stage's equal blocks as one loop
     remat: bool = False  # compute blocks again in the backward pass
+    batch_norm: bool = True
+    zero_last_scale: bool = False  # of each block's last BatchNorm, at the start
     batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        conv = partial(Conv, use_bias=False, dtype=self.dtype)  # BatchNorm has one
-        norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
+        conv, norm = makers(self, train=train)
         x = conv(64, 7, stride=2, padding=3, name="conv1")(x)
         x = relu(norm(name="bn1")(x))  # [B, 112, 112, 64]
         ceil = self.ceil_mode
@@ -138,6 +178,7 @@ class ResNet(nn.Module):
                 option=self.shortcut,
                 conv=conv,
                 norm=norm,
+                zero_last_scale=self.zero_last_scale,
             )
             x = run_stage(block, stage, size, Depth(self.scan, self.remat), x)
         x = GlobalAvgPool(name="pool5")(x)  # [B, 512], or 2048 with bottlenecks
@@ -154,13 +195,14 @@ class CifarResNet(nn.Module):
     width: float = 1.0  # times the paper's numbers of maps; to compare at equal MACs
     scan: bool = False  # a stage's equal blocks as one loop
     remat: bool = False  # compute blocks again in the backward pass
+    batch_norm: bool = True
+    zero_last_scale: bool = False  # of each block's last BatchNorm, at the start
     batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        conv = partial(Conv, use_bias=False, dtype=self.dtype)  # BatchNorm has one
-        norm = batch_norm(train=train, axis=self.batch_norm_axis, dtype=self.dtype)
+        conv, norm = makers(self, train=train)
         blocks: Any = {"basic": BasicBlock, "bottleneck": Bottleneck}
         first, *_ = widths = [round(self.width * maps) for maps in (16, 32, 64)]
         x = conv(first, 3, name="conv1")(x)
@@ -173,6 +215,7 @@ class CifarResNet(nn.Module):
                 option=self.shortcut,
                 conv=conv,
                 norm=norm,
+                zero_last_scale=self.zero_last_scale,
             )
             x = run_stage(block, stage, size, Depth(self.scan, self.remat), x)
         x = GlobalAvgPool(name="pool")(x)  # [B, 64], or 256 with bottlenecks

@@ -10,11 +10,19 @@ import pytest
 
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.summary import totals
+from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model
-from cnn_arch.models.resnet import BasicBlock, Bottleneck, ResNet, shortcut
+from cnn_arch.models.resnet import (
+    BasicBlock,
+    Bottleneck,
+    CifarResNet,
+    ResNet,
+    shortcut,
+)
 from tests.models.conftest import (
     abstract_variables,
     drawn_variables,
+    fresh_variables,
     num_params,
     output_shapes,
 )
@@ -35,6 +43,68 @@ def test_a_residual_block_with_zero_weights_is_the_identity(block):
     before, after = (state[name]["__call__"][0] for name in ("conv2_1", "conv2_2"))
     assert np.abs(before).max() > 0
     np.testing.assert_array_equal(before, after)
+
+
+def captured(model, variables, image):
+    """Returns the outputs of all modules."""
+    apply = partial(model.apply, train=True, capture_intermediates=True, mutable=True)
+    return jax.jit(apply)(variables, image)[1]["intermediates"]
+
+
+@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+def test_with_the_last_scale_zero_a_block_begins_as_its_shortcut(block):
+    model = ResNet((2,), block, num_classes=10, zero_last_scale=True)
+    variables = fresh_variables(model, 32)
+    last = "bn2" if block is BasicBlock else "bn3"
+    scales = {
+        "/".join(key.key for key in path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(variables["params"])
+        if path[-1].key == "scale"
+    }
+    zero = [name for name, leaf in scales.items() if not leaf.any()]
+    assert zero == [f"conv2_{i}/{last}/scale" for i in (1, 2)]
+    assert all((leaf == 1).all() for name, leaf in scales.items() if name not in zero)
+    image = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
+    outputs = captured(model, variables, image)
+    before, after = (outputs[name]["__call__"][0] for name in ("conv2_1", "conv2_2"))
+    assert before.max() > 0
+    np.testing.assert_array_equal(before, after)
+
+
+def test_a_block_without_batch_norm_by_hand():
+    """Two convolutions with biases, and the addition, in NumPy."""
+    model = CifarResNet(8, batch_norm=False)
+    variables = drawn_variables(model, 8)
+    assert not variables.get("batch_stats")
+    generator = np.random.default_rng(1)
+    params = jax.tree.map(
+        lambda x: x + generator.normal(0, 0.1, x.shape).astype(np.float32),
+        variables["params"],
+    )
+    image = generator.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    outputs = captured(model, {"params": params}, image)
+
+    def conv3x3(x, layer):
+        padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        total = np.zeros((*x.shape[:3], 16)) + layer["bias"]
+        for i in range(3):
+            for j in range(3):
+                total += padded[:, i : i + 8, j : j + 8] @ layer["kernel"][i, j]
+        return total
+
+    x = np.maximum(conv3x3(image, params["conv1"]), 0)
+    block = params["conv2_1"]
+    assert block.keys() == {"conv1", "conv2"}
+    y = conv3x3(np.maximum(conv3x3(x, block["conv1"]), 0), block["conv2"])
+    found = outputs["conv2_1"]["__call__"][0]
+    np.testing.assert_allclose(found, np.maximum(x + y, 0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fields", [{"batch_norm": False}, {"shortcut": "none"}])
+def test_a_last_scale_of_zero_that_would_stop_all_signals_is_refused(fields):
+    model = create_model("resnet20", zero_last_scale=True, **fields)
+    with pytest.raises(UsageError, match="needs batch_norm and shortcuts"):
+        abstract_variables(model, 32)
 
 
 @pytest.mark.parametrize(("name", "side"), [("resnet50", 28), ("resnet50_v1_5", 56)])
