@@ -5,16 +5,13 @@ writes their results as a table and figures. It can be killed at any time and re
 """
 
 import argparse
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 
 from cnn_arch import cli, command_line, folders, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
-from cnn_arch.sweeps import launch, manifest, results, space, view
-from cnn_arch.sweeps.local import Local
-from cnn_arch.sweeps.slurm import RESOURCES, Slurm
+from cnn_arch.sweeps import launch, manifest, results, session, space, view
 
 EXAMPLES = """\
   python sweep.py --config=configs/resnet20.py:cifar10 --sweep=configs/sweeps/lr_wd.py
@@ -36,30 +33,15 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     screen = Screen(quiet=options.quiet)
     sweep = plan(options, words, ending.cleanup)
     command_line.check_folder("--workdir", str(sweep.workdir))
-    executor = choose_executor(sweep, options)
+    executor = session.choose_executor(sweep, options)
     executor.active()  # a cluster that does not answer ends the command here
-    is_handed_over = sweep.executor == "slurm" and not sweep.space
-    is_brief = options.status or is_handed_over
+    is_brief = options.status or session.is_handed_over(sweep)
     hint = "" if is_brief else "   (stop: Ctrl-C, continues later)"
     screen.say("sweep", f"{view.relative(sweep.workdir)}{hint}")
     screen.say("runs", f"{' '.join(sweep.words)}, on {sweep.executor}")
-
-    stopped = None
-    if options.status:
-        if screen.is_terminal:
-            with view.display(screen) as show:
-                launch.watch(sweep, executor, show)
-        active = launch.look(sweep, executor)
-    else:
-        with sweep.held():
-            sweep.save()
-            screen.say("trials", view.counts(sweep))
-            if is_handed_over:
-                launch.submit(sweep, executor)
-            else:
-                with view.display(screen) as show:
-                    stopped = launch.carry_out(sweep, executor, show)
-            active = launch.refresh(sweep, executor)
+    active, stopped = session.run_trials(
+        sweep, executor, screen, watches=options.status
+    )
     if options.status or active or screen.is_terminal:
         view.print_table(sweep, screen)
 
@@ -112,43 +94,14 @@ def plan(
     return manifest.open_or_make(workdir, words, trials, {}, len(trials))
 
 
-def choose_executor(
-    sweep: manifest.Sweep, options: argparse.Namespace
-) -> launch.Executor:
-    """Returns where the trials run, and stores the choice in the sweep's record.
-
-    Raises:
-      UsageError: Slurm is not installed here, or an option needs another executor.
-    """
-    found = "slurm" if shutil.which("sbatch") else "local"
-    sweep.move_to(options.executor or sweep.executor or found)
-    if options.max_parallel is not None:
-        sweep.max_parallel = options.max_parallel
-    given = {key: options.given[key] for key in RESOURCES if key in options.given}
-    if given and sweep.executor != "slurm":
-        raise UsageError(f"--{next(iter(given))}: needs --executor=slurm")
-    sweep.resources |= given
-    return {"local": Local, "slurm": Slurm}[sweep.executor](sweep)
-
-
 if __name__ == "__main__":
     parser = command_line.parser(__doc__, EXAMPLES)
     parser.add_argument("--sweep", help="a file that lists trials: configs/sweeps/")
     text = "let Optuna choose trials, and stop poor ones"
     parser.add_argument("--search", choices=["tpe"], help=text)
     parser.add_argument("--workdir", help="default runs/sweep-MODEL-DATA-N")
-    text = "default slurm if it is installed"
-    parser.add_argument("--executor", choices=["local", "slurm"], help=text)
-    for name, text in {
-        "num_trials": "trials of a search",
-        "max_parallel": "trials at a time; local default: one per GPU",
-        "gpus_per_node": "Slurm: for each trial",
-        "nodes": "Slurm: for each trial",
-        "cpus_per_task": "Slurm: for each process",
-    }.items():
-        parser.add_argument(f"--{name}", type=int, help=text)
-    parser.add_argument("--partition", help="Slurm: the queue")
-    parser.add_argument("--time", help="Slurm: limit of each trial, such as 12:00:00")
+    text = "trials of a search"
+    parser.add_argument("--num_trials", type=int, help=text)
+    session.add_options(parser)
     parser.add_argument("--resume", action="store_true", help="run unfinished trials")
-    parser.add_argument("--status", action="store_true", help="show the trials' states")
     cli.run(main, parser)

@@ -2,6 +2,7 @@
 
 import runpy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from cnn_arch import settings
@@ -16,22 +17,35 @@ def read(path: str, function: str) -> Any:
     Raises:
       UsageError: the file or function does not exist, or its code raises an error.
     """
+    example = "configs/sweeps/lr_wd.py"
+    return call(f"--sweep={path}", find_sweep(path), function, "sweep", example)
+
+
+def call(where: str, file: Path, function: str, kind: str, example: str) -> Any:
+    """Runs a file of settings and returns the result of one of its functions.
+
+    Args:
+      where: the option that names the file, for messages.
+      file: Python code.
+      function: its name; it takes no argument.
+      kind: what the file is, a word for messages.
+      example: a file that has the function.
+
+    Raises:
+      UsageError: the function does not exist, or the code raises an error.
+    """
     import_recipes()
-    file = str(find_sweep(path))
     try:
-        names = runpy.run_path(file)
+        names = runpy.run_path(str(file))
     except Exception as error:  # a user's code may raise anything
-        reason = _one_line(error)
-        raise UsageError(f"--sweep={path}: not a sweep ({reason})") from error
+        raise UsageError(f"{where}: not a {kind} ({_one_line(error)})") from error
     if not callable(names.get(function)):
-        raise UsageError(
-            f"--sweep={path}: has no function {function}; see configs/sweeps/lr_wd.py"
-        )
+        raise UsageError(f"{where}: has no function {function}; see {example}")
     try:
         return names[function]()
     except Exception as error:
         reason = f"{function} raised {_one_line(error)}"
-        raise UsageError(f"--sweep={path}: {reason}") from error
+        raise UsageError(f"{where}: {reason}") from error
 
 
 def read_trials(path: str, words: Sequence[str]) -> list[dict[str, Any]]:
@@ -47,9 +61,26 @@ def read_trials(path: str, words: Sequence[str]) -> list[dict[str, Any]]:
     trials = read(path, "get_sweep")
     if not isinstance(trials, list) or not trials:
         raise UsageError(f"--sweep={path}: get_sweep must return a list of trials")
+    return check_trials(f"--sweep={path}", trials, words)
+
+
+def check_trials(
+    source: str, trials: Sequence[Any], words: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Returns the settings of trials as JSON stores them.
+
+    Args:
+      source: where they are from, for messages.
+      trials: the settings of each; the key "config" is the recipe, if ``words`` have
+        none.
+      words: as of ``read_trials``.
+
+    Raises:
+      UsageError: as of ``read_trials``.
+    """
     checked: list[dict[str, Any]] = []
     for number, trial in enumerate(trials):
-        where = f"--sweep={path}: trial {number}"
+        where = f"{source}: trial {number}"
         if not isinstance(trial, Mapping) or not trial:
             raise UsageError(f'{where}: must be a dictionary such as {{"seed": 1}}')
         overrides = {
@@ -125,7 +156,8 @@ def _read_range(
 def words_of(overrides: Mapping[str, Any]) -> list[str]:
     """Returns the command-line words for settings."""
     return [
-        f"--config.{key}={tuple(value) if isinstance(value, list) else value}"
+        f"--config{'' if key == 'config' else f'.{key}'}="
+        f"{tuple(value) if isinstance(value, list) else value}"
         for key, value in overrides.items()
     ]
 
