@@ -21,6 +21,8 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from cnn_arch.parallel import processor
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PAUSE_SECONDS = 0.1  # after a turn: the threads of its libraries fall asleep
@@ -252,24 +254,11 @@ def header(what: str, num_rounds: int) -> dict[str, Any]:
     }
 
 
-def vector_unit() -> str:
-    """Returns the widest instructions of the processor for products, or "unknown"."""
-    text = ""
-    with suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text()
-    flags = set(text.partition("flags\t\t:")[2].partition("\n")[0].split())
-    widest = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
-    return next((flag for flag in widest if flag in flags), "unknown")
-
-
 def machine() -> dict[str, Any]:
     """Returns what a result file says of the machine."""
-    names = []
-    with suppress(OSError), open("/proc/cpuinfo") as file:
-        names = [line.partition(": ")[2] for line in file if "model name" in line]
     return {
-        "processor": (names or [platform.machine()])[0].strip(),
-        "vector_unit": vector_unit(),
+        "processor": processor.name(),
+        "vector_unit": processor.vector_unit(),
         "cores": os.cpu_count() or 1,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": platform.platform(),

@@ -103,11 +103,14 @@ class Ending:
 Main = Callable[[argparse.Namespace, list[str], Ending], int]
 
 
-def run(main: Main, parser: Parser) -> NoReturn:
-    """Runs a command's ``main`` and ends the process with its status."""
+def run(main: Main, parser: Parser, *, needs_words: bool = True) -> NoReturn:
+    """Runs a command's ``main`` and ends the process with its status.
+
+    A command that ``needs_words`` shows its help when it is called without any.
+    """
     _use_utf8()
     prepare_streams()
-    if len(sys.argv) == 1:
+    if needs_words and len(sys.argv) == 1:
         put(parser.format_help(), sys.stderr)
         raise SystemExit(UsageError.exit_status)
     sys.argv[1:] = map(_expand_home, sys.argv[1:])

@@ -1,9 +1,8 @@
 """The differences between a checkout and an installed package.
 
-A checkout has the commands (prepare.py, train.py, eval.py, analyze.py, sweep.py),
-configs/ and requirements.txt next to the package. A wheel has the commands and configs/
-inside the package, in ``checkout/`` (pyproject.toml), and its requirements in its
-metadata.
+A checkout has the commands (``COMMANDS``), configs/ and requirements.txt next to the
+package. A wheel has the commands and configs/ inside the package, in ``checkout/``
+(pyproject.toml), and its requirements in its metadata.
 """
 
 import difflib
@@ -20,7 +19,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _IN_WHEEL = _PACKAGE / "checkout"
 IS_CHECKOUT = not _IN_WHEEL.is_dir()
 ROOT = _PACKAGE.parent if IS_CHECKOUT else _IN_WHEEL
-COMMANDS = ("prepare", "train", "eval", "analyze", "sweep")
+COMMANDS = ("prepare", "train", "eval", "analyze", "sweep", "experiment")
 DOCTOR = "make doctor" if IS_CHECKOUT else "python -m cnn_arch.doctor"
 
 
@@ -32,6 +31,11 @@ def recipes() -> list[str]:
 def sweeps() -> list[str]:
     """Returns the names of the project's sweeps."""
     return [name for name in _names(ROOT / "configs" / "sweeps") if name != "base"]
+
+
+def experiments() -> list[str]:
+    """Returns the names of the project's experiments."""
+    return [name for name in _names(ROOT / "configs" / "experiments") if name != "base"]
 
 
 def find_recipe(given: str) -> Path:
@@ -46,6 +50,11 @@ def find_recipe(given: str) -> Path:
 def find_sweep(given: str) -> Path:
     """Returns the file of a sweep, as ``find_recipe`` does of a recipe."""
     return _find("--sweep", given, ROOT / "configs" / "sweeps")
+
+
+def find_experiment(given: str) -> Path:
+    """Returns the file of an experiment, as ``find_recipe`` does of a recipe."""
+    return _find("experiment", given, ROOT / "configs" / "experiments")
 
 
 def _find(option: str, given: str, folder: Path) -> Path:

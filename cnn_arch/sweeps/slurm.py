@@ -84,7 +84,10 @@ class Slurm:
         answer = subprocess.run(words, capture_output=True, text=True)
         if answer.returncode:
             if self._states is None:
-                raise RunError(f"squeue: {_last_line(answer.stderr)}; try again later")
+                raise RunError(
+                    f"squeue: {_last_line(answer.stderr)}; try again later, or give "
+                    "--executor=local"
+                )
             return self._states
         jobs = {}
         for line in answer.stdout.splitlines():
@@ -207,4 +210,4 @@ def minutes(text: str) -> int:
 
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines() or ["no answer"]
-    return lines[-1].removeprefix("sbatch: ").removeprefix("error: ")
+    return re.sub("^(sbatch|squeue): (error: |fatal: )?", "", lines[-1])

@@ -135,5 +135,8 @@ def test_a_cluster_that_does_not_answer_leaves_no_folder(programs, tmp_path):
     workdir = tmp_path / "new" / "sweep"
     words = "--config=lenet5", "--sweep=lr_wd", "--executor=slurm"
     result = call("sweep.py", *words, f"--workdir={workdir}")
-    assert error_line(result, 1) == f"error: squeue: {reason}; try again later"
+    assert (
+        error_line(result, 1) == f"error: squeue: {reason}; try again later, or give "
+        "--executor=local"
+    )
     assert not workdir.parent.exists()

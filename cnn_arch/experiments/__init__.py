@@ -1,0 +1,1 @@
+"""Experiments: claims of the lectures, tried by training networks."""

@@ -1,0 +1,88 @@
+"""The figures of experiments, made for a slide of a lecture."""
+
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cnn_arch.drawing import canvas
+from cnn_arch.experiments import measures, record, rules
+from cnn_arch.experiments.plan import Experiment
+
+COLORS = (
+    canvas.BLUE,
+    canvas.ORANGE,
+    canvas.GREEN,
+    canvas.PURPLE,
+    canvas.SKY,
+    canvas.YELLOW,
+    canvas.GREY,
+)
+
+
+@canvas.styled
+def draw(experiment: Experiment, found: record.Record, folder: Path) -> list[Path]:
+    """Draws the figure of an experiment as ``figure.png`` and ``figure.svg``."""
+    figure = Figure(figsize=(canvas.WIDTH, 7.0), layout="constrained")
+    title = "\n".join(textwrap.wrap(experiment.claim, 100))
+    verdict, _ = rules.decide(experiment.rule, record.numbers(found))
+    figure.suptitle(f"{title}\nHere: {verdict}", x=0.01, ha="left")
+    FIGURES[experiment.figure](figure, experiment, found)
+    return canvas.write_slide(figure, folder, "figure")
+
+
+def _colors(experiment: Experiment) -> Mapping[str, str]:
+    return dict(zip(experiment.variants, COLORS, strict=False))
+
+
+def curves(figure: Figure, experiment: Experiment, found: record.Record) -> None:
+    """Draws the training and the validation error by epoch; bands show all seeds."""
+    panels = figure.subplots(1, 2, sharey=True)
+    colors = _colors(experiment)
+    for variant, runs in record.curves(found).items():
+        length = min(map(len, runs))  # early stopping may end a run sooner
+        epochs, *errors = np.moveaxis(np.array([run[:length] for run in runs]), 2, 0)
+        marker = "o" if length < 3 else None  # a line needs two points
+        for axes, values in zip(panels, errors, strict=True):
+            style = {"color": colors[variant], "label": variant, "marker": marker}
+            axes.plot(epochs[0], values.mean(axis=0), **style)
+            low, high = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(
+                epochs[0], low, high, color=colors[variant], alpha=0.2, linewidth=0
+            )
+    for axes, name in zip(panels, ("training", "validation"), strict=True):
+        axes.set_title(f"{name} error")
+        axes.set_xlabel("epoch")
+        axes.grid(visible=True)
+    panels[0].set_ylabel("error, %")
+    panels[1].legend()
+
+
+def dots(figure: Figure, experiment: Experiment, found: record.Record) -> None:
+    """Draws each measure of each run as a dot, with means and 95 % intervals."""
+    panels = figure.subplots(1, len(experiment.measures), sharey=True, squeeze=False)[0]
+    numbers, colors = record.numbers(found), _colors(experiment)
+    names = [variant for variant in experiment.variants if variant in numbers]
+    for axes, measure in zip(panels, experiment.measures, strict=True):
+        for place, variant in enumerate(names):
+            values = numbers[variant][measure]
+            plain = [x.least if isinstance(x, rules.Bound) else x for x in values]
+            color = colors[variant]
+            mean, low, high = rules.interval(values)
+            if np.isfinite(low):
+                axes.plot([low, high], [place, place], color=color, alpha=0.5)
+            axes.plot(mean, place, "|", color=color, markersize=26, markeredgewidth=3)
+            axes.plot(plain, [place] * len(plain), "o", color=color, markersize=9)
+        unit = measures.find(measure)[0].unit
+        axes.set_xlabel(f"{measures.label(measure)}, {unit}")
+        axes.grid(visible=True, axis="x")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+FIGURES: Mapping[str, Callable[[Figure, Experiment, record.Record], None]] = {
+    "curves": curves,
+    "dots": dots,
+}

@@ -1,0 +1,153 @@
+"""The pages of experiments: one for each, and one of all."""
+
+import math
+import shlex
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cnn_arch.experiments import figures, measures, plan, record, rules
+from cnn_arch.experiments.plan import Experiment
+from cnn_arch.experiments.record import Record
+from cnn_arch.files import write_text
+from cnn_arch.installation import command
+from cnn_arch.sweeps import space
+from cnn_arch.units import counted
+
+INTRODUCTION = """\
+# What the lectures claim, tried
+
+Each part has a claim of the lectures, how it is tried, what was measured, and a verdict
+(holds, does not hold, or not decided at this size). The verdict is computed by a rule
+that was written before the runs, from 95 % intervals over the seeds (Welch's t-test).
+These show what the choice of the seed changes, not what other test images would. The
+runs are short, and on small data: nothing here decides a claim about ImageNet.
+`python experiment.py` lists the experiments; `python experiment.py --report=docs` makes
+this page, and nobody edits it. What can be counted and need not be tried is in
+`python analyze.py --claims`."""
+
+
+def write(experiment: Experiment, found: Record, folder: Path) -> list[str]:
+    """Writes the figure and the page of an experiment; returns the files' names."""
+    pictures = figures.draw(experiment, found, folder)
+    text = section(experiment, found, "figure.png", level="#")
+    write_text(folder / "README.md", text + "\n")
+    return ["README.md", *(path.name for path in pictures), record.NAME]
+
+
+def write_report(runs: Path, target: Path) -> tuple[Path, int]:
+    """Writes lectures.md of all experiments, and returns its path and their number.
+
+    The records and figures go to ``target``/lectures. Those that are there, of
+    experiments that are not in ``runs``, stay; size "full" replaces "minutes".
+    """
+    own = target / "lectures"
+    own.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for experiment in plan.read_all():
+        for size in plan.SIZES:
+            folder = runs / f"{experiment.name}-{size}"
+            if found := record.load(folder):
+                write_text(
+                    own / f"{experiment.name}.json",
+                    (folder / record.NAME).read_text(encoding="utf-8"),
+                )
+                figures.draw(experiment, found, folder)
+                shutil.copyfile(folder / "figure.png", own / f"{experiment.name}.png")
+        stored = own / f"{experiment.name}.json"
+        if stored.exists():
+            found = record.read(stored)
+            picture = f"lectures/{experiment.name}.png"
+            parts.append(section(experiment, found, picture, level="##"))
+    path = target / "lectures.md"
+    write_text(path, "\n\n".join([INTRODUCTION, *parts]) + "\n")
+    return path, len(parts)
+
+
+def section(experiment: Experiment, found: Record, picture: str, *, level: str) -> str:
+    """Returns the text of an experiment: claim, verdict, figure, table, method."""
+    numbers = record.numbers(found)
+    verdict, outcomes = rules.decide(experiment.rule, numbers)
+    runs = list(found["runs"].values())
+    seeds = counted(len({run["seed"] for run in runs}), "seed")
+    parts = [
+        f"{level} {experiment.name}: {verdict}",
+        f"**Claim.** {experiment.claim}",
+        "Sources: " + "; ".join(experiment.sources) + ".",
+        f"![{experiment.name}]({picture})",
+        "\n".join(_table(experiment, numbers)),
+        "**Rule.** The claim holds if all of these hold (95 % intervals over "
+        f"{seeds}):",
+        "\n".join(
+            f"- {describe(comparison, outcome)}"
+            for comparison, outcome in zip(experiment.rule, outcomes, strict=True)
+        ),
+        f"**Method.** {' '.join(_method(experiment, found))}",
+        f"**Caveats.** {experiment.caveats}",
+        f"```\n{again(found)}\n```",
+    ]
+    return "\n\n".join(parts)
+
+
+def again(found: Record) -> str:
+    """Returns the command that makes the runs."""
+    words = [found["experiment"], f"--size={found['size']}", *found["settings"]]
+    return command("experiment", *words)
+
+
+def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
+    """Writes a comparison and its outcome in one line."""
+    sign = " / " if comparison.scale == "ratio" else " - "
+    what = f"{measures.label(comparison.measure)}: "
+    what += f"{comparison.first}{sign}{comparison.second}"
+    limits = [
+        f"{word} {limit:g}"
+        for word, limit in (("above", comparison.above), ("below", comparison.below))
+        if limit is not None
+    ]
+    text = f"{what} is {' and '.join(limits)}: {outcome.verdict}"
+    if outcome.estimate is None:
+        return f"{text} (not run)"
+    shown = f"{outcome.estimate:.3g}"
+    if math.isinf(outcome.low) and math.isinf(outcome.high):
+        return f"{text} ({shown}; one seed has no interval)"
+    return f"{text} ({shown}, {outcome.low:.3g} to {outcome.high:.3g})"
+
+
+def _table(experiment: Experiment, numbers: rules.Numbers) -> Iterable[str]:
+    heads = [
+        f"{measures.label(each)}, {measures.find(each)[0].unit}"
+        for each in experiment.measures
+    ]
+    yield f"| variant | {' | '.join(heads)} | runs |"
+    yield "|---" * (len(heads) + 2) + "|"
+    for variant in experiment.variants:
+        if of_variant := numbers.get(variant):
+            cells = [_cell(of_variant[each]) for each in experiment.measures]
+            count = len(of_variant[experiment.measures[0]])
+            yield f"| {variant} | {' | '.join(cells)} | {count} |"
+
+
+def _cell(values: Sequence[rules.Value]) -> str:
+    """Writes a mean and its 95 % interval, or "over" the mean of lower bounds."""
+    mean, low, high = rules.interval(values)
+    over = "over " * any(isinstance(value, rules.Bound) for value in values)
+    if math.isinf(low) or over:
+        return f"{over}{mean:,.4g}"
+    return f"{mean:,.4g} ({low:,.4g} to {high:,.4g})"
+
+
+def _method(experiment: Experiment, found: Record) -> Iterable[str]:
+    runs = list(found["runs"].values())
+    size = experiment.sizes[found["size"]]
+    shared = space.words_of({**experiment.settings, **size.settings})
+    for variant, own in experiment.variants.items():
+        words = shlex.join(space.words_of(own)) or "no other setting"
+        yield f"{variant}: `{words}`;"
+    yield f"all: `{shlex.join([*shared, *found['settings']])}`."
+    for key, text in (("data", "Data"), ("device", "Device"), ("commit", "Commit")):
+        yield f"{text}: {'; '.join(sorted({run[key] for run in runs}))}."
+    if found["note"]:
+        yield f"{found['note'].rstrip('.')}."
+    time = f"{record.minutes(found):.0f} minutes"
+    yield f"Machine: {found['machine']}; {counted(len(runs), 'run')}, {time} in all."

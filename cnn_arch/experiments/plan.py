@@ -1,0 +1,143 @@
+"""An experiment: what its file in configs/experiments/ says, checked."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn_arch import settings
+from cnn_arch.errors import UsageError
+from cnn_arch.experiments import measures, rules
+from cnn_arch.installation import experiments, find_experiment
+from cnn_arch.sweeps import manifest, space
+
+EXAMPLE = "configs/experiments/degradation.py"
+SIZES = {
+    "minutes": "at most ten minutes on a laptop; may not decide",
+    "full": "what docs/lectures.md reports",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much an experiment is shortened."""
+
+    seeds: int  # runs of each variant: seeds 0, 1 and so on
+    settings: Mapping[str, Any]  # of all runs; they shorten the recipes
+    variants: Sequence[str] = ()  # those that run; (): all
+    minutes: float | None = (
+        None  # that it took on two cores; docs/lectures.md says which
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A claim, and how it is tried."""
+
+    name: str  # of its file
+    title: str  # the first line of the file's docstring
+    claim: str  # in one or two sentences
+    sources: Sequence[str]  # lectures and papers, with their numbers
+    data: str  # cifar10, or photographs: a folder that the user gives
+    variants: Mapping[str, Mapping[str, Any]]  # name -> its settings; "config": recipe
+    settings: Mapping[str, Any]  # of all variants
+    sizes: Mapping[str, Size]  # minutes and full
+    measures: Sequence[str]  # keys of ``measures.MEASURES``, the first for the figure
+    rule: Sequence[rules.Comparison]  # the claim holds if all of them do
+    figure: str  # a key of ``figures.FIGURES``
+    caveats: str  # what the numbers cannot show
+
+    def trials(self, size: str, data: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yields the variant and the settings of each run, seed by seed.
+
+        ``data`` is what follows the colon of the recipes.
+        """
+        chosen = self.sizes[size]
+        for seed in range(chosen.seeds):
+            for variant in chosen.variants or self.variants:
+                own = {**self.settings, **chosen.settings, **self.variants[variant]}
+                recipe = f"{own.pop('config')}:{data}"
+                yield variant, {"config": recipe, **own, "seed": seed}
+
+
+def read(name: str) -> Experiment:
+    """Reads an experiment's file.
+
+    Raises:
+      UsageError: there is no such experiment, or its file is wrong.
+    """
+    path = find_experiment(name)
+    found = space.call(name, path, "get_experiment", "experiment", EXAMPLE)
+    try:
+        return _make(path, **found)
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UsageError(
+            f"{path}: not an experiment ({error}); see {EXAMPLE}"
+        ) from None
+
+
+def _make(path: Path, **found: Any) -> Experiment:
+    sizes = {key: Size(**found["sizes"][key]) for key in SIZES}
+    rule = [rules.Comparison(**each) for each in found["rule"]["every"]]
+    made = Experiment(
+        name=path.stem,
+        title=path.read_text(encoding="utf-8").partition('"""')[2].partition("\n")[0],
+        **{**found, "sizes": sizes, "rule": rule},
+    )
+    known = set(made.measures)
+    for each in made.measures:
+        measures.find(each)
+    for each in rule:
+        if each.measure not in known:
+            raise ValueError(f"the rule compares {each.measure}, which is no measure")
+        for variant in (each.first, each.second):
+            if variant not in made.variants:
+                raise ValueError(f"the rule compares {variant}, which is no variant")
+    return made
+
+
+def read_all() -> list[Experiment]:
+    """Reads the files of all experiments."""
+    return [read(name) for name in experiments()]
+
+
+def check_same(workdir: Path, words: Sequence[str], trials: Sequence[Any]) -> None:
+    """Checks that a folder has no runs of an experiment with other settings.
+
+    Raises:
+      UsageError: it has.
+    """
+    if (workdir / manifest.NAME).exists():
+        stored = manifest.load(workdir)
+        listed = [trial.overrides for trial in stored.trials]
+        if (stored.words, listed) != (list(words), list(trials)):
+            raise UsageError(
+                f"--workdir={workdir}: has runs with other settings "
+                f"({' '.join(stored.words) or 'the experiment has changed'}); choose "
+                "another --workdir, or delete it"
+            )
+
+
+def check(
+    experiment: Experiment, size: str, data: str, words: Sequence[str]
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Returns the variant and the settings of each run, as JSON stores them.
+
+    Settings in ``words`` replace those of the experiment.
+
+    Raises:
+      UsageError: a setting is invalid, or ``words`` change what the variants vary.
+    """
+    given = {word.partition("=")[0].removeprefix("--config.") for word in words}
+    for variant, own in experiment.variants.items():
+        if taken := given.intersection(own):
+            raise UsageError(
+                f"--config.{taken.pop()}: {variant} of {experiment.name} has its own; "
+                "leave it out"
+            )
+    variants, trials = [], []
+    for variant, own in experiment.trials(size, data):
+        variants.append(variant)
+        trials.append({key: own[key] for key in own if key not in given})
+    settings.parse([f"--config={trials[0]['config']}", *words])
+    return variants, space.check_trials(experiment.name, trials, words)

@@ -1,0 +1,146 @@
+"""The record of an experiment: what was measured of its runs, and on which machine.
+
+It is stored as experiment.json in the experiment's folder. Each run is measured once,
+when it has ended. The verdict is not stored: it follows from the numbers.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cnn_arch import settings
+from cnn_arch.errors import UsageError
+from cnn_arch.experiments import measures
+from cnn_arch.experiments.plan import Experiment
+from cnn_arch.experiments.rules import Bound, Numbers, Value
+from cnn_arch.files import read_json, write_text
+from cnn_arch.parallel import processor
+from cnn_arch.setting_words import UNREADABLE
+from cnn_arch.sweeps.manifest import Sweep
+
+NAME = "experiment.json"
+Record = dict[str, Any]
+
+
+def new(experiment: Experiment, size: str, words: Sequence[str], note: str) -> Record:
+    """Returns a record without runs."""
+    return {
+        "experiment": experiment.name,
+        "size": size,
+        "settings": list(words),
+        "note": note,
+        "machine": f"{processor.name()} ({processor.vector_unit()})",
+        "runs": {},
+    }
+
+
+def load(folder: Path) -> Record | None:
+    """Returns the record of an experiment's folder; None if there is none.
+
+    Raises:
+      UsageError: it is damaged.
+    """
+    path = folder / NAME
+    return read(path) if path.exists() else None
+
+
+def read(path: Path) -> Record:
+    """Reads a record.
+
+    Raises:
+      UsageError: it is damaged.
+    """
+    try:
+        record = read_json(path)
+        numbers(record)
+    except UNREADABLE as error:
+        raise UsageError(
+            f"{path}: not a record of an experiment ({error}); delete it to measure "
+            "the runs again"
+        ) from None
+    return record
+
+
+def update(
+    record: Record, experiment: Experiment, sweep: Sweep, variants: Sequence[str]
+) -> None:
+    """Measures the runs that have ended, and stores the record after each.
+
+    Args:
+      record: changed in place.
+      experiment: says what is measured.
+      sweep: the runs.
+      variants: the variant of each run.
+    """
+    for variant, trial in zip(variants, sweep.trials, strict=True):
+        if trial.state == "done" and trial.name not in record["runs"]:
+            workdir = sweep.path(trial)
+            values = {
+                each: measures.take(each, workdir) for each in experiment.measures
+            }
+            record["runs"][trial.name] = {
+                "variant": variant,
+                "seed": trial.overrides["seed"],
+                "numbers": {key: _to_json(value) for key, value in values.items()},
+                "curve": measures.curve(workdir),
+                **_facts(workdir),
+            }
+            save(record, sweep.workdir)
+
+
+def save(record: Record, folder: Path) -> None:
+    """Writes the record."""
+    write_text(folder / NAME, json.dumps(record, indent=1) + "\n")
+
+
+def numbers(record: Record) -> Numbers:
+    """Returns the measured numbers by variant and measure, in the order of the runs."""
+    found: dict[str, dict[str, list[Value]]] = {}
+    for run in record["runs"].values():
+        of_variant = found.setdefault(run["variant"], {})
+        for key, value in run["numbers"].items():
+            of_variant.setdefault(key, []).append(_from_json(value))
+    return found
+
+
+def curves(record: Record) -> dict[str, list[list[list[float]]]]:
+    """Returns the curves of the runs by variant: epoch, training, validation error."""
+    found: dict[str, list[list[list[float]]]] = {}
+    for run in record["runs"].values():
+        found.setdefault(run["variant"], []).append(run["curve"])
+    return found
+
+
+def minutes(record: Record) -> float:
+    """Returns the training time of all runs together."""
+    return sum(run["minutes"] for run in record["runs"].values())
+
+
+def _facts(workdir: Path) -> Record:
+    """Returns how a run was made: its time, device, data, commit and length."""
+    log = (workdir / "log.txt").read_text(encoding="utf-8")
+    facts = (workdir / "environment.txt").read_text(encoding="utf-8")
+    config = settings.flatten(json.loads((workdir / "config.json").read_text()))
+    return {
+        "minutes": round(measures.minutes(workdir), 3),
+        "device": _last(r" device +(.*?)(?: {3}|$)", log),
+        "data": _last(r" data +(.*)$", log),
+        "commit": _last(r"^commit +(\S+)", facts),
+        "epochs": config["epochs"],
+        "precision": config["precision"],
+    }
+
+
+def _last(pattern: str, text: str) -> str:
+    found = re.findall(pattern, text, re.MULTILINE)
+    return found[-1] if found else "unknown"
+
+
+def _to_json(value: Value) -> Any:
+    return {"at_least": value.least} if isinstance(value, Bound) else value
+
+
+def _from_json(value: Any) -> Value:
+    return Bound(float(value["at_least"])) if isinstance(value, dict) else float(value)

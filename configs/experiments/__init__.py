@@ -1,0 +1,1 @@
+"""The experiments: what the lectures claim, and how it is tried."""
