@@ -63,7 +63,9 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     is_brief = options.status or session.is_handed_over(sweep)
     hint = "" if is_brief else "   (stop: Ctrl-C, continues later)"
     screen.say("run", f"{view.relative(sweep.workdir)}{hint}")
-    say_lines("claim", textwrap.wrap(experiment.claim, 70), screen)
+    say_lines(
+        "claim", textwrap.wrap(experiment.claim, 72, break_on_hyphens=False), screen
+    )
     active, stopped = session.run_trials(
         sweep, executor, screen, watches=options.status
     )
@@ -72,9 +74,9 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     view.print_failures(sweep, screen)
 
     found = record.load(sweep.workdir)
-    found = found or record.new(experiment, options.size, words, options.note or "")
+    found = found or record.new(experiment, options.size, own_words(options, words))
+    found["note"] = options.note or found["note"]
     record.update(found, experiment, sweep, variants)
-    again = command("experiment", *own_words(options, words))
     if not found["runs"]:
         screen.say("verdict", "none yet: no run has ended", last=True)
     else:
@@ -82,6 +84,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
         from cnn_arch.experiments import page
 
         screen.say("wrote", "  ".join(page.write(experiment, found, sweep.workdir)))
+    again = command("experiment", experiment.name, *found["words"])
     if stopped:
         screen.row(f"stopped: {view.counts(sweep)}. Continue: {again}", last=True)
         return 128 + stopped
@@ -130,9 +133,11 @@ def say_lines(label: str, lines: list[str], screen: Screen) -> None:
 
 
 def own_words(options: argparse.Namespace, words: list[str]) -> list[str]:
-    """Returns the words of this command that choose the experiment and its size."""
-    keys = [key for key in ("size", "data", "workdir") if key in options.given]
-    return [options.name, *(f"--{key}={options.given[key]}" for key in keys), *words]
+    """Returns the words of this command, with which it continues."""
+    keys = "size", "data", "data_dir", "workdir"
+    given = [f"--{key}={options.given[key]}" for key in keys if key in options.given]
+    settings = [each for each in words if not each.startswith("--config.data.dir=")]
+    return given + settings
 
 
 def list_all(screen: Screen) -> int:
@@ -147,7 +152,7 @@ def list_all(screen: Screen) -> int:
                 verdict, _ = rules.decide(experiment.rule, record.numbers(found))
                 state = f"{verdict} ({size})"
         screen.row(f"{experiment.name:<16}{shown[0]:<9}{shown[1]:<9}{state}")
-        for line in textwrap.wrap(experiment.claim, 76):
+        for line in textwrap.wrap(experiment.claim, 72, break_on_hyphens=False):
             screen.row(f"    {line}")
     cli.say_next(screen, command("experiment", plan.read_all()[0].name))
     return 0

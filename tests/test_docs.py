@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from cnn_arch import __version__, cli, installation, models, settings
+from cnn_arch.experiments import plan
 from cnn_arch.sweeps import space
 from tests.commands import ROOT, call, run
 
@@ -17,8 +18,8 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 # A program of the checkout or its name once it is installed, as far as the line goes.
 COMMAND = re.compile(
-    r"(?:python (prepare|train|eval|analyze|sweep)\.py|"
-    r"cnn-arch (prepare|train|eval|analyze|sweep)|"
+    r"(?:python (prepare|train|eval|analyze|sweep|experiment)\.py|"
+    r"cnn-arch (prepare|train|eval|analyze|sweep|experiment)|"
     r"(?:sbatch [-\w=: ]*)?(train)\.sbatch)( [^`\n|]*|$)"
 )
 
@@ -107,7 +108,7 @@ def users_folder(tmp_path_factory):
 def test_commands_are_taken(page, program, line, users_folder, monkeypatch):
     """The program's own parser takes the options, and settings the rest."""
     parsed = []
-    monkeypatch.setattr(cli, "run", lambda _, parser: parsed.append(parser))
+    monkeypatch.setattr(cli, "run", lambda _, parser, **__: parsed.append(parser))
     monkeypatch.setattr(models, "MODELS", dict(models.MODELS))
     monkeypatch.chdir(users_folder)
     monkeypatch.setattr(sys, "argv", [str(ROOT / f"{program}.py")])
@@ -116,8 +117,12 @@ def test_commands_are_taken(page, program, line, users_folder, monkeypatch):
     assert all(word.startswith("--config") for word in words)
     if any(re.match(r"--config[= ]", word) for word in words):
         settings.parse(words)
+    elif words and program == "experiment":
+        plan.check(plan.read(options.name), options.size, "folder", words)
     elif words:
         settings.parse([f"--config={options.model}", *words])
+    if program == "experiment" and options.name:
+        assert installation.find_experiment(options.name).exists()
     if getattr(options, "model", None):
         assert options.model in models.MODELS
     if getattr(options, "sweep", None):

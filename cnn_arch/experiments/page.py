@@ -91,8 +91,14 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
 
 def again(found: Record) -> str:
     """Returns the command that makes the runs."""
-    words = [found["experiment"], f"--size={found['size']}", *found["settings"]]
-    return command("experiment", *words)
+    words = [each for each in found["words"] if not each.startswith("--workdir=")]
+    return command("experiment", found["experiment"], *map(_shown, words))
+
+
+def _shown(word: str) -> str:
+    """Leaves the path of the data's folder out, but not its name."""
+    option, _, value = word.partition("=")
+    return f"--data_dir={Path(value).name}" if option == "--data_dir" else word
 
 
 def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
@@ -140,11 +146,14 @@ def _cell(values: Sequence[rules.Value]) -> str:
 def _method(experiment: Experiment, found: Record) -> Iterable[str]:
     runs = list(found["runs"].values())
     size = experiment.sizes[found["size"]]
+    given = [each for each in found["words"] if each.startswith("--config.")]
+    replaced = {each.partition("=")[0] for each in given}
     shared = space.words_of({**experiment.settings, **size.settings})
+    shared = [each for each in shared if each.partition("=")[0] not in replaced]
     for variant, own in experiment.variants.items():
         words = shlex.join(space.words_of(own)) or "no other setting"
         yield f"{variant}: `{words}`;"
-    yield f"all: `{shlex.join([*shared, *found['settings']])}`."
+    yield f"all: `{shlex.join([*shared, *given])}`."
     for key, text in (("data", "Data"), ("device", "Device"), ("commit", "Commit")):
         yield f"{text}: {'; '.join(sorted({run[key] for run in runs}))}."
     if found["note"]:

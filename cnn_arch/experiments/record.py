@@ -24,13 +24,13 @@ NAME = "experiment.json"
 Record = dict[str, Any]
 
 
-def new(experiment: Experiment, size: str, words: Sequence[str], note: str) -> Record:
-    """Returns a record without runs."""
+def new(experiment: Experiment, size: str, words: Sequence[str]) -> Record:
+    """Returns a record without runs; ``words`` are those of the command."""
     return {
         "experiment": experiment.name,
         "size": size,
-        "settings": list(words),
-        "note": note,
+        "words": list(words),
+        "note": "",  # on the data, from the user
         "machine": f"{processor.name()} ({processor.vector_unit()})",
         "runs": {},
     }

@@ -8,6 +8,7 @@ not hold if no part of it is. Otherwise, and with a single seed, it is not decid
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 
 LEVEL = 0.95
@@ -79,12 +80,12 @@ def compare(comparison: Comparison, numbers: Numbers) -> Outcome:
 
 
 def _verdict(comparison: Comparison, low: float, high: float) -> str:
-    above = -math.inf if comparison.above is None else comparison.above
-    below = math.inf if comparison.below is None else comparison.below
-    is_unknown = math.isinf(low) and math.isinf(high)
-    if low > above and high < below:
+    above, below = comparison.above, comparison.below
+    if (above is None or low > above) and (below is None or high < below):
         return HOLDS
-    return FAILS if not is_unknown and (high <= above or low >= below) else OPEN
+    if (above is not None and high <= above) or (below is not None and low >= below):
+        return FAILS
+    return OPEN
 
 
 def interval(values: Sequence[Value]) -> tuple[float, float, float]:
@@ -113,7 +114,9 @@ def _interval(
         return estimate, -math.inf, math.inf
     if len({*first}) == len({*second}) == 1:  # counts, which no seed changes
         return estimate, estimate, estimate
-    test = stats.ttest_ind(first, second, equal_var=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of numbers that are equal
+        test = stats.ttest_ind(first, second, equal_var=False)
     low, high = test.confidence_interval(LEVEL)
     return estimate, float(low), float(high)
 

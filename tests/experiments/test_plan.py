@@ -1,0 +1,100 @@
+"""The files of the experiments: each is read, and mistakes are named."""
+
+import pytest
+
+from cnn_arch import installation, settings
+from cnn_arch.errors import UsageError
+from cnn_arch.experiments import figures, plan
+from cnn_arch.experiments.measures import MEASURES
+from cnn_arch.sweeps import space
+
+FILE = """
+def get_experiment():
+    small = {{"seeds": 2, "settings": {{"epochs": 0.1}}}}
+    return {{
+        "claim": "Tanh is slower.",
+        "sources": ["a lecture"],
+        "data": "mnist5k",
+        "variants": {{"a": {{}}, "b": {{"optim.learning_rate": 0.01}}}},
+        "settings": {{"config": "lenet5"}},
+        "sizes": {{"minutes": small, "full": small | {{"seeds": 3}}}},
+        "measures": ["{measure}"],
+        "rule": {{"every": [{{
+            "scale": "difference", "measure": "test_error", "first": "b",
+            "second": "{second}", "above": 0, "below": None,
+        }}]}},
+        "figure": "dots",
+        "caveats": "None.",
+    }}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(measure="test_error", second="a"):
+        path = tmp_path / "tried.py"
+        path.write_text('"""Tried."""\n' + FILE.format(measure=measure, second=second))
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize("name", installation.experiments())
+def test_the_projects_experiments_can_run(name):
+    experiment = plan.read(name)
+    assert experiment.title and experiment.claim and experiment.sources
+    assert experiment.figure in figures.FIGURES
+    data = "folder" if experiment.data == "photographs" else experiment.data
+    for size, chosen in experiment.sizes.items():
+        variants, trials = plan.check(experiment, size, data, [])
+        assert len(trials) == chosen.seeds * len(set(variants))
+        assert set(variants) <= set(experiment.variants)
+        if size == "full":
+            compared = {each.first for each in experiment.rule}
+            assert compared | {each.second for each in experiment.rule} <= set(variants)
+
+
+def test_the_trials_are_those_of_each_seed(file):
+    variants, trials = plan.check(plan.read(file()), "minutes", "mnist5k", [])
+    assert variants == ["a", "b", "a", "b"]
+    assert [trial["seed"] for trial in trials] == [0, 0, 1, 1]
+    config, _ = settings.parse(space.words_of(trials[3]))
+    assert config.model.name == "lenet5" and config.data.source == "mnist5k"
+    assert (config.epochs, config.seed, config.optim.learning_rate) == (0.1, 1, 0.01)
+
+
+def test_given_settings_replace_those_of_the_experiment(file):
+    words = ["--config.epochs=2"]
+    _, trials = plan.check(plan.read(file()), "minutes", "mnist5k", words)
+    assert all("epochs" not in trial for trial in trials)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--config.optim.learning_rate=1", "b of tried has its own; leave it out"),
+        ("--config.epoch=1", "no such setting; did you mean --config.epochs"),
+    ],
+)
+def test_settings_that_do_not_suit_are_refused(file, word, message):
+    with pytest.raises(UsageError, match=message):
+        plan.check(plan.read(file()), "minutes", "mnist5k", [word])
+
+
+def test_mistakes_in_a_file_are_named(file, tmp_path):
+    with pytest.raises(UsageError, match="not an experiment"):
+        plan.read(file(measure="speed"))
+    with pytest.raises(UsageError, match="compares c, which is no variant"):
+        plan.read(file(second="c"))
+    with pytest.raises(UsageError, match="compares test_error, which is no measure"):
+        plan.read(file(measure="training_error"))
+    empty = tmp_path / "empty.py"
+    empty.write_text("")
+    with pytest.raises(UsageError, match="has no function get_experiment"):
+        plan.read(str(empty))
+    with pytest.raises(UsageError, match="did you mean degradation"):
+        plan.read("degredation")
+
+
+def test_measures_have_a_unit():
+    assert all(measure.label and measure.unit for measure in MEASURES.values())

@@ -1,0 +1,63 @@
+"""What is measured of a run's files, and how it is written."""
+
+import json
+
+import pytest
+
+from cnn_arch.errors import UsageError
+from cnn_arch.experiments import measures, page, record, rules
+from cnn_arch.experiments.rules import Bound
+
+HEAD = "epoch,step,train_top1_error,validation_top1_error,seconds\n"
+ROWS = "1,100,60,55,30\n2,200,40,45,30\n3,300,20,30,60\n"
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    (tmp_path / "metrics.csv").write_text(HEAD + ROWS)
+    (tmp_path / "eval").mkdir()
+    results = {"test": {"top1_error": 32.5}}
+    (tmp_path / "eval" / "results.json").write_text(json.dumps(results))
+    return tmp_path
+
+
+def test_numbers_of_a_run(workdir):
+    assert measures.take("training_error", workdir) == 20
+    assert measures.take("test_error", workdir) == 32.5
+    assert measures.take("gap", workdir) == 12.5
+    assert measures.take("minutes", workdir) == 2
+    assert measures.curve(workdir) == [[1, 60, 55], [2, 40, 45], [3, 20, 30]]
+
+
+def test_steps_to_an_error_are_between_two_epochs(workdir):
+    """From 40 % at step 200 to 20 % at step 300: 25 % at step 275, 80 % at step 50."""
+    assert measures.take("steps_to_training_error:25", workdir) == 275
+    assert measures.take("steps_to_training_error:80", workdir) == 50
+    assert measures.take("steps_to_training_error:10", workdir) == Bound(300)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    run = {"variant": "a", "curve": [[1, 50, 60]], "minutes": 1.5}
+    found = {
+        "runs": {
+            "trial-00": {**run, "numbers": {"steps": {"at_least": 300}}},
+            "trial-01": {**run, "numbers": {"steps": 250.0}},
+        }
+    }
+    record.save(found, tmp_path)
+    again = record.load(tmp_path)
+    assert again is not None
+    assert record.numbers(again) == {"a": {"steps": [Bound(300), 250.0]}}
+    assert record.curves(again) == {"a": [[[1, 50, 60]], [[1, 50, 60]]]}
+    assert record.minutes(again) == 3
+    (tmp_path / record.NAME).write_text("{")
+    with pytest.raises(UsageError, match="delete it to measure the runs again"):
+        record.load(tmp_path)
+
+
+def test_an_outcome_is_one_line():
+    rule = rules.Comparison("difference", "test_error", "a", "b", -1.0, 1.0)
+    found = {"a": {"test_error": [10.0, 10.2]}, "b": {"test_error": [10.1, 10.1]}}
+    line = page.describe(rule, rules.compare(rule, found))
+    start = "test error: a - b is above -1 and below 1: not decided at this size"
+    assert line.startswith(f"{start} (0, -1.27 to 1.27)")

@@ -1,0 +1,101 @@
+"""Verdicts, against a calculation by hand and with the numbers turned round."""
+
+import math
+
+import pytest
+
+from cnn_arch.experiments.rules import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    Bound,
+    Comparison,
+    compare,
+    decide,
+    interval,
+)
+
+
+def comparison(scale="difference", above=None, below=None):
+    return Comparison(scale, "error", "a", "b", above, below)
+
+
+def numbers(a, b):
+    return {"a": {"error": a}, "b": {"error": b}}
+
+
+def test_the_interval_is_welchs():
+    """Means 12 and 6, variances 4 and 1; t(0.975) with 2.94 degrees is 3.219."""
+    outcome = compare(comparison(above=0), numbers([10, 12, 14], [5, 6, 7]))
+    error = math.sqrt(4 / 3 + 1 / 3)
+    assert outcome.estimate == 6
+    assert outcome.low == pytest.approx(6 - 3.219 * error, abs=0.003)
+    assert outcome.high == pytest.approx(6 + 3.219 * error, abs=0.003)
+
+
+def test_the_interval_of_one_variant_is_students():
+    """Mean 12, standard error 2 / sqrt(3); t(0.975) with 2 degrees is 4.303."""
+    mean, low, high = interval([10, 12, 14])
+    assert mean == 12
+    assert high - mean == mean - low == pytest.approx(4.303 * 2 / 3**0.5, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "verdict"),
+    [
+        ([10, 10.1, 10.2], [5, 5.1, 5.2], HOLDS),
+        ([5, 5.1, 5.2], [10, 10.1, 10.2], FAILS),  # turned round
+        ([5, 10, 12], [4, 9, 10], OPEN),  # the spread hides the difference
+        ([10], [5], OPEN),  # one seed has no interval
+        ([], [5, 6], OPEN),  # not run
+    ],
+)
+def test_a_difference_above_zero(first, second, verdict):
+    assert compare(comparison(above=0), numbers(first, second)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("first", "verdict"),
+    [([9.9, 10, 10.1], HOLDS), ([12.9, 13, 13.1], FAILS), ([10.9, 11, 11.1], OPEN)],
+)
+def test_a_difference_that_is_small(first, verdict):
+    found = numbers(first, [10, 10.05, 9.95])
+    assert compare(comparison(above=-1, below=1), found).verdict == verdict
+
+
+def test_a_ratio_is_compared_as_logarithms():
+    """Deviations 0.0125 and 0.01, so 8 times exp(-0.026) to exp(0.026)."""
+    found = numbers([800, 810, 790], [100, 101, 99])
+    outcome = compare(comparison("ratio", above=2), found)
+    assert outcome.estimate == pytest.approx(8, rel=1e-3)
+    assert outcome.low == pytest.approx(7.793, abs=0.001)
+    assert outcome.high == pytest.approx(8.212, abs=0.001)
+    assert outcome.verdict == HOLDS
+    turned = numbers([100, 101, 99], [800, 810, 790])
+    assert compare(comparison("ratio", above=2), turned).verdict == FAILS
+
+
+def test_a_goal_that_is_not_reached_bounds_one_side():
+    """The slower one never got there: at least 8 times, so above 2 but no limit."""
+    slow, fast = [Bound(800), Bound(801)], [100, 100.5]
+    outcome = compare(comparison("ratio", above=2), numbers(slow, fast))
+    assert outcome.high == math.inf and outcome.verdict == HOLDS
+    outcome = compare(comparison("ratio", above=10), numbers(slow, fast))
+    assert outcome.verdict == OPEN  # it may be above 10, or not
+    outcome = compare(comparison("ratio", above=2), numbers(fast, slow))
+    assert outcome.low == 0 and outcome.verdict == FAILS
+    both = compare(comparison("ratio", above=2), numbers(slow, slow))
+    assert both.verdict == OPEN
+
+
+def test_counts_that_no_seed_changes_are_exact():
+    assert compare(comparison(below=0), numbers([7, 7], [9, 9])).verdict == HOLDS
+    assert compare(comparison(below=0), numbers([9, 9], [9, 9])).verdict == FAILS
+
+
+def test_a_claim_holds_if_all_comparisons_hold():
+    found = numbers([10, 10.1], [5, 5.1])
+    rule = [comparison(above=0), comparison("ratio", above=1)]
+    assert decide(rule, found)[0] == HOLDS
+    assert decide([*rule, comparison(below=0)], found)[0] == FAILS
+    assert decide([*rule, comparison(above=5)], found)[0] == OPEN
