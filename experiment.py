@@ -6,13 +6,13 @@ command continues.
 """
 
 import argparse
-import shlex
-import textwrap
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from cnn_arch import cli, command_line, folders
 from cnn_arch.errors import UsageError
-from cnn_arch.experiments import plan, record, rules
+from cnn_arch.experiments import plan, record, show
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.installation import command
 from cnn_arch.screen import Screen
@@ -31,13 +31,11 @@ Without a name, it lists the experiments. --config.KEY=VALUE applies to all runs
 configs/experiments/ are Python code: run only those that you trust."""
 
 RUNS = Path("runs") / "experiments"
+CHOICE = "size", "data", "data_dir", "workdir"  # which runs
 USES = {
     "report": (),
-    "status": ("size", "data", "data_dir", "workdir"),
-    "name": (
-        *("size", "data", "data_dir", "note", "workdir"),
-        *("executor", "max_parallel", *session.RESOURCES),
-    ),
+    "status": ("name", *CHOICE),
+    "name": (*CHOICE, "note", "executor", "max_parallel", *session.RESOURCES),
     "list": (),
 }
 
@@ -47,25 +45,21 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     command_line.check_use(options.given, USES, otherwise="list")
     screen = Screen(quiet=options.quiet)
     if options.report:
-        return report(Path(options.report), screen)
+        return show.report(RUNS, Path(options.report), screen)
+    if not options.name and not options.status:
+        return cli.say_next(screen, show.list_all(RUNS, screen))
     if not options.name:
-        return list_all(screen)
+        raise UsageError("NAME: must be given with --status")
     experiment = plan.read(options.name)
     data = choose_data(experiment, options, words)
     variants, trials = plan.check(experiment, options.size, data, words)
-    workdir = options.workdir or str(RUNS / f"{experiment.name}-{options.size}")
-    command_line.check_folder("--workdir", workdir)
-    folders.make_new(folders.check_path(Path(workdir)), ending.cleanup)
-    plan.check_same(Path(workdir), words, trials)
-    sweep = manifest.open_or_make(Path(workdir), words, trials, {}, len(trials))
+    sweep = open_sweep(experiment, options, (words, trials), ending.cleanup)
     executor = session.choose_executor(sweep, options)
     executor.active()  # a cluster that does not answer ends the command here
     is_brief = options.status or session.is_handed_over(sweep)
     hint = "" if is_brief else "   (stop: Ctrl-C, continues later)"
     screen.say("run", f"{view.relative(sweep.workdir)}{hint}")
-    say_lines(
-        "claim", textwrap.wrap(experiment.claim, 72, break_on_hyphens=False), screen
-    )
+    show.say_claim(experiment, screen)
     active, stopped = session.run_trials(
         sweep, executor, screen, watches=options.status
     )
@@ -77,13 +71,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     found = found or record.new(experiment, options.size, own_words(options, words))
     found["note"] = options.note or found["note"]
     record.update(found, experiment, sweep, variants)
-    if not found["runs"]:
-        screen.say("verdict", "none yet: no run has ended", last=True)
-    else:
-        say_verdict(experiment, found, screen)
-        from cnn_arch.experiments import page
-
-        screen.say("wrote", "  ".join(page.write(experiment, found, sweep.workdir)))
+    show.say_verdict(experiment, found, sweep.workdir, screen)
     again = command("experiment", experiment.name, *found["words"])
     if stopped:
         screen.row(f"stopped: {view.counts(sweep)}. Continue: {again}", last=True)
@@ -92,6 +80,34 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     done = command("experiment", "--report")
     cli.say_next(screen, again if active or left else done)
     return 1 if left and not options.status else 0
+
+
+def open_sweep(
+    experiment: Experiment,
+    options: argparse.Namespace,
+    runs: tuple[list[str], list[dict[str, Any]]],
+    cleanup: ExitStack,
+) -> manifest.Sweep:
+    """Returns the runs of an experiment as a sweep: a new one, or one to continue.
+
+    Args:
+      experiment: what is tried.
+      options: of the command line.
+      runs: the settings that all share, and those of each.
+      cleanup: removes a new folder that stays empty.
+
+    Raises:
+      UsageError: the folder has other runs, or with --status none.
+    """
+    workdir = options.workdir or str(RUNS / f"{experiment.name}-{options.size}")
+    command_line.check_folder("--workdir", workdir)
+    path, (words, trials) = folders.check_path(Path(workdir)), runs
+    if options.status and not (path / manifest.NAME).exists():
+        start = command("experiment", experiment.name, f"--size={options.size}")
+        raise UsageError(f"--status: {workdir} has no runs; start them: {start}")
+    folders.make_new(path, cleanup)
+    plan.check_same(path, words, trials)
+    return manifest.open_or_make(path, words, trials, {}, len(trials))
 
 
 def choose_data(
@@ -114,63 +130,12 @@ def choose_data(
     return options.data or ("folder" if options.data_dir else experiment.data)
 
 
-def say_verdict(experiment: Experiment, found: record.Record, screen: Screen) -> None:
-    """Prints each comparison of the rule, and the verdict."""
-    from cnn_arch.experiments import page
-
-    verdict, outcomes = rules.decide(experiment.rule, record.numbers(found))
-    lines = []
-    for pair in zip(experiment.rule, outcomes, strict=True):
-        lines += textwrap.wrap(page.describe(*pair), 70, subsequent_indent="  ")
-    say_lines("rule", lines, screen)
-    screen.say("verdict", verdict, last=True)
-
-
-def say_lines(label: str, lines: list[str], screen: Screen) -> None:
-    """Prints lines, the label before the first."""
-    for number, line in enumerate(lines):
-        screen.say("" if number else label, line)
-
-
 def own_words(options: argparse.Namespace, words: list[str]) -> list[str]:
     """Returns the words of this command, with which it continues."""
-    keys = "size", "data", "data_dir", "workdir"
-    given = [f"--{key}={options.given[key]}" for key in keys if key in options.given]
+    chosen = [key for key in CHOICE if key in options.given]
+    given = [f"--{key}={options.given[key]}" for key in chosen]
     settings = [each for each in words if not each.startswith("--config.data.dir=")]
     return given + settings
-
-
-def list_all(screen: Screen) -> int:
-    """Lists the experiments: minutes on two cores, verdict here, claim."""
-    screen.row(f"{'experiment':<16}{'minutes':<9}{'full':<9}here")
-    for experiment in plan.read_all():
-        times = [experiment.sizes[size].minutes for size in plan.SIZES]
-        shown = ["" if each is None else f"{each:g} min" for each in times]
-        state = "not run"
-        for size in plan.SIZES:
-            if found := record.load(RUNS / f"{experiment.name}-{size}"):
-                verdict, _ = rules.decide(experiment.rule, record.numbers(found))
-                state = f"{verdict} ({size})"
-        screen.row(f"{experiment.name:<16}{shown[0]:<9}{shown[1]:<9}{state}")
-        for line in textwrap.wrap(experiment.claim, 72, break_on_hyphens=False):
-            screen.row(f"    {line}")
-    cli.say_next(screen, command("experiment", plan.read_all()[0].name))
-    return 0
-
-
-def report(target: Path, screen: Screen) -> int:
-    """Writes the page of all experiments."""
-    from cnn_arch.experiments import page
-
-    command_line.check_folder("--report", str(target))
-    path, count = page.write_report(RUNS, target)
-    if not count:
-        raise UsageError(
-            f"--report={target}: no experiment has been run here; run one first: "
-            + command("experiment", plan.read_all()[0].name)
-        )
-    screen.say("wrote", f"{shlex.quote(str(path))}   ({count} experiments)", last=True)
-    return 0
 
 
 if __name__ == "__main__":

@@ -54,6 +54,8 @@ def test_without_a_name_it_lists_the_experiments(tmp_path):
         (["relu", "--size=hours"], "must be one of minutes, full, not hours"),
         (["--size=full"], "goes with --"),
         (["relu", "--report"], "has no effect with --report; leave one of them out"),
+        (["relu", "--status"], "relu-minutes has no runs; start them: python exp"),
+        (["--status"], "NAME: must be given with --status"),
         (["--report"], "no experiment has been run here"),
     ],
 )

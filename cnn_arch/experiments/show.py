@@ -1,0 +1,89 @@
+"""Experiments on the screen: the list, a claim, a verdict, and the page of all."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnn_arch import command_line
+from cnn_arch.errors import UsageError
+from cnn_arch.experiments import plan, record, rules
+from cnn_arch.experiments.plan import Experiment
+from cnn_arch.installation import command
+from cnn_arch.screen import Screen
+
+COLUMNS = 72  # of a text beside a label
+
+
+def list_all(runs: Path, screen: Screen) -> str:
+    """Lists the experiments: minutes on two cores, verdict here, claim.
+
+    Returns:
+      The command that runs the first.
+    """
+    screen.row(f"{'experiment':<16}{'minutes':<9}{'full':<9}here")
+    experiments = plan.read_all()
+    for experiment in experiments:
+        times = [experiment.sizes[size].minutes for size in plan.SIZES]
+        shown = ["" if each is None else f"{each:g} min" for each in times]
+        state = "not run"
+        for size in plan.SIZES:
+            if found := record.load(runs / f"{experiment.name}-{size}"):
+                verdict, _ = rules.decide(experiment.rule, record.numbers(found))
+                state = f"{verdict} ({size})"
+        screen.row(f"{experiment.name:<16}{shown[0]:<9}{shown[1]:<9}{state}")
+        for line in _wrapped(experiment.claim):
+            screen.row(f"    {line}")
+    return command("experiment", experiments[0].name)
+
+
+def say_claim(experiment: Experiment, screen: Screen) -> None:
+    """Prints what is tried."""
+    _say_lines("claim", _wrapped(experiment.claim), screen)
+
+
+def say_verdict(
+    experiment: Experiment, found: record.Record, folder: Path, screen: Screen
+) -> None:
+    """Prints each comparison of the rule and the verdict, and writes the page."""
+    if not found["runs"]:
+        screen.say("verdict", "none yet: no run has ended", last=True)
+        return
+    from cnn_arch.experiments import page
+
+    verdict, outcomes = rules.decide(experiment.rule, record.numbers(found))
+    lines = []
+    for pair in zip(experiment.rule, outcomes, strict=True):
+        lines += _wrapped(page.describe(*pair), indent="  ")
+    _say_lines("rule", lines, screen)
+    screen.say("verdict", verdict, last=True)
+    screen.say("wrote", "  ".join(page.write(experiment, found, folder)))
+
+
+def report(runs: Path, target: Path, screen: Screen) -> int:
+    """Writes the page of all experiments.
+
+    Raises:
+      UsageError: none has been run.
+    """
+    from cnn_arch.experiments import page
+
+    command_line.check_folder("--report", str(target))
+    if not any(runs.glob(f"*/{record.NAME}")):
+        start = command("experiment", plan.read_all()[0].name)
+        raise UsageError(
+            f"--report={target}: no experiment has been run here; run one: {start}"
+        )
+    path, count = page.write_report(runs, target)
+    screen.say("wrote", f"{path}   ({count} experiments)", last=True)
+    return 0
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, COLUMNS, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _say_lines(label: str, lines: Sequence[str], screen: Screen) -> None:
+    for number, line in enumerate(lines):
+        screen.say("" if number else label, line)
