@@ -94,7 +94,8 @@ def test_the_commands_work_by_their_names(installed):
     result = installed(MAIN, "fly")
     assert result.returncode == 2
     assert result.stderr == (
-        "error: fly: no such command; there are prepare, train, eval, analyze, sweep\n"
+        "error: fly: no such command; there are prepare, train, eval, analyze, sweep, "
+        "experiment\n"
     )
 
 
