@@ -100,7 +100,7 @@ class _Tracer:
     def call(self, next_function, args, kwargs, context):
         """Replaces every method of every module."""
         module = context.module
-        _draw_nothing(module)
+        _trust_shapes(module)
         path = (*self._inside, *module.path)
         self.classes["/".join(path)] = type(module).__name__
         if self._train or self._inside or not _is_shared(module, args):
@@ -124,11 +124,29 @@ class _Tracer:
 def _draw_nothing(module: nn.Module) -> None:
     """Replaces the random initial values of a module's weights by zeros.
 
-    Tracing the random draws takes longer than tracing the layers. Flax repeats them in
-    each forward pass, to compare the shapes.
+    Tracing the random draws takes longer than tracing the layers.
     """
     if hasattr(module, "kernel_init"):  # modules are frozen
         object.__setattr__(module, "kernel_init", nn.initializers.zeros)
+
+
+def _trust_shapes(module: nn.Module) -> None:
+    """Takes a module's parameters as they are.
+
+    Flax would trace their initial values again, to compare the shapes. They are right
+    here: ``variable_shapes`` has them from the same module.
+    """
+    scope = module.scope
+
+    def param(name: str, *args: Any, unbox: bool = True, **kwargs: Any) -> Any:
+        assert scope
+        if not scope.has_variable("params", name):  # raise Flax's error
+            return type(scope).param(scope, name, *args, unbox=unbox, **kwargs)
+        scope.reserve(name, "params")
+        value = scope.get_variable("params", name)
+        return nn.meta.unbox(value) if unbox else value
+
+    object.__setattr__(scope, "param", param)
 
 
 def _is_shared(module: nn.Module, args: tuple[Any, ...]) -> bool:
