@@ -19,6 +19,7 @@ COLORS = (
     canvas.SKY,
     canvas.YELLOW,
     canvas.GREY,
+    "black",
 )
 
 
@@ -75,14 +76,33 @@ def dots(figure: Figure, experiment: Experiment, found: record.Record) -> None:
                 axes.plot([low, high], [place, place], color=color, alpha=0.5)
             axes.plot(mean, place, "|", color=color, markersize=26, markeredgewidth=3)
             axes.plot(plain, [place] * len(plain), "o", color=color, markersize=9)
-        unit = measures.find(measure)[0].unit
-        axes.set_xlabel(f"{measures.label(measure)}, {unit}")
+        axes.set_xlabel(measures.with_unit(measure))
         axes.grid(visible=True, axis="x")
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
 
 
+def layers(figure: Figure, experiment: Experiment, found: record.Record) -> None:
+    """Draws each series by depth, as lines of the mean; bands show all seeds."""
+    panels = figure.subplots(1, len(experiment.series), sharey=True, squeeze=False)[0]
+    colors = _colors(experiment)
+    for axes, key in zip(panels, experiment.series, strict=True):
+        for variant, runs in record.series(found, key).items():
+            values = np.array([list(run.values()) for run in runs])
+            depth = np.linspace(0, 1, values.shape[1])
+            color = colors[variant]
+            axes.plot(depth, values.mean(axis=0), color=color, label=variant)
+            low, high = values.min(axis=0), values.max(axis=0)
+            axes.fill_between(depth, low, high, color=color, alpha=0.2, linewidth=0)
+        axes.set(xlabel="depth: 0 is the first layer, 1 the last", yscale="log")
+        axes.set_title(measures.label(key))
+        axes.grid(visible=True)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper")
+
+
 FIGURES: Mapping[str, Callable[[Figure, Experiment, record.Record], None]] = {
     "curves": curves,
     "dots": dots,
+    "layers": layers,
 }

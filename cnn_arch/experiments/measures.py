@@ -3,10 +3,20 @@
 import csv
 import dataclasses
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+from cnn_arch import settings
+from cnn_arch.errors import RunError
 from cnn_arch.experiments.rules import Bound, Value
+from cnn_arch.installation import ROOT
+from cnn_arch.run_directory import read_classes
+
+MOMENTS = "first_step", "last_epoch"  # of a gradient: the latter is a mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,18 +24,40 @@ class Measure:
     """A number of a run."""
 
     label: str  # on axes and in tables; {} is the argument
-    unit: str
+    unit: str  # "" if it has none
     of: Callable[[Path, str], Value]  # of a run directory and the argument, or ""
+    arguments: tuple[str, ...] = ()  # those that there are; (): any
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """A number of each layer of a run's network, in the network's order."""
+
+    label: str  # on an axis; {} is the argument
+    of: Callable[[Path, str], dict[str, float]]
+    arguments: tuple[str, ...] = ()  # those that there are; (): any
 
 
 def find(text: str) -> tuple[Measure, str]:
     """Returns a measure and its argument: ``NAME`` or ``NAME:ARGUMENT``.
 
     Raises:
-      KeyError: there is no such measure.
+      KeyError: there is no such measure, or no such argument.
     """
+    return _find(MEASURES, text)
+
+
+def find_series(text: str) -> tuple[Series, str]:
+    """Returns a series and its argument, as ``find`` does."""
+    return _find(SERIES, text)
+
+
+def _find(known: Mapping[str, Any], text: str) -> tuple[Any, str]:
     name, _, argument = text.partition(":")
-    return MEASURES[name], argument
+    measure = known[name]
+    if measure.arguments and argument not in measure.arguments:
+        raise KeyError(f"{text}: the argument is {' or '.join(measure.arguments)}")
+    return measure, argument
 
 
 def take(text: str, workdir: Path) -> Value:
@@ -34,10 +66,22 @@ def take(text: str, workdir: Path) -> Value:
     return measure.of(workdir, argument)
 
 
+def take_series(text: str, workdir: Path) -> dict[str, float]:
+    """Returns a series of a finished run."""
+    series, argument = find_series(text)
+    return series.of(workdir, argument)
+
+
 def label(text: str) -> str:
-    """Returns a measure's label, without its unit."""
-    measure, argument = find(text)
-    return measure.label.format(argument)
+    """Returns the label of a measure or a series, without its unit."""
+    measure, argument = _find({**MEASURES, **SERIES}, text)
+    return measure.label.format(argument.replace("_", " "))
+
+
+def with_unit(measure: str) -> str:
+    """Returns the label of a measure with its unit, if it has one."""
+    unit = find(measure)[0].unit
+    return ", ".join(filter(None, (label(measure), unit)))
 
 
 def curve(workdir: Path) -> list[list[float]]:
@@ -60,33 +104,134 @@ def _training_error(workdir: Path, _: str) -> float:
     return float(_epochs(workdir)[-1]["train_top1_error"])
 
 
+def _results(workdir: Path) -> dict[str, Any]:
+    return json.loads((workdir / "eval" / "results.json").read_text())
+
+
 def _test_error(workdir: Path, _: str) -> float:
-    results = json.loads((workdir / "eval" / "results.json").read_text())
-    return results["test"]["top1_error"]
+    return _results(workdir)["test"]["top1_error"]
 
 
 def _gap(workdir: Path, _: str) -> float:
     return _test_error(workdir, _) - _training_error(workdir, _)
 
 
+def _gap_of_trained(workdir: Path, _: str) -> float:
+    """Evaluates the network on the training images, as it was on those of the test.
+
+    Raises:
+      RunError: eval.py failed.
+    """
+    if "train" not in _results(workdir):
+        words = [f"--workdir={workdir}", "--split=train", "--protocol=one_crop"]
+        command = [sys.executable, str(ROOT / "eval.py"), *words, "--quiet"]
+        ended = subprocess.run(command, capture_output=True, text=True)
+        if ended.returncode:
+            reason = (ended.stderr.strip().splitlines() or ["no answer"])[-1]
+            raise RunError(f"{workdir}: not evaluated ({reason})")
+    results = _results(workdir)
+    return results["test"]["top1_error"] - results["train"]["top1_error"]
+
+
 def _steps_to(workdir: Path, goal: str) -> Value:
     """Returns the step at which a training error is reached, between two epochs."""
-    before = (0.0, 100.0)
-    for row in _epochs(workdir):
-        step, error = float(row["step"]), float(row["train_top1_error"])
-        if error <= float(goal):
-            share = (before[1] - float(goal)) / (before[1] - error)
-            return before[0] + share * (step - before[0])
-        before = step, error
+    rows = _epochs(workdir)
+    steps = [float(row["step"]) for row in rows]
+    return _first_below(float(goal), steps, _column(rows, "train_top1_error"))
+
+
+def _minutes_to(workdir: Path, goal: str) -> Value:
+    """Returns the minutes until a validation error is reached, between two epochs."""
+    rows = _epochs(workdir)
+    times = [sum(_column(rows[: end + 1], "seconds")) / 60 for end in range(len(rows))]
+    return _first_below(float(goal), times, _column(rows, "validation_top1_error"))
+
+
+def _column(rows: list[dict[str, str]], name: str) -> list[float]:
+    return [float(row[name]) for row in rows]
+
+
+def _first_below(goal: float, places: list[float], errors: list[float]) -> Value:
+    """Returns the place where a falling error, 100 % at 0, is first at the goal."""
+    before = 0.0, 100.0
+    for place, error in zip(places, errors, strict=True):
+        if error <= goal:
+            share = (before[1] - goal) / (before[1] - error)
+            return before[0] + share * (place - before[0])
+        before = place, error
     return Bound(before[0])
+
+
+@cache
+def _totals(workdir: Path) -> dict[str, int]:
+    """Returns the sums of the network's costs, for one image of the run."""
+    from cnn_arch.costs import layers, summary
+    from cnn_arch.models.build import build_model
+
+    config = settings.from_json(workdir / "config.json")
+    classes = read_classes(workdir)
+    model = build_model(config, len(classes), loops=False)
+    data = config.data
+    return summary.totals(layers.layer_costs(model, data.image_size, data.channels))
+
+
+def _parameters(workdir: Path, _: str) -> float:
+    return float(_totals(workdir)["params"])
+
+
+def _million_macs(workdir: Path, _: str) -> float:
+    return _totals(workdir)["macs"] / 1e6
+
+
+def _gradient(workdir: Path, moment: str, what: str) -> float:
+    from cnn_arch.training import layer_gradients
+
+    return layer_gradients.measure(workdir)[f"{moment}_{what}"]
 
 
 MEASURES = {
     "training_error": Measure("training error, last epoch", "%", _training_error),
     "test_error": Measure("test error", "%", _test_error),
     "gap": Measure("test error - training error", "points", _gap),
+    "gap_of_trained": Measure(
+        "test error - error on training images", "points", _gap_of_trained
+    ),
     "steps_to_training_error": Measure(
         "steps to a training error of {} %", "steps", _steps_to
     ),
+    "minutes_to_validation_error": Measure(
+        "minutes to a validation error of {} %", "minutes", _minutes_to
+    ),
+    "parameters": Measure("parameters", "", _parameters),
+    "macs": Measure("multiply-adds", "million", _million_macs),
+    "gradient_ratio": Measure(
+        "first layer's gradient / last layer's, {}",
+        "",
+        lambda path, moment: _gradient(path, moment, "ratio"),
+        MOMENTS,
+    ),
+    "first_gradient": Measure(
+        "norm of the first layer's gradient, {}",
+        "",
+        lambda path, moment: _gradient(path, moment, "first_layer"),
+        MOMENTS,
+    ),
     "minutes": Measure("training time", "minutes", lambda path, _: minutes(path)),
+}
+
+
+def _layer_gradients(workdir: Path, moment: str) -> dict[str, float]:
+    from cnn_arch.training import layer_gradients
+
+    at = {
+        "first_step": layer_gradients.at_first_step,
+        "last_epoch": layer_gradients.mean_of_epoch,
+    }
+    return layer_gradients.main_layers(at[moment](workdir))
+
+
+SERIES = {
+    "layer_gradients": Series(
+        "norm of the layer's gradient, {}", _layer_gradients, MOMENTS
+    ),
 }

@@ -121,12 +121,9 @@ def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
 
 
 def _table(experiment: Experiment, numbers: rules.Numbers) -> Iterable[str]:
-    heads = [
-        f"{measures.label(each)}, {measures.find(each)[0].unit}"
-        for each in experiment.measures
-    ]
+    heads = map(measures.with_unit, experiment.measures)
     yield f"| variant | {' | '.join(heads)} | runs |"
-    yield "|---" * (len(heads) + 2) + "|"
+    yield "|---" * (len(experiment.measures) + 2) + "|"
     for variant in experiment.variants:
         if of_variant := numbers.get(variant):
             cells = [_cell(of_variant[each]) for each in experiment.measures]

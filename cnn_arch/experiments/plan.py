@@ -46,6 +46,7 @@ class Experiment:
     rule: Sequence[rules.Comparison]  # the claim holds if all of them do
     figure: str  # a key of ``figures.FIGURES``
     caveats: str  # what the numbers cannot show
+    series: Sequence[str] = ()  # keys of ``measures.SERIES``, for the figure
 
     def trials(self, size: str, data: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the variant and the settings of each run, seed by seed.
@@ -87,6 +88,8 @@ def _make(path: Path, **found: Any) -> Experiment:
     known = set(made.measures)
     for each in made.measures:
         measures.find(each)
+    for each in made.series:
+        measures.find_series(each)
     for each in rule:
         if each.measure not in known:
             raise ValueError(f"the rule compares {each.measure}, which is no measure")

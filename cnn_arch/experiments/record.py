@@ -84,6 +84,9 @@ def update(
                 "variant": variant,
                 "seed": trial.overrides["seed"],
                 "numbers": {key: _to_json(value) for key, value in values.items()},
+                "series": {
+                    key: measures.take_series(key, workdir) for key in experiment.series
+                },
                 "curve": measures.curve(workdir),
                 **_facts(workdir),
             }
@@ -110,6 +113,14 @@ def curves(record: Record) -> dict[str, list[list[list[float]]]]:
     found: dict[str, list[list[list[float]]]] = {}
     for run in record["runs"].values():
         found.setdefault(run["variant"], []).append(run["curve"])
+    return found
+
+
+def series(record: Record, key: str) -> dict[str, list[dict[str, float]]]:
+    """Returns a series by variant, one for each of its runs."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for run in record["runs"].values():
+        found.setdefault(run["variant"], []).append(run["series"][key])
     return found
 
 

@@ -113,7 +113,7 @@ class Log:
         for epoch in sorted({epochs[(len(epochs) - 1) // 2], epochs[-1]}):
             lines[f"epoch {epoch:g}"] = means[epoch]
         path = self._workdir / "plots" / "layer_gradients.png"
-        gradient_norms.draw(path, {key: _main(line) for key, line in lines.items()})
+        gradient_norms.draw(path, {k: main_layers(v) for k, v in lines.items()})
 
 
 def at_first_step(workdir: Path) -> Norms:
@@ -149,7 +149,7 @@ def first_to_last(found: Norms) -> float:
 
     Below 1, the gradient has shrunk on its way back. It is nan if the last norm is 0.
     """
-    values = list(_main(found).values())
+    values = list(main_layers(found).values())
     return values[0] / values[-1] if values[-1] else math.nan
 
 
@@ -169,14 +169,14 @@ def measure(workdir: Path) -> dict[str, float]:
     }
     numbers = {}
     for moment, found in moments.items():
-        first, *_, last = _main(found).values()
+        first, *_, last = main_layers(found).values()
         numbers[f"{moment}_first_layer"] = first
         numbers[f"{moment}_last_layer"] = last
         numbers[f"{moment}_ratio"] = first_to_last(found)
     return numbers
 
 
-def _main(found: Norms) -> Norms:
+def main_layers(found: Norms) -> Norms:
     """Returns the norms without auxiliary heads."""
     return {name: x for name, x in found.items() if not is_auxiliary((name,))}
 

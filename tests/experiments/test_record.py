@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.experiments import measures, page, record, rules
 from cnn_arch.experiments.rules import Bound
@@ -61,3 +62,22 @@ def test_an_outcome_is_one_line():
     line = page.describe(rule, rules.compare(rule, found))
     start = "test error: a - b is above -1 and below 1: not decided at this size"
     assert line.startswith(f"{start} (0, -1.27 to 1.27)")
+
+
+def test_minutes_to_an_error_are_those_of_the_validation(workdir):
+    """From 45 % after a minute to 30 % after two: 37.5 % after a minute and a half."""
+    assert measures.take("minutes_to_validation_error:37.5", workdir) == 1.5
+    assert measures.take("minutes_to_validation_error:1", workdir) == Bound(2)
+
+
+def test_costs_are_those_of_the_runs_network(workdir):
+    config, _ = settings.parse(["--config=lenet5"])
+    (workdir / "config.json").write_text(settings.to_json(config))
+    (workdir / "classes.json").write_text(json.dumps([str(i) for i in range(10)]))
+    assert measures.take("parameters", workdir) == 60_850
+    assert round(measures.take("macs", workdir), 2) == 0.42
+
+
+def test_a_measure_has_the_arguments_that_there_are():
+    with pytest.raises(KeyError, match="the argument is first_step or last_epoch"):
+        measures.find("gradient_ratio:middle")
