@@ -101,9 +101,19 @@ def read_run(workdir: Path) -> dict[str, Any]:
         "epochs": float(rows[-1]["epoch"]),
         "steps": int(rows[-1]["step"]),
         "minutes": sum(float(row["seconds"]) for row in rows) / 60,
-        "commit": next(x.split()[1] for x in facts if x.startswith("commit")),
+        "commit": of_program(
+            next(x.split()[1] for x in facts if x.startswith("commit"))
+        ),
         "curve": [[round(float(row[key]), 3) for key in columns] for row in rows],
     }
+
+
+def of_program(commit: str) -> str:
+    """Returns the newest commit, up to this one, that changed the program itself."""
+    words = ["git", "log", "-1", "--format=%h", "--abbrev=12", commit, "--"]
+    words += ["cnn_arch", "configs", "train.py"]
+    found = subprocess.run(words, cwd=rounds.ROOT, capture_output=True, text=True)
+    return found.stdout.strip() or commit  # of a changed or unknown checkout: as it is
 
 
 def collect() -> dict[str, Any]:
