@@ -5,6 +5,8 @@ ends with ``use_data``. The command line can change any setting:
 ``--config.optim.learning_rate=0.05``.
 """
 
+import math
+
 from ml_collections import ConfigDict
 
 from configs._data_sets import DATA, FOLDERS, GRAY, MEAN_IMAGES, SMALL_IMAGES
@@ -218,7 +220,8 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
     optim.milestones = tuple(round(share * place, 2) for place in optim.milestones)
     if optim.schedule == "exponential":
         optim.fall_every = round(share * optim.fall_every, 4)
-    optim.patience = max(1, round(share * optim.patience))
+    if optim.schedule == "plateau":
+        _replace_plateau(optim, epochs)
     if config.steps:
         optim.warmup_epochs = optim.warmup_steps
     optim.warmup_epochs = round(share * optim.warmup_epochs, 4)
@@ -227,6 +230,19 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
         optim.learning_rate *= batch_size / config.batch_size
         optim.min_rate *= batch_size / config.batch_size
         config.batch_size = batch_size
+
+
+def _replace_plateau(optim: ConfigDict, epochs: float) -> None:
+    """Lets the rate fall as often as on a plateau, but after equal parts of the run.
+
+    An epoch of a small set has a hundred steps, not ten thousand. A network needs more
+    than a few such epochs before its error falls at all (AlexNet: about ten), and the
+    error on hundreds of images is not precise. A plateau would come at once.
+    """
+    falls = round(math.log(optim.min_rate / optim.learning_rate, optim.factor))
+    places = (epochs * part / (falls + 1) for part in range(1, falls + 1))
+    optim.milestones = tuple(round(place, 2) for place in places)
+    optim.schedule, optim.min_rate = "step", 0.0
 
 
 def use_data(config: ConfigDict, data: str, **adjusted) -> ConfigDict:

@@ -94,13 +94,23 @@ def test_it_has_the_papers_numbers(name):
 def test_a_shorter_run_scales_its_milestones_and_rate():
     whole, short = parse("resnet34"), parse("resnet34", "fashion_mnist")
     assert (short.epochs, short.batch_size) == (10.0, 128)
-    assert (whole.optim.patience, short.optim.patience) == (5, 1)
-    assert short.optim.min_rate == whole.optim.min_rate / 2
     assert parse("resnet20").steps == 64_000
     of_folder = parse("resnet20", "folder")  # perhaps of 200 pictures
     assert (of_folder.steps, of_folder.epochs) == (0, 182.0)
     assert parse("resnet20", "fashion_mnist").optim.milestones == (15.0, 22.5)
     assert short.optim.learning_rate == whole.optim.learning_rate / 2
+
+
+@pytest.mark.parametrize("name", ["alexnet", "zfnet", "vgg11", "resnet34"])
+def test_a_short_run_does_not_wait_for_a_plateau(name):
+    """Three falls, as the papers': 0.1 to 0.0001, after each quarter of 30 epochs."""
+    whole, short = parse(name), parse(name, "folder")
+    assert whole.optim.schedule == "plateau"
+    assert short.optim.schedule == "step"
+    assert short.optim.milestones == (7.5, 15.0, 22.5)
+    assert short.optim.factor**3 == pytest.approx(
+        whole.optim.min_rate / whole.optim.learning_rate
+    )
 
 
 def test_the_average_of_imagenet1k_v2_is_torchvisions():
