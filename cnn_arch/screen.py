@@ -158,7 +158,7 @@ class Screen:
         from rich.console import Console
 
         bar = progress.Progress(
-            progress.TextColumn("{task.description:<9}"),
+            progress.TextColumn("{task.description:<8}"),
             progress.BarColumn(bar_width=30),
             progress.MofNCompleteColumn(),
             progress.TextColumn("{task.fields[note]}"),
@@ -191,7 +191,7 @@ class Progress:
         if self._shown and now - self._last_shown > PLAIN_INTERVAL_SECONDS:
             self._last_shown = now
             left = (now - self._start) / self._done * (self._total - self._done)
-            text = f"{self._label:<9}{self._done} of {self._total}  {note}  "
+            text = f"{self._label:<8} {self._done} of {self._total}  {note}  "
             text += f"{clock(left)} left"
             log.info("%s", text)
             put(text, sys.stderr)

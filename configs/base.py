@@ -222,6 +222,8 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
         optim.fall_every = round(share * optim.fall_every, 4)
     if optim.schedule == "plateau":
         _replace_plateau(optim, epochs)
+    # Of a few thousand steps, an average would mostly have those before it learnt.
+    optim.average = "none"
     if config.steps:
         optim.warmup_epochs = optim.warmup_steps
     optim.warmup_epochs = round(share * optim.warmup_epochs, 4)

@@ -113,6 +113,12 @@ def test_a_short_run_does_not_wait_for_a_plateau(name):
     )
 
 
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_short_run_keeps_no_average_of_what_it_was_before_it_learnt(name):
+    assert parse(name).optim.average != "none"
+    assert parse(name, "folder").optim.average == "none"
+
+
 def test_the_average_of_imagenet1k_v2_is_torchvisions():
     """After 32 steps the old average has the weight that train.py gives it."""
     decay = parse("resnet50_imagenet1k_v2").optim.average_decay
