@@ -153,6 +153,8 @@ def test_a_recipe_that_breaks_a_rule_is_named(body, message, tmp_path, monkeypat
 
 
 def test_own_networks_have_any_fields(tmp_path, monkeypatch):
+    import cnn_arch.models  # noqa: F401 - as a recipe that registers a network does
+
     body = "config.model.fields.update(dict(groups=(1, 2), dropout_rate=5, name='x'))"
     word = own_recipe(tmp_path, monkeypatch, body)
     config, _ = settings.parse([word, "--config.model.fields.groups=(3,)"])
