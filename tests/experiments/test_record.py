@@ -75,7 +75,7 @@ def test_costs_are_those_of_the_runs_network(workdir):
     (workdir / "config.json").write_text(settings.to_json(config))
     (workdir / "classes.json").write_text(json.dumps([str(i) for i in range(10)]))
     assert measures.take("parameters", workdir) == 60_850
-    assert round(measures.take("macs", workdir), 2) == 0.42
+    assert measures.take("macs", workdir) == pytest.approx(0.42, abs=0.005)
 
 
 def test_a_measure_has_the_arguments_that_there_are():
