@@ -11,7 +11,9 @@ def get_config(data: str = "imagenet2012"):
     """Returns the recipe; ``data`` is what follows the colon."""
     config = resnet50_v1_5.get_config(data, "googlenet_bn")
     with config.unlocked():
-        config.model.fields.dropout_rate = 0.2  # torchvision
-        config.model.fields.aux_heads = True
+        config.model.fields = {
+            "dropout_rate": 0.2,  # torchvision
+            "aux_heads": True,
+        }
     config.aux_weight = 0.3  # Section 5: "weighted by 0.3"
     return config
