@@ -21,8 +21,6 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from cnn_arch.parallel import processor
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PAUSE_SECONDS = 0.1  # after a turn: the threads of its libraries fall asleep
@@ -256,6 +254,9 @@ def header(what: str, num_rounds: int) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Returns what a result file says of the machine."""
+    sys.path.append(str(ROOT))  # a benchmark may be run as a file
+    from cnn_arch.parallel import processor
+
     return {
         "processor": processor.name(),
         "vector_unit": processor.vector_unit(),
