@@ -78,10 +78,6 @@ def test_every_command_takes_it(folder):
     text = shown("analyze", recipe, cwd=folder)
     assert "conv1  conv             14x14x8      80  14,112" in text
     assert f"Next:    python analyze.py {recipe} --roofline" in text
-    words = recipe, "--sweep=my/sweep.py", "--workdir=sweep", "--executor=local"
-    text = shown("sweep", *words, cwd=folder)
-    assert text.count(" done ") >= 1
-    assert f"{recipe} --split=validation" in text
 
     for words, message in {
         (): "users_network: no such network",
@@ -92,6 +88,15 @@ def test_every_command_takes_it(folder):
     }.items():
         result = called("eval.py", "--workdir=run", *words, cwd=folder)
         assert message in error_line(result)
+
+
+@pytest.mark.slow
+def test_a_sweep_takes_it(folder):
+    recipe = "--config=my/recipe.py"
+    words = recipe, "--sweep=my/sweep.py", "--workdir=sweep", "--executor=local"
+    text = shown("sweep", *words, cwd=folder)
+    assert text.count(" done ") >= 1
+    assert f"{recipe} --split=validation" in text
 
 
 def test_it_takes_no_name_of_the_project(tmp_path):

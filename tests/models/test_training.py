@@ -119,7 +119,12 @@ def test_batch_norm_differs_between_training_and_evaluation(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "heads"), [("googlenet", 2), ("googlenet_bn", 2), ("resnet20", 0)]
+    ("name", "heads"),
+    [
+        ("googlenet", 2),
+        pytest.param("googlenet_bn", 2, marks=pytest.mark.slow),
+        ("resnet20", 0),
+    ],
 )
 def test_only_training_returns_auxiliary_logits(name, heads):
     model = create_model(name, 10)
