@@ -16,16 +16,16 @@ FILE = '''"""Tried on digits."""
 def get_experiment():
     size = {"seeds": 2, "settings": {"epochs": 1.0}}
     return {
-        "claim": "A rate of zero teaches nothing, so its error is higher.",
+        "claim": "The LeNet of d2l has more parameters than LeNet-5.",
         "sources": ["arithmetic"],
         "data": "mnist5k",
-        "variants": {"frozen": {"optim.learning_rate": 1e-9}, "learning": {}},
-        "settings": {"config": "lenet5", "data.image_size": 32},
+        "variants": {"d2l": {"config": "lenet"}, "paper": {"config": "lenet5"}},
+        "settings": {},
         "sizes": {"minutes": size, "full": size},
-        "measures": ["test_error", "steps_to_training_error:50"],
+        "measures": ["parameters", "steps_to_training_error:50"],
         "rule": {"every": [{
-            "scale": "difference", "measure": "test_error", "first": "frozen",
-            "second": "learning", "above": 0, "below": None,
+            "scale": "difference", "measure": "parameters", "first": "d2l",
+            "second": "paper", "above": 0, "below": None,
         }]},
         "figure": "dots",
         "caveats": "None.",
@@ -95,7 +95,8 @@ def test_an_experiment_that_is_stopped_continues_to_its_verdict(file, tmp_path):
     assert "verdict  holds" in result.stdout
     stored = json.loads((workdir / "experiment.json").read_text())["runs"]
     assert stored["trial-00"] == measured["trial-00"]
-    assert [run["variant"] for run in stored.values()] == 2 * ["frozen", "learning"]
+    assert [run["variant"] for run in stored.values()] == 2 * ["d2l", "paper"]
     page = (workdir / "README.md").read_text()
-    assert "# tried: holds" in page and "| frozen | " in page and "over " in page
+    assert "# tried: holds" in page and "over " in page
+    assert "| paper | 6.085e+04 (6.085e+04 to 6.085e+04) | " in page
     assert (workdir / "figure.png").stat().st_size > 10_000
