@@ -9,12 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import psutil
 from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
 from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
 from cnn_arch.data.views import eval_size
-from cnn_arch.datasets.opening import say_skipped
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.one_crop import Evaluator
@@ -62,22 +60,8 @@ def extract(
         output = layer_output(network.model, variables, image, layer)
         return {"features": output.astype(jnp.float32), "label": batch["label"]}
 
-    step = jax.jit(
-        jax.shard_map(
-            device_step,
-            mesh=mesh,
-            in_specs=(P(), P("data")),
-            out_specs=P("data"),
-            check_vma=False,
-        )
-    )
     evaluator = Evaluator(network.config, network.model, mesh)
-    with screen.progress("features", evaluator.num_batches(source)) as progress:
-        arrays, skipped = evaluator.apply(
-            step, network.variables, source, progress.advance
-        )
-    say_skipped(skipped, screen)
-    return arrays
+    return evaluator.outputs(device_step, network.variables, source, screen)
 
 
 def _output_shape(network: Network, layer: str, num_examples: int) -> tuple[int, ...]:

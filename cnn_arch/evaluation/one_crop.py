@@ -15,6 +15,7 @@ from cnn_arch.data.loading import evaluation_batches
 from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
 from cnn_arch.data.views import eval_size
+from cnn_arch.datasets.opening import say_skipped
 from cnn_arch.evaluation.cost import say_cost
 from cnn_arch.evaluation.results import (
     Advance,
@@ -102,6 +103,34 @@ class Evaluator:
     ) -> tuple[Arrays, tuple[str, ...]]:
         """Returns ``log_probabilities`` of every example, as ``apply`` does."""
         return self.apply(self._predict, variables, source, advance)
+
+    def outputs(
+        self,
+        compute: Callable[[Variables, Batch], Batch],
+        variables: Variables,
+        source: Source,
+        screen: Screen,
+    ) -> Arrays:
+        """Returns what ``compute`` returns, arrays [B, ...], for every example.
+
+        ``compute`` gets a device's part of a batch, with whole parameters.
+
+        Raises:
+          RunError: no image could be read.
+        """
+        step = jax.jit(
+            jax.shard_map(
+                compute,
+                mesh=self._mesh,
+                in_specs=(P(), P("data")),
+                out_specs=P("data"),
+                check_vma=False,
+            )
+        )
+        with screen.progress("images", self.num_batches(source)) as progress:
+            arrays, skipped = self.apply(step, variables, source, progress.advance)
+        say_skipped(skipped, screen)
+        return arrays
 
     def apply(
         self, step: Step, variables: Variables, source: Source, advance: Advance

@@ -17,12 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 
 from cnn_arch import run_directory
 from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
-from cnn_arch.datasets.opening import Use, open_split, say_skipped
+from cnn_arch.datasets.opening import Use, open_split
 from cnn_arch.evaluation.network import Network, from_checkpoint
 from cnn_arch.evaluation.one_crop import Evaluator
 from cnn_arch.models.inspection import responses
@@ -76,21 +75,8 @@ def deviations(
         # [B, number of layers]
         return {"mean": jnp.stack(means, 1), "variance": jnp.stack(variances, 1)}
 
-    step = jax.jit(
-        jax.shard_map(
-            device_step,
-            mesh=mesh,
-            in_specs=(P(), P("data")),
-            out_specs=P("data"),
-            check_vma=False,
-        )
-    )
     evaluator = Evaluator(network.config, network.model, mesh)
-    with screen.progress("responses", evaluator.num_batches(source)) as progress:
-        arrays, skipped = evaluator.apply(
-            step, network.variables, source, progress.advance
-        )
-    say_skipped(skipped, screen)
+    arrays = evaluator.outputs(device_step, network.variables, source, screen)
     means, variances = (arrays[key].astype(np.float64) for key in ("mean", "variance"))
     # Within images and between them: each image has as many outputs of a layer.
     deviation = np.sqrt(variances.mean(axis=0) + means.var(axis=0))
