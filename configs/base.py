@@ -238,10 +238,13 @@ def _replace_plateau(optim: ConfigDict, epochs: float) -> None:
     """Lets the rate fall as often as on a plateau, but after equal parts of the run.
 
     An epoch of a small set has a hundred steps, not ten thousand. A network needs more
-    than a few such epochs before its error falls at all (AlexNet: about ten), and the
-    error on hundreds of images is not precise. A plateau would come at once.
+    than a few such epochs before its error falls at all, and the error on hundreds of
+    images is not precise. A plateau would come at once. Without a lowest rate, the rate
+    falls three times (AlexNet's paper, Section 5).
     """
-    falls = round(math.log(optim.min_rate / optim.learning_rate, optim.factor))
+    falls = 3
+    if optim.min_rate:
+        falls = round(math.log(optim.min_rate / optim.learning_rate, optim.factor))
     places = (epochs * part / (falls + 1) for part in range(1, falls + 1))
     optim.milestones = tuple(round(place, 2) for place in places)
     optim.schedule, optim.min_rate = "step", 0.0

@@ -9,6 +9,7 @@ from cnn_arch.data import views
 from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.build import check_image_size
 from cnn_arch.training import optimizer
+from configs import base
 from configs.base import DATA, FOLDERS
 from tests import deviations, paper_recipes
 from tests.models.conftest import KINDS, mark_slow
@@ -111,6 +112,13 @@ def test_a_short_run_does_not_wait_for_a_plateau(name):
     assert short.optim.factor**3 == pytest.approx(
         whole.optim.min_rate / whole.optim.learning_rate
     )
+
+
+def test_a_short_run_without_a_lowest_rate_falls_three_times():
+    config = base.get_config()
+    config.optim.schedule = "plateau"
+    config = base.use_data_of_any_size(config, "folder")
+    assert config.optim.milestones == (7.5, 15.0, 22.5)
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
