@@ -50,6 +50,19 @@ def run(program: str, *words: object, num_devices: int = 1, cwd: Path = ROOT) ->
     )
 
 
+def start(program: str, *words: object) -> subprocess.Popen[str]:
+    """Starts a command in a new session, without the terminal of the tests."""
+    return subprocess.Popen(
+        command(program, *words),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def call(program: str, *words: object, cwd: Path = ROOT) -> Result:
     """Runs a command in this process, so it need not import JAX again.
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import signal
-import subprocess
 import time
 from functools import partial
 
@@ -11,22 +10,10 @@ import psutil
 import pytest
 
 from tests import commands
-from tests.commands import LIMIT_SECONDS, ROOT, environment, error_line
+from tests.commands import LIMIT_SECONDS, error_line
 
 run = partial(commands.run, "sweep.py")
-
-
-def start(*words):
-    """Starts the command in a new session, without the terminal of the tests."""
-    return subprocess.Popen(
-        commands.command("sweep.py", *words),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+start = partial(commands.start, "sweep.py")
 
 
 def wait_until(condition, seconds=LIMIT_SECONDS):
