@@ -89,7 +89,7 @@ def print_failures(sweep: Sweep, screen: Screen) -> None:
         screen.say("failed", f"{trial.name}  {settings}")
         lines = progress.failure(sweep, trial).splitlines()
         for line in lines[-NUM_TRACE_LINES:]:
-            screen.say("", printable(line, 120))
+            screen.say("", printable(line, 400))
 
 
 def print_table(sweep: Sweep, screen: Screen) -> None:
