@@ -214,3 +214,23 @@ def test_results_have_the_mean_and_the_spread_of_the_seeds():
     assert "Machine: a processor, 2 cores." in page
     assert "Not run yet: lenet5, distorted images, lenet" in page
     assert "python train.py --config=configs/lenet.py:mnist --config.seed=0" in page
+
+
+def test_a_result_names_the_commit_that_changed_the_program(tmp_path, monkeypatch):
+    def git(*words):
+        name = ("-c", "user.name=a", "-c", "user.email=a@b")
+        words = ["git", *name, *words]
+        ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout.strip()
+
+    git("init", "-q")
+    commits = []
+    for file in ("train.py", "README.md"):
+        (tmp_path / file).write_text(file)
+        git("add", file)
+        git("commit", "-qm", file)
+        commits.append(git("rev-parse", "--short=12", "HEAD"))
+    monkeypatch.setattr(accuracy.rounds, "ROOT", tmp_path)
+    assert accuracy.of_program(commits[1]) == commits[0]
+    assert accuracy.of_program(f"{commits[1]}-dirty") == f"{commits[1]}-dirty"
