@@ -1,8 +1,8 @@
 """Errors that the lectures quote, each with its protocol and its source.
 
 No program here reproduces them: they are errors on ImageNet (ILSVRC), most of them of
-several networks together. Each number was read in its source. Table 7 of Simonyan and
-Zisserman 2014 lists most of them side by side.
+several networks together. Table 7 of Simonyan and Zisserman 2014 lists most of them
+side by side. Those of a person are from summaries of the section that is named.
 """
 
 import dataclasses
