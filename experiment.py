@@ -53,6 +53,8 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     experiment = plan.read(options.name)
     data = choose_data(experiment, options, words)
     variants, trials = plan.check(experiment, options.size, data, words)
+    if not options.status:
+        plan.check_data(trials[0], words)
     sweep = open_sweep(experiment, options, (words, trials), ending.cleanup)
     executor = session.choose_executor(sweep, options)
     executor.active()  # a cluster that does not answer ends the command here
@@ -70,7 +72,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     found = record.load(sweep.workdir)
     found = found or record.new(experiment, options.size, own_words(options, words))
     found["note"] = options.note or found["note"]
-    record.update(found, experiment, sweep, variants)
+    record.update(found, experiment, sweep, variants, screen)
     show.say_verdict(experiment, found, sweep.workdir, screen)
     again = command("experiment", experiment.name, *found["words"])
     if stopped:

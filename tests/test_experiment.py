@@ -2,13 +2,12 @@
 
 import json
 import signal
-import subprocess
 import time
 
 import pytest
 
 from tests import commands
-from tests.commands import LIMIT_SECONDS, ROOT, call, environment, error_line
+from tests.commands import LIMIT_SECONDS, call, error_line
 
 FILE = '''"""Tried on digits."""
 
@@ -20,14 +19,17 @@ def get_experiment():
         "sources": ["arithmetic"],
         "data": "mnist5k",
         "variants": {"d2l": {"config": "lenet"}, "paper": {"config": "lenet5"}},
-        "settings": {},
+        "settings": {"log.layer_gradients": True},
         "sizes": {"minutes": size, "full": size},
-        "measures": ["parameters", "steps_to_training_error:50"],
-        "rule": {"every": [{
+        "measures": [
+            "parameters", "steps_to_training_error:50", "gap_of_trained",
+        ],
+        "series": ["layer_gradients:first_step"],
+        "rule": [{
             "scale": "difference", "measure": "parameters", "first": "d2l",
             "second": "paper", "above": 0, "below": None,
-        }]},
-        "figure": "dots",
+        }],
+        "figure": "layers",
         "caveats": "None.",
     }
 '''
@@ -57,27 +59,20 @@ def test_without_a_name_it_lists_the_experiments(tmp_path):
         (["relu", "--status"], "relu-minutes has no runs; start them: python exp"),
         (["--status"], "NAME: must be given with --status"),
         (["--report"], "no experiment has been run here"),
+        (["lrn", "--data_dir=nowhere"], "nowhere: no such folder; give one with CLASS"),
     ],
 )
 def test_mistakes_end_with_one_line(words, message, tmp_path):
     result = call("experiment.py", *words, cwd=tmp_path)
     assert message in error_line(result, 2)
-    assert not list(tmp_path.rglob("*.json"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_an_experiment_that_is_stopped_continues_to_its_verdict(file, tmp_path):
     workdir = tmp_path / "out"
     words = str(file), "--executor=local", f"--workdir={workdir}"
-    process = subprocess.Popen(
-        commands.command("experiment.py", *words),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    process = commands.start("experiment.py", *words)
     limit = time.monotonic() + LIMIT_SECONDS
     while not (workdir / "trial-01" / "metrics.csv").exists():
         assert time.monotonic() < limit and process.poll() is None
@@ -95,6 +90,10 @@ def test_an_experiment_that_is_stopped_continues_to_its_verdict(file, tmp_path):
     assert "verdict  holds" in result.stdout
     stored = json.loads((workdir / "experiment.json").read_text())["runs"]
     assert stored["trial-00"] == measured["trial-00"]
+    results = json.loads((workdir / "trial-00" / "eval" / "results.json").read_text())
+    errors = [results[split]["top1_error"] for split in ("test", "train")]
+    assert results["train"]["num_examples"] == 3500
+    assert stored["trial-00"]["numbers"]["gap_of_trained"] == errors[0] - errors[1]
     assert [run["variant"] for run in stored.values()] == 2 * ["d2l", "paper"]
     page = (workdir / "README.md").read_text()
     assert "# tried: holds" in page and "over " in page

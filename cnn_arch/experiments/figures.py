@@ -62,20 +62,24 @@ def curves(figure: Figure, experiment: Experiment, found: record.Record) -> None
 
 
 def dots(figure: Figure, experiment: Experiment, found: record.Record) -> None:
-    """Draws each measure of each run as a dot, with means and 95 % intervals."""
+    """Draws each measure of each run, with means and 95 % intervals; arrows: over."""
     panels = figure.subplots(1, len(experiment.measures), sharey=True, squeeze=False)[0]
     numbers, colors = record.numbers(found), _colors(experiment)
     names = [variant for variant in experiment.variants if variant in numbers]
     for axes, measure in zip(panels, experiment.measures, strict=True):
         for place, variant in enumerate(names):
-            values = numbers[variant][measure]
-            plain = [x.least if isinstance(x, rules.Bound) else x for x in values]
-            color = colors[variant]
+            values, color = numbers[variant].get(measure, []), colors[variant]
+            if not values:
+                continue
+            bounds = [x.least for x in values if isinstance(x, rules.Bound)]
+            plain = [x for x in values if not isinstance(x, rules.Bound)]
             mean, low, high = rules.interval(values)
             if np.isfinite(low):
                 axes.plot([low, high], [place, place], color=color, alpha=0.5)
             axes.plot(mean, place, "|", color=color, markersize=26, markeredgewidth=3)
             axes.plot(plain, [place] * len(plain), "o", color=color, markersize=9)
+            # An arrow to the right: at least so much.
+            axes.plot(bounds, [place] * len(bounds), ">", color=color, markersize=9)
         axes.set_xlabel(measures.with_unit(measure))
         axes.grid(visible=True, axis="x")
         axes.set_yticks(range(len(names)), names)

@@ -216,7 +216,6 @@ MEASURES = {
         lambda path, moment: _gradient(path, moment, "first_layer"),
         MOMENTS,
     ),
-    "minutes": Measure("training time", "minutes", lambda path, _: minutes(path)),
 }
 
 

@@ -126,13 +126,15 @@ def _table(experiment: Experiment, numbers: rules.Numbers) -> Iterable[str]:
     yield "|---" * (len(experiment.measures) + 2) + "|"
     for variant in experiment.variants:
         if of_variant := numbers.get(variant):
-            cells = [_cell(of_variant[each]) for each in experiment.measures]
-            count = len(of_variant[experiment.measures[0]])
+            cells = [_cell(of_variant.get(each, [])) for each in experiment.measures]
+            count = max(map(len, of_variant.values()))
             yield f"| {variant} | {' | '.join(cells)} | {count} |"
 
 
 def _cell(values: Sequence[rules.Value]) -> str:
     """Writes a mean and its 95 % interval, or "over" the mean of lower bounds."""
+    if not values:
+        return "not measured"
     mean, low, high = rules.interval(values)
     over = "over " * any(isinstance(value, rules.Bound) for value in values)
     if math.isinf(low) or over:

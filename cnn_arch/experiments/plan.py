@@ -35,7 +35,6 @@ class Experiment:
     """A claim, and how it is tried."""
 
     name: str  # of its file
-    title: str  # the first line of the file's docstring
     claim: str  # in one or two sentences
     sources: Sequence[str]  # lectures and papers, with their numbers
     data: str  # cifar10, or photographs: a folder that the user gives
@@ -79,10 +78,9 @@ def read(name: str) -> Experiment:
 
 def _make(path: Path, **found: Any) -> Experiment:
     sizes = {key: Size(**found["sizes"][key]) for key in SIZES}
-    rule = [rules.Comparison(**each) for each in found["rule"]["every"]]
+    rule = [rules.Comparison(**each) for each in found["rule"]]
     made = Experiment(
         name=path.stem,
-        title=path.read_text(encoding="utf-8").partition('"""')[2].partition("\n")[0],
         **{**found, "sizes": sizes, "rule": rule},
     )
     known = set(made.measures)
@@ -91,6 +89,8 @@ def _make(path: Path, **found: Any) -> Experiment:
     for each in made.series:
         measures.find_series(each)
     for each in rule:
+        if each.scale not in rules.SCALES:
+            raise ValueError(f"the rule has the scale {each.scale}")
         if each.measure not in known:
             raise ValueError(f"the rule compares {each.measure}, which is no measure")
         for variant in (each.first, each.second):
@@ -114,11 +114,26 @@ def check_same(workdir: Path, words: Sequence[str], trials: Sequence[Any]) -> No
         stored = manifest.load(workdir)
         listed = [trial.overrides for trial in stored.trials]
         if (stored.words, listed) != (list(words), list(trials)):
+            reason = "the experiment's file has changed"
+            if stored.words != list(words):
+                reason = " ".join(stored.words) or "without those"
             raise UsageError(
-                f"--workdir={workdir}: has runs with other settings "
-                f"({' '.join(stored.words) or 'the experiment has changed'}); choose "
+                f"--workdir={workdir}: has runs with other settings ({reason}); choose "
                 "another --workdir, or delete it"
             )
+
+
+def check_data(trial: Mapping[str, Any], words: Sequence[str]) -> None:
+    """Checks that the data of the runs is there, before the first of them starts.
+
+    Raises:
+      UsageError: it is not.
+    """
+    from cnn_arch.datasets.dataset import load_dataset
+
+    quick = {"data.in_memory": False, "data.skip_broken": True}
+    config, _ = settings.parse([*words, *space.words_of({**trial, **quick})])
+    load_dataset(config.data)
 
 
 def check(

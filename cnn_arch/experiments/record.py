@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.experiments import measures
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.experiments.rules import Bound, Numbers, Value
 from cnn_arch.files import read_json, write_text
 from cnn_arch.parallel import processor
+from cnn_arch.screen import Screen
 from cnn_arch.setting_words import UNREADABLE
 from cnn_arch.sweeps.manifest import Sweep
 
@@ -64,33 +64,48 @@ def read(path: Path) -> Record:
 
 
 def update(
-    record: Record, experiment: Experiment, sweep: Sweep, variants: Sequence[str]
+    record: Record,
+    experiment: Experiment,
+    sweep: Sweep,
+    variants: Sequence[str],
+    screen: Screen,
 ) -> None:
     """Measures the runs that have ended, and stores the record after each.
+
+    A run is measured again if the experiment's file names other measures than before.
 
     Args:
       record: changed in place.
       experiment: says what is measured.
       sweep: the runs.
       variants: the variant of each run.
+      screen: shows the progress; some measures evaluate the network.
     """
-    for variant, trial in zip(variants, sweep.trials, strict=True):
-        if trial.state == "done" and trial.name not in record["runs"]:
-            workdir = sweep.path(trial)
-            values = {
-                each: measures.take(each, workdir) for each in experiment.measures
-            }
-            record["runs"][trial.name] = {
-                "variant": variant,
-                "seed": trial.overrides["seed"],
-                "numbers": {key: _to_json(value) for key, value in values.items()},
-                "series": {
-                    key: measures.take_series(key, workdir) for key in experiment.series
-                },
-                "curve": measures.curve(workdir),
-                **_facts(workdir),
-            }
-            save(record, sweep.workdir)
+    pairs = zip(variants, sweep.trials, strict=True)
+    ended = [(variant, each) for variant, each in pairs if each.state == "done"]
+    with screen.progress("measure", len(ended)) as progress:
+        for variant, trial in ended:
+            known = record["runs"].get(trial.name, {"numbers": (), "series": ()})
+            stored = [*known["numbers"], *known["series"]]
+            if stored != [*experiment.measures, *experiment.series]:
+                run = {"variant": variant, "seed": trial.overrides["seed"]}
+                run |= _measure(experiment, sweep.path(trial))
+                record["runs"][trial.name] = run
+                save(record, sweep.workdir)
+            progress.advance()
+    save(record, sweep.workdir)
+
+
+def _measure(experiment: Experiment, workdir: Path) -> Record:
+    values = {key: measures.take(key, workdir) for key in experiment.measures}
+    return {
+        "numbers": {key: _to_json(value) for key, value in values.items()},
+        "series": {
+            key: measures.take_series(key, workdir) for key in experiment.series
+        },
+        "curve": measures.curve(workdir),
+        **_facts(workdir),
+    }
 
 
 def save(record: Record, folder: Path) -> None:
@@ -130,17 +145,14 @@ def minutes(record: Record) -> float:
 
 
 def _facts(workdir: Path) -> Record:
-    """Returns how a run was made: its time, device, data, commit and length."""
+    """Returns how a run was made: its time, device, data and commit."""
     log = (workdir / "log.txt").read_text(encoding="utf-8")
     facts = (workdir / "environment.txt").read_text(encoding="utf-8")
-    config = settings.flatten(json.loads((workdir / "config.json").read_text()))
     return {
         "minutes": round(measures.minutes(workdir), 3),
         "device": _last(r" device +(.*?)(?: {3}|$)", log),
         "data": _last(r" data +(.*)$", log),
         "commit": _last(r"^commit +(\S+)", facts),
-        "epochs": config["epochs"],
-        "precision": config["precision"],
     }
 
 

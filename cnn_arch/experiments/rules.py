@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 LEVEL = 0.95
+SCALES = "difference", "ratio"
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not decided at this size"
 
 
@@ -30,7 +31,7 @@ Numbers = Mapping[str, Mapping[str, Sequence[Value]]]  # by variant and measure;
 class Comparison:
     """Claims that a difference or a ratio of two variants is in a range."""
 
-    scale: str  # difference | ratio
+    scale: str  # one of SCALES
     measure: str
     first: str  # variant
     second: str  # it is subtracted, or divides

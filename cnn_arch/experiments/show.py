@@ -10,6 +10,7 @@ from cnn_arch.experiments import plan, record, rules
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.installation import command
 from cnn_arch.screen import Screen
+from cnn_arch.units import counted
 
 COLUMNS = 72  # of a text beside a label
 
@@ -74,7 +75,7 @@ def report(runs: Path, target: Path, screen: Screen) -> int:
             f"--report={target}: no experiment has been run here; run one: {start}"
         )
     path, count = page.write_report(runs, target)
-    screen.say("wrote", f"{path}   ({count} experiments)", last=True)
+    screen.say("wrote", f"{path}   ({counted(count, 'experiment')})", last=True)
     return 0
 
 

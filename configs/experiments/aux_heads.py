@@ -1,6 +1,6 @@
 """Szegedy et al. 2015, Section 5: GoogLeNet's auxiliary classifiers, on photographs."""
 
-from configs.experiments.base import CS231N, EECS498, difference, every, ratio
+from configs.experiments.base import CS231N, EECS498, difference, ratio
 
 
 def get_experiment():
@@ -35,10 +35,10 @@ def get_experiment():
             },
         },
         "measures": [start, "first_gradient:last_epoch", "test_error"],
-        "rule": every(
+        "rule": [
             ratio(start, "with heads", "without", above=1),
             difference("test_error", "without", "with heads", above=-3, below=3),
-        ),
+        ],
         "series": ["layer_gradients:first_step", "layer_gradients:last_epoch"],
         "figure": "layers",
         "caveats": "GoogLeNet without BatchNorm, as in the paper, learns slowly on so "

@@ -1,11 +1,10 @@
-"""The parts of an experiment's file: the comparisons of which its rule consists.
+"""The parts of an experiment's file: the comparisons in its rule, and lectures.
 
 The function ``get_experiment`` returns a dictionary; ``cnn_arch/experiments/plan.py``
 describes each key. The verdict follows from the rule and the numbers alone, and the
 rule is written before the runs.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 # The lectures, as ``analyze.py --claims`` names them.
@@ -36,11 +35,6 @@ def ratio(
 ) -> dict[str, Any]:
     """Claims that the measure of one variant over that of another is in a range."""
     return _comparison("ratio", measure, (first, second), (above, below))
-
-
-def every(*rules: Mapping[str, Any]) -> dict[str, Any]:
-    """Claims all of several comparisons."""
-    return {"every": list(rules)}
 
 
 def _comparison(

@@ -1,6 +1,6 @@
 """Ioffe and Szegedy 2015: BatchNorm and the learning rate."""
 
-from configs.experiments.base import CS231N, D2L, difference, every
+from configs.experiments.base import CS231N, D2L, difference
 
 
 def get_experiment():
@@ -29,14 +29,14 @@ def get_experiment():
             "full": {"seeds": 3, "settings": {"epochs": 4.0}},
         },
         "measures": ["training_error", "test_error"],
-        "rule": every(
+        "rule": [
             difference(
                 "training_error", "without, rate 0.1", "BatchNorm, rate 0.1", above=10
             ),
             difference(
                 "training_error", "BatchNorm, rate 0.1", "without, rate 0.01", below=0
             ),
-        ),
+        ],
         "figure": "curves",
         "caveats": "Two rates only; a run whose loss is not finite has no numbers.",
     }

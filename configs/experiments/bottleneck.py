@@ -1,6 +1,6 @@
 """Szegedy et al. 2015, Figure 2, and He et al. 2015, Figure 5: 1x1 bottlenecks."""
 
-from configs.experiments.base import CS231N, EECS498, difference, every, ratio
+from configs.experiments.base import CS231N, EECS498, difference, ratio
 
 
 def get_experiment():
@@ -37,11 +37,11 @@ def get_experiment():
             "full": {"seeds": 3, "settings": {"epochs": 5.0}},
         },
         "measures": ["test_error", "macs", "parameters"],
-        "rule": every(
+        "rule": [
             ratio("macs", "naive", "bottleneck", above=2),
             difference("test_error", "bottleneck", "naive", below=2),
             difference("test_error", "naive, equal MACs", "bottleneck", above=0),
-        ),
+        ],
         "figure": "dots",
         "caveats": "The networks for 32 px are ours, with modules of the papers. The "
         "residual blocks are shown beside them and are not in the rule.",

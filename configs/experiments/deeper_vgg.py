@@ -1,6 +1,6 @@
 """Simonyan and Zisserman 2014, Table 3: 11 to 19 layers, on photographs."""
 
-from configs.experiments.base import CS231N, EECS498, difference, every
+from configs.experiments.base import CS231N, EECS498, difference
 
 
 def get_experiment():
@@ -31,11 +31,11 @@ def get_experiment():
             },
         },
         "measures": ["test_error", "parameters", "macs"],
-        "rule": every(
+        "rule": [
             difference("test_error", "13 layers", "11 layers", below=0),
             difference("test_error", "16 layers", "13 layers", below=0),
             difference("test_error", "19 layers", "16 layers", below=0),
-        ),
+        ],
         "figure": "dots",
         "caveats": "With BatchNorm, as torchvision's networks: the paper's could only "
         "be trained deep from the parameters of a shallow one.",

@@ -1,6 +1,6 @@
 """He et al. 2015, "Deep Residual Learning for Image Recognition", Figure 6."""
 
-from configs.experiments.base import CS231N, EECS498, difference, every
+from configs.experiments.base import CS231N, EECS498, difference
 
 
 def get_experiment():
@@ -28,12 +28,12 @@ def get_experiment():
             "full": {"seeds": 3, "settings": {"epochs": 8.0}},
         },
         "measures": ["training_error", "test_error"],
-        "rule": every(
+        "rule": [
             difference("training_error", "plain56", "plain20", above=0),
             difference("test_error", "plain56", "plain20", above=0),
             difference("training_error", "resnet56", "resnet20", below=0),
             difference("test_error", "resnet56", "resnet20", below=0),
-        ),
+        ],
         "figure": "curves",
         "caveats": "The paper trains for 164 epochs. In a short run a deeper network "
         "has had less time for each of its layers, with shortcuts or without.",

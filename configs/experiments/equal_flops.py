@@ -1,6 +1,6 @@
 """EECS 498-007, lecture 8: designs at equal operations."""
 
-from configs.experiments.base import EECS498, difference, every
+from configs.experiments.base import EECS498, difference
 
 
 def get_experiment():
@@ -25,11 +25,11 @@ def get_experiment():
             "full": {"seeds": 3, "settings": {"epochs": 8.0}},
         },
         "measures": ["test_error", "macs", "parameters"],
-        "rule": every(
+        "rule": [
             difference("test_error", "plain20", "resnet20", above=0),
             difference("test_error", "3x3 stacks", "resnet20", above=0),
             difference("test_error", "resnet20", "resnet56, narrow", above=0),
-        ),
+        ],
         "figure": "dots",
         "caveats": "Widths are chosen for equal multiply-adds; times differ.",
     }

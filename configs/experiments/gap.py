@@ -1,6 +1,6 @@
 """Lin et al. 2013, Section 4.6: global average pooling against a dense layer."""
 
-from configs.experiments.base import CS231N, D2L, difference, every, ratio
+from configs.experiments.base import CS231N, D2L, difference, ratio
 
 
 def get_experiment():
@@ -27,11 +27,11 @@ def get_experiment():
             "full": {"seeds": 3, "settings": {"epochs": 5.0}},
         },
         "measures": ["test_error", "gap_of_trained", "parameters"],
-        "rule": every(
+        "rule": [
             ratio("parameters", "dense", "average", above=1),
             difference("gap_of_trained", "dense", "average", above=0),
             difference("test_error", "dense", "average", above=0),
-        ),
+        ],
         "figure": "dots",
         "caveats": "Images without the paper's whitening; a fiftieth of its length.",
     }

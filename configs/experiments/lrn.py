@@ -1,6 +1,6 @@
 """Krizhevsky et al. 2012, Section 3.3, on their four-layer network."""
 
-from configs.experiments.base import CS231N, EECS498, difference, every
+from configs.experiments.base import CS231N, EECS498, difference
 
 
 def get_experiment():
@@ -30,9 +30,9 @@ def get_experiment():
             "full": {"seeds": 5, "settings": {"epochs": 10.0}},
         },
         "measures": ["test_error", "training_error"],
-        "rule": every(
+        "rule": [
             difference("test_error", "without LRN", "with LRN", above=-1, below=1)
-        ),
+        ],
         "figure": "curves",
         "caveats": "The paper's network without LRN has 32 maps in local3, not 64; "
         "here both have 64, so that nothing else differs.",

@@ -1,6 +1,6 @@
 """Krizhevsky et al. 2012, Section 3.4, on their four-layer network."""
 
-from configs.experiments.base import CS231N, difference, every
+from configs.experiments.base import CS231N, difference
 
 
 def get_experiment():
@@ -28,10 +28,10 @@ def get_experiment():
             "full": {"seeds": 5, "settings": {"epochs": 10.0}},
         },
         "measures": ["test_error", "training_error", "gap"],
-        "rule": every(
+        "rule": [
             difference("test_error", "2x2, stride 2", "3x3, stride 2", above=0),
             difference("gap", "2x2, stride 2", "3x3, stride 2", above=0),
-        ),
+        ],
         "figure": "dots",
         "caveats": "A short run hardly over-fits, so the gap is small.",
     }

@@ -1,6 +1,6 @@
 """Krizhevsky et al. 2012, Section 4: dropout and changed images, on photographs."""
 
-from configs.experiments.base import CS231N, D2L, difference, every
+from configs.experiments.base import CS231N, D2L, difference
 
 
 def get_experiment():
@@ -40,11 +40,11 @@ def get_experiment():
             },
         },
         "measures": ["test_error", "gap_of_trained"],
-        "rule": every(
+        "rule": [
             difference("gap_of_trained", "neither", "no dropout", above=0),
             difference("gap_of_trained", "neither", "same images", above=0),
             difference("test_error", "neither", "both", above=0),
-        ),
+        ],
         "figure": "dots",
         "caveats": "The training error is that of the trained network on the training "
         "images as in the test: not changed, and without dropout.",

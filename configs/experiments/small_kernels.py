@@ -1,6 +1,6 @@
 """Simonyan and Zisserman 2014, Section 2.3: stacks of 3x3 convolutions."""
 
-from configs.experiments.base import CS231N, EECS498, difference, every, ratio
+from configs.experiments.base import CS231N, EECS498, difference, ratio
 
 
 def get_experiment():
@@ -28,11 +28,11 @@ def get_experiment():
             "full": {"seeds": 3, "settings": {"epochs": 8.0}},
         },
         "measures": ["test_error", "parameters", "macs"],
-        "rule": every(
+        "rule": [
             difference("test_error", "one 7x7", "three 3x3", above=0),
             difference("test_error", "one 7x7, equal MACs", "three 3x3", above=0),
             ratio("parameters", "one 7x7", "three 3x3", above=1),
-        ),
+        ],
         "figure": "dots",
         "caveats": "The network is ours: three stages of 32 maps with BatchNorm.",
     }

@@ -1,6 +1,6 @@
 """He et al. 2015, Section 4.1, and the gradients of deep plain networks."""
 
-from configs.experiments.base import CS231N, D2L, EECS498, every, ratio
+from configs.experiments.base import CS231N, D2L, EECS498, ratio
 
 
 def get_experiment():
@@ -38,10 +38,10 @@ def get_experiment():
             "full": {"seeds": 3, "settings": {"epochs": 2.0}},
         },
         "measures": [start, end, "training_error"],
-        "rule": every(
+        "rule": [
             ratio(start, "plain56", "plain20", below=0.5),
             ratio(start, "resnet56", "resnet20", above=0.5),
-        ),
+        ],
         "series": ["layer_gradients:first_step", "layer_gradients:last_epoch"],
         "figure": "layers",
         "caveats": "The rule compares networks as the lectures and the paper have "

@@ -19,10 +19,10 @@ def get_experiment():
         "settings": {{"config": "lenet5"}},
         "sizes": {{"minutes": small, "full": small | {{"seeds": 3}}}},
         "measures": ["{measure}"],
-        "rule": {{"every": [{{
+        "rule": [{{
             "scale": "difference", "measure": "test_error", "first": "b",
             "second": "{second}", "above": 0, "below": None,
-        }}]}},
+        }}],
         "figure": "dots",
         "caveats": "None.",
     }}
@@ -42,7 +42,7 @@ def file(tmp_path):
 @pytest.mark.parametrize("name", installation.experiments())
 def test_the_projects_experiments_can_run(name):
     experiment = plan.read(name)
-    assert experiment.title and experiment.claim and experiment.sources
+    assert experiment.claim and experiment.sources
     assert experiment.figure in figures.FIGURES
     data = "folder" if experiment.data == "photographs" else experiment.data
     for size, chosen in experiment.sizes.items():

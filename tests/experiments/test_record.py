@@ -6,8 +6,10 @@ import pytest
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
-from cnn_arch.experiments import measures, page, record, rules
+from cnn_arch.experiments import measures, page, plan, record, rules
 from cnn_arch.experiments.rules import Bound
+from cnn_arch.screen import Screen
+from cnn_arch.sweeps import manifest
 
 HEAD = "epoch,step,train_top1_error,validation_top1_error,seconds\n"
 ROWS = "1,100,60,55,30\n2,200,40,45,30\n3,300,20,30,60\n"
@@ -26,7 +28,7 @@ def test_numbers_of_a_run(workdir):
     assert measures.take("training_error", workdir) == 20
     assert measures.take("test_error", workdir) == 32.5
     assert measures.take("gap", workdir) == 12.5
-    assert measures.take("minutes", workdir) == 2
+    assert measures.minutes(workdir) == 2
     assert measures.curve(workdir) == [[1, 60, 55], [2, 40, 45], [3, 20, 30]]
 
 
@@ -81,3 +83,27 @@ def test_costs_are_those_of_the_runs_network(workdir):
 def test_a_measure_has_the_arguments_that_there_are():
     with pytest.raises(KeyError, match="the argument is first_step or last_epoch"):
         measures.find("gradient_ratio:middle")
+
+
+def test_a_run_is_measured_again_only_for_other_measures(workdir, tmp_path_factory):
+    (workdir / "log.txt").write_text("0:00 INFO device   cpu, 2 cores   (no GPU)\n")
+    (workdir / "environment.txt").write_text("commit   0123abc\n")
+    parent = tmp_path_factory.mktemp("experiment")
+    (parent / "trial-00").symlink_to(workdir)
+    sweep = manifest.open_or_make(parent / "new", [], [{"seed": 3}], {}, 1)
+    sweep.workdir, sweep.trials[0].state = parent, "done"
+    experiment = plan.read("degradation")
+    found = record.new(experiment, "minutes", [])
+
+    def numbers(*keys):
+        changed = plan.Experiment(**{**vars(experiment), "measures": keys})
+        record.update(found, changed, sweep, ["plain20"], Screen(quiet=True))
+        assert record.load(parent) == found
+        return found["runs"]["trial-00"]["numbers"]
+
+    assert numbers("test_error") == {"test_error": 32.5}
+    (workdir / "eval" / "results.json").write_text('{"test": {"top1_error": 1.0}}')
+    assert numbers("test_error") == {"test_error": 32.5}
+    assert numbers("test_error", "training_error")["training_error"] == 20
+    run = found["runs"]["trial-00"]
+    assert (run["seed"], run["device"], run["commit"]) == (3, "cpu, 2 cores", "0123abc")

@@ -1,0 +1,66 @@
+"""The lines and dots of the figures are the numbers of the record."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from cnn_arch.experiments import figures, plan
+
+
+def run(variant, errors, number):
+    return {
+        "variant": variant,
+        "numbers": {"training_error": number, "test_error": 50.0},
+        "series": {"layer_gradients:first_step": {"conv1": 1.0, "fc": number}},
+        "curve": [[epoch, error, error + 5] for epoch, error in enumerate(errors, 1)],
+    }
+
+
+@pytest.fixture
+def drawn():
+    experiment = plan.read("degradation")
+    series = {**vars(experiment), "series": ("layer_gradients:first_step",)}
+    experiment = plan.Experiment(**series)
+    runs = [run("plain20", [60, 40], 40.0), run("plain20", [62, 44], 44.0)]
+    runs.append(run("plain56", [70, 60, 50], {"at_least": 50.0}))
+    record = {"runs": {f"trial-{i:02}": each for i, each in enumerate(runs)}}
+
+    def draw(name):
+        figure = Figure()
+        if name == "layers":  # a series has no bounds
+            record["runs"].pop("trial-02")
+        figures.FIGURES[name](figure, experiment, record)
+        return figure
+
+    return draw
+
+
+def test_curves_are_means_over_seeds(drawn):
+    training, validation = drawn("curves").axes
+    plain20, plain56 = training.lines
+    np.testing.assert_array_equal(plain20.get_ydata(), [61, 42])
+    np.testing.assert_array_equal(plain56.get_ydata(), [70, 60, 50])
+    np.testing.assert_array_equal(validation.lines[0].get_ydata(), [66, 47])
+
+
+def test_dots_are_runs_and_arrows_are_bounds(drawn):
+    axes, _ = drawn("dots").axes
+    shown = {
+        marker: [
+            x
+            for line in axes.lines
+            if line.get_marker() == marker
+            for x in line.get_xdata()
+        ]
+        for marker in ("o", ">", "|")
+    }
+    assert shown == {"o": [40, 44], ">": [50], "|": [42, 50]}
+    # Mean 42, standard error 2; t(0.975) with 1 degree of freedom is 12.706.
+    wanted = [42 - 12.706 * 2, 42 + 12.706 * 2]
+    assert axes.lines[0].get_xdata() == pytest.approx(wanted, abs=0.001)
+
+
+def test_layers_are_in_the_networks_order(drawn):
+    (axes,) = drawn("layers").axes
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 1])
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1, 42])
