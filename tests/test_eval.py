@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 
+import numpy as np
 import pytest
 
 from cnn_arch.models import create_model
@@ -187,6 +188,21 @@ def test_eval_of_a_file_of_weights(finished, recipe, photos, tmp_path):
     assert result.returncode == 0, result.stderr
     words = shlex.split(result.stdout.partition("Next:")[2])
     assert call(*words[1:]).returncode == 0
+
+
+def test_a_network_that_knows_one_class_is_named(finished, recipe, tmp_path):
+    workdir, printed = finished
+    sentence = "all images are judged to be"
+    assert sentence not in printed
+    weights = dict(np.load(workdir / "weights_best.npz"))
+    (head,) = (key for key, array in weights.items() if array.shape == (3,))
+    weights[head] = np.array([0, 1e4, 0], np.float32)  # blue, green, red
+    np.savez(path := tmp_path / "changed.npz", **weights)
+    counted = "--config.data.mean=(128,128,128)", "--config.data.std=(64,64,64)"
+    words = *recipe(), *counted, f"--weights={path}", f"--workdir={tmp_path / 'out'}"
+    result = call("eval.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert f"{sentence} green: " in " ".join((result.stdout + result.stderr).split())
 
 
 def test_the_mean_of_two_checkpoints_and_of_their_files(finished, tmp_path):

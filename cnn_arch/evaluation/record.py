@@ -81,6 +81,7 @@ def evaluate_split(
         store({key: summary}, run)
     say_summary(key, summary, len(network.class_names), screen)
     screen.say("confused", _most_confused(judged) or "nothing")
+    _warn_of_one_class(judged, screen)
     say_skipped(results.skipped, screen)
     return {key: summary}
 
@@ -193,6 +194,19 @@ def _most_confused(judged: _Judged) -> str:
         f"{names[true]} -> {names[predicted]}  {count}"
         for true, predicted, count in confusion.confused_pairs(judged.matrix, limit=3)
     )
+
+
+def _warn_of_one_class(judged: _Judged, screen: Screen) -> None:
+    """Warns of a network that gives all images the same class, though they differ."""
+    (predicted,) = np.nonzero(judged.matrix.sum(axis=0))
+    (true,) = np.nonzero(judged.matrix.sum(axis=1))
+    if len(predicted) == 1 < len(true):
+        (name,) = judged.names(predicted)
+        screen.warn(
+            f"all images are judged to be {printable(name, 20)}: the network has not "
+            "learnt to tell classes apart; train.py --find_lr suggests a learning "
+            "rate, and --init_from=RUN starts from trained weights"
+        )
 
 
 def _write_predictions(workdir: Path, judged: _Judged) -> None:
