@@ -99,7 +99,11 @@ EARLIER_FIELDS: dict[str, Any] = {
     "model.fields.width": 1.0,
     "model.fields.head": "average",
     "model.fields.head_dropout_rate": 0.0,
+    "model.fields.initial_bias": 1.0,
+    "model.fields.initialisation": "normal",
 }
+# Of these, those that say only how a network starts.
+FIELDS_OF_THE_START = "model.fields.initial_bias", "model.fields.initialisation"
 
 
 def follow_image_size(

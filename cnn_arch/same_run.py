@@ -83,7 +83,8 @@ def match_run(
     """Returns the config to train with in a directory, which may have the same run.
 
     That run keeps its choices: the settings of ``choices.CHOSEN`` that are not
-    ``given`` by the user, and what it has counted. A run of an earlier version keeps
+    ``given`` by the user, how it started, and what it has counted. A run of an earlier
+    version keeps
     all settings that are not given: the recipe may have changed since.
 
     Raises:
@@ -94,7 +95,8 @@ def match_run(
         return config
     if not is_worth_keeping(path):
         return config
-    stored = settings.flatten(settings.from_json(path / "config.json"))
+    earlier = {key: choices.EARLIER_FIELDS[key] for key in choices.FIELDS_OF_THE_START}
+    stored = earlier | settings.flatten(settings.from_json(path / "config.json"))
     chosen = settings.flatten(config)
     kept = {
         key: stored[key]
@@ -120,9 +122,10 @@ def match_run(
 def _kept_settings(path: Path, stored: Mapping[str, Any]) -> Collection[str]:
     """Returns the settings that a run keeps, unless they are given."""
     written = settings.flatten(read_json(path / "config.json"))
+    kept = *choices.CHOSEN, *choices.FIELDS_OF_THE_START
     if choices.EARLIER.keys() <= written.keys():
-        return choices.CHOSEN
-    return dict.fromkeys([*choices.CHOSEN, *sorted(stored.keys() - set(IDENTITY))])
+        return kept
+    return dict.fromkeys([*kept, *sorted(stored.keys() - set(IDENTITY))])
 
 
 def is_same_data(path: Path, fingerprint: str) -> bool:

@@ -220,6 +220,8 @@ FIELD_RULES: dict[str, Rule] = {
     ),
     "model.fields.head": one_of("average", "dense"),
     "model.fields.head_dropout_rate": SHARE,
+    "model.fields.initial_bias": number(", -10 to 10", lambda v: abs(v) <= 10, "0.1"),
+    "model.fields.initialisation": one_of("glorot", "normal"),
 }
 
 # Fields that the program sets itself, by the settings on the right. All networks have

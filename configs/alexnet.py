@@ -19,6 +19,7 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config.model.fields.norm_across_groups = False  # true: as in Caffe
     config.model.fields.pool_window = 3  # Section 3.4: "s = 2 and z = 3"; or z = 2
     config.model.fields.dropout_rate = 0.5  # Section 4.2
+    config.model.fields.initial_bias = 1.0  # Section 5; a short run: 0.1
     config.batch_size = 128  # Section 5
     config.epochs = 90.0  # "roughly 90 cycles"
     config.optim.learning_rate = 0.01  # "initialized at 0.01"
@@ -39,6 +40,6 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet"):
     config.data.eval_resize = 256  # "the shorter side was of length 256"
     base.subtract_mean_image(config, data)  # Section 2: "from each pixel"
     config.test.protocol = "ten_crop"  # Section 4.1: "hence ten patches"
-    base.use_data_of_any_size(config, data)
+    base.use_data_of_any_size(config, data, scales_rate=False)
     config.data.std = (1.0,) * config.data.channels  # Section 2: the mean alone
     return config

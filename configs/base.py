@@ -179,24 +179,43 @@ def subtract_mean_image(config: ConfigDict, data: str) -> None:
 SCALES = ("scale_min", "scale_max")
 
 
-def use_data_of_any_size(config: ConfigDict, data: str) -> ConfigDict:
+def use_data_of_any_size(
+    config: ConfigDict, data: str, *, scales_rate: bool = True
+) -> ConfigDict:
     """Sets the data of a recipe for ImageNet, and shortens it for smaller data sets.
 
     Small images are enlarged to 96 px, as in "Dive into Deep Learning". The learning
-    rate falls at the same shares of the run and is proportional to the batch size
-    (Goyal et al. 2017, "Accurate, Large Minibatch SGD", Section 2.1).
+    rate falls at the same shares of the run. It is proportional to the batch size
+    (Goyal et al. 2017, "Accurate, Large Minibatch SGD", Section 2.1) if ``scales_rate``
+    says so: AlexNet hardly learns with such a rate in 30 epochs of some thousand
+    images. GoogLeNet's solver has AlexNet's 0.01 with batches of 32.
     """
+    if data in (*SMALL_IMAGES, "folder"):
+        _start_sooner(config.model.fields)
     if data in SMALL_IMAGES:
         epochs = 30.0 if data == "mnist5k" else 10.0  # d2l: 10
-        _shorten(config, epochs, batch_size=128)  # d2l: 128
+        _shorten(config, epochs, 128, scales_rate=scales_rate)  # d2l: 128
         share = 96 / config.data.image_size
         scales = {key: round(share * config.data[key]) for key in SCALES}
         sides = {"image_size": 96, "eval_resize": 96, "eval_size": 0, **scales}
         config.test.protocol, config.test.scales = "whole", ()
         return use_data(config, data, **sides)
     if data == "folder":  # thousands of images, not a million
-        _shorten(config, 30.0, batch_size=32)
+        _shorten(config, 30.0, 32, scales_rate=scales_rate)
     return use_data(config, data)
+
+
+def _start_sooner(fields: ConfigDict) -> None:
+    """Replaces the initial values with which a short run ends before it has learnt.
+
+    Caffe's AlexNet has biases of 0.1, "as initialization to 1 gave flat loss"
+    (models/bvlc_alexnet/readme.md). VGG's paper says that Glorot's initialisation works
+    without pre-training (Section 3.1).
+    """
+    if "initial_bias" in fields:
+        fields.initial_bias = 0.1
+    if "initialisation" in fields:
+        fields.initialisation = "glorot"
 
 
 def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
@@ -214,7 +233,13 @@ def use_small_images(config: ConfigDict, data: str) -> ConfigDict:
     return use_data(config, data, image_size=size)
 
 
-def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -> None:
+def _shorten(
+    config: ConfigDict,
+    epochs: float,
+    batch_size: int | None = None,
+    *,
+    scales_rate: bool = True,
+) -> None:
     """Sets the length, in epochs, and the largest size of a batch."""
     optim, share = config.optim, epochs / (config.steps or config.epochs)
     optim.milestones = tuple(round(share * place, 2) for place in optim.milestones)
@@ -229,8 +254,9 @@ def _shorten(config: ConfigDict, epochs: float, batch_size: int | None = None) -
     optim.warmup_epochs = round(share * optim.warmup_epochs, 4)
     config.epochs, config.steps, optim.warmup_steps = epochs, 0, 0
     if batch_size and batch_size < config.batch_size:
-        optim.learning_rate *= batch_size / config.batch_size
-        optim.min_rate *= batch_size / config.batch_size
+        if scales_rate:
+            optim.learning_rate *= batch_size / config.batch_size
+            optim.min_rate *= batch_size / config.batch_size
         config.batch_size = batch_size
 
 

@@ -13,6 +13,8 @@ def get_config(data: str = "imagenet2012", name: str = "vgg16", scale_max: int =
     config = base.get_config()
     config.model.name = name
     config.model.fields.dropout_rate = 0.5  # "dropout ratio set to 0.5"
+    if scale_max == 256:  # of A; see the network's file. A short run: glorot
+        config.model.fields.initialisation = "normal"
     config.batch_size = 256  # "the batch size was set to 256"
     config.epochs = 74.0  # "after 370K iterations (74 epochs)"
     config.optim.learning_rate = 0.01  # "initially set to 10^-2"
@@ -36,6 +38,6 @@ def get_config(data: str = "imagenet2012", name: str = "vgg16", scale_max: int =
     # S + 32}".
     has_one_scale = scale_max == 256
     config.test.scales = (224, 256, 288) if has_one_scale else (256, 384, 512)
-    base.use_data_of_any_size(config, data)
+    base.use_data_of_any_size(config, data, scales_rate=False)
     config.data.std = (1.0,) * config.data.channels  # Section 2.1: the mean alone
     return config

@@ -32,6 +32,6 @@ def get_config(data: str = "imagenet2012", name: str = "zfnet"):
     config.data.flip = True  # "with(out) horizontal flips"
     base.subtract_mean_image(config, data)  # "the per-pixel mean (across all images)"
     config.test.protocol = "ten_crop"  # AlexNet's, whose errors Table 2 compares
-    base.use_data_of_any_size(config, data)
+    base.use_data_of_any_size(config, data, scales_rate=False)
     config.data.std = (1.0,) * config.data.channels  # the mean alone is subtracted
     return config

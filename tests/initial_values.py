@@ -44,6 +44,8 @@ LECUN_S = Start("uniform", lambda fan_in, fan_out: 2.4 / 4 / np.sqrt(3))
 
 # Krizhevsky et al. 2012, Section 5.
 ALEXNET = {"conv[245]|fc[67]": normal(0.01, bias=1.0), ".*": normal(0.01)}
+# Weights of N(0, 0.01^2) too: BVLC's models/bvlc_alexnet/readme.md.
+CAFFE_ALEXNET = {"conv[245]|fc[67]": normal(0.01, bias=0.1), ".*": normal(0.01)}
 # BVLC's models/bvlc_googlenet/train_val.prototxt.
 GOOGLENET = {"fc|aux./fc2": XAVIER, ".*": XAVIER._replace(bias=0.2)}
 

@@ -102,6 +102,14 @@ def test_a_shorter_run_scales_its_milestones_and_rate():
     assert short.optim.learning_rate == whole.optim.learning_rate / 2
 
 
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_owt", "vgg11", "vgg16", "zfnet"])
+def test_networks_without_batch_norm_keep_their_rate_in_a_short_run(name):
+    """0.01, also GoogLeNet's with batches of 32."""
+    assert parse(name, "folder").batch_size == 32
+    for data in ("folder", "cifar10", "imagenet2012"):
+        assert parse(name, data).optim.learning_rate == 0.01
+
+
 @pytest.mark.parametrize("name", ["alexnet", "zfnet", "vgg11", "resnet34"])
 def test_a_short_run_does_not_wait_for_a_plateau(name):
     """Three falls, as the papers': 0.1 to 0.0001, after each quarter of 30 epochs."""
@@ -119,6 +127,23 @@ def test_a_short_run_without_a_lowest_rate_falls_three_times():
     config.optim.schedule = "plateau"
     config = base.use_data_of_any_size(config, "folder")
     assert config.optim.milestones == (7.5, 15.0, 22.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "paper", "short"),
+    [
+        ("alexnet", "initial_bias", 1.0, 0.1),
+        ("alexnet_one_tower", "initial_bias", 1.0, 0.1),
+        ("alexnet_owt", "initial_bias", 1.0, 0.1),
+        ("vgg11", "initialisation", "normal", "glorot"),
+        ("vgg11_lrn", "initialisation", "normal", "glorot"),
+    ],
+)
+def test_a_short_run_starts_from_other_values(name, field, paper, short):
+    """The papers' need more steps than a short run has, before the loss falls."""
+    found = {data: parse(name, data).model.fields[field] for data in DATA}
+    long = "imagenet2012", "large_folder"
+    assert found == {data: paper if data in long else short for data in DATA}
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
@@ -182,7 +207,8 @@ def test_a_folder_as_large_as_imagenet_is_trained_on_as_imagenet(tmp_path, monke
     assert settings.parse(words)[0].batch_size == 32
     alexnet = ["--config=alexnet:folder", words[1]]
     assert optimizer.remark_on_size(alexnet) == (
-        "shortened from 90 epochs, batch 128: the folder has fewer than 10 images"
+        "shortened from 90 epochs, batch 128, initial bias 1.0: the folder has fewer "
+        "than 10 images"
     )
     (tmp_path / folders.PREPARED).write_text('{"num_images": {"train": 9, "test": 1}}')
     assert settings.parse(alexnet)[0].batch_size == 128

@@ -134,6 +134,8 @@ def test_a_run_of_an_earlier_version_keeps_the_settings_of_its_recipe(tmp_path, 
         ("resnet34:folder", "ceil_mode", True),
         ("resnet20:cifar10", "batch_norm", False),
         ("alexnet:folder", "local_response_norm", False),
+        ("alexnet", "initial_bias", 0.5),
+        ("vgg11_lrn", "initialisation", "glorot"),
         ("cuda_convnet:mnist5k", "pool_window", 2),
     ],
 )
@@ -150,3 +152,17 @@ def test_a_run_continues_where_its_network_has_a_new_field(tmp_path, name, field
     other, given = parse(word, recipe=f"--config={name}")
     with pytest.raises(UsageError, match=rf"fields.{field}={old}, this one has {new}"):
         same_run.match_run(tmp_path, other, given, Screen())
+
+
+@pytest.mark.parametrize("name", ["alexnet:folder", "vgg11:folder"])
+def test_a_run_that_began_with_other_values_continues(tmp_path, name):
+    """Recipes for a folder had the papers' initial values before."""
+    config, given = parse(recipe=f"--config={name}")
+    stored = json.loads(settings.to_json(config))
+    (field,) = {"initial_bias", "initialisation"} & stored["model"]["fields"].keys()
+    del stored["model"]["fields"][field]
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    kept = same_run.match_run(tmp_path, config, given, Screen()).model.fields[field]
+    assert kept == {"initial_bias": 1.0, "initialisation": "normal"}[field]
+    assert kept != config.model.fields[field]

@@ -52,20 +52,21 @@ class AlexNet(nn.Module):
     # side if the map before has an odd one, as at 227 px: 55, 27, 13 and 6.
     pool_window: int = 3
     dropout_rate: float = 0.5  # Section 4.2
+    initial_bias: float = 1.0  # of the layers that Section 5 names; Caffe's: 0.1
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        # Section 5: weights from N(0, 0.01^2); biases of one in conv2, conv4, conv5 and
-        # the hidden dense layers.
+        # Section 5: weights from N(0, 0.01^2); biases "with the constant 1" in conv2,
+        # conv4, conv5 and the hidden dense layers.
         init = nn.initializers.normal(0.01)
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
-        one = nn.initializers.ones
+        positive = nn.initializers.constant(self.initial_bias)
         parts = num_parts()  # the shapes below are for a single one
         groups = self.groups // parts
         conv = partial(Conv, activation=relu, **options)
         pool = partial(MaxPool, window=self.pool_window, stride=2)
-        dense = partial(Dense, 4096 // parts, relu, bias_init=one, **options)
+        dense = partial(Dense, 4096 // parts, relu, bias_init=positive, **options)
         drop = partial(
             Dropout, self.dropout_rate, deterministic=not train, own_features=True
         )
@@ -78,11 +79,11 @@ class AlexNet(nn.Module):
 
         x = conv(96 // parts, 11, 4, padding=0, name="conv1")(x)  # [B, 55, 55, 96]
         x = pool(name="pool1")(norm(x, "norm1"))  # [B, 27, 27, 96]
-        x = conv(256 // parts, 5, groups=groups, bias_init=one, name="conv2")(x)
+        x = conv(256 // parts, 5, groups=groups, bias_init=positive, name="conv2")(x)
         x = pool(name="pool2")(norm(x, "norm2"))  # [B, 13, 13, 256]
         x = conv(384 // parts, 3, name="conv3")(all_features(x, "conv3"))
-        x = conv(384 // parts, 3, groups=groups, bias_init=one, name="conv4")(x)
-        x = conv(256 // parts, 3, groups=groups, bias_init=one, name="conv5")(x)
+        x = conv(384 // parts, 3, groups=groups, bias_init=positive, name="conv4")(x)
+        x = conv(256 // parts, 3, groups=groups, bias_init=positive, name="conv5")(x)
         x = all_features(pool(name="pool5")(x), "fc6")  # [B, 6, 6, 256]
         x = drop(name="drop6")(dense(name="fc6")(flatten(x)))
         x = drop(name="drop7")(dense(name="fc7")(all_features(x, "fc7")))

@@ -31,13 +31,14 @@ class OneWeirdTrick(nn.Module):
 
     num_classes: int = 1000
     dropout_rate: float = 0.5
+    initial_bias: float = 1.0  # of the layers after conv1, but conv3 and fc8
     dtype: Any = jnp.float32  # of activations; parameters stay float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         init = nn.initializers.normal(0.01)
         wide: Any = {"kernel_init": nn.initializers.normal(0.03)}
-        one: Any = {"bias_init": nn.initializers.ones}
+        bias: Any = {"bias_init": nn.initializers.constant(self.initial_bias)}
         conv = partial(Conv, activation=relu, kernel_init=init, dtype=self.dtype)
         dense = partial(Dense, activation=relu, kernel_init=init, dtype=self.dtype)
         pool = partial(MaxPool, window=3, stride=2)
@@ -47,15 +48,17 @@ class OneWeirdTrick(nn.Module):
         x = own_rows(x)
         x = conv(64, 11, stride=4, padding=2, name="conv1")(x)  # [B, 55, 55, 64]
         x = pool(name="pool1")(x)  # [B, 27, 27, 64]
-        x = pool(name="pool2")(conv(192, 5, name="conv2", **one)(x))  # [B, 13, 13, 192]
+        x = pool(name="pool2")(
+            conv(192, 5, name="conv2", **bias)(x)
+        )  # [B, 13, 13, 192]
         x = conv(384, 3, name="conv3", **wide)(x)
-        x = conv(256, 3, name="conv4", **wide, **one)(x)
-        x = conv(256, 3, name="conv5", **wide, **one)(x)
+        x = conv(256, 3, name="conv4", **wide, **bias)(x)
+        x = conv(256, 3, name="conv5", **wide, **bias)(x)
         x = pool(name="pool5")(x)  # [B, 6, 6, 256]
         x = drop(rows=ALL, name="drop6")(flatten(x))
-        x = dense(4096 // parts, name="fc6", **one)(all_rows(x, "fc6"))
+        x = dense(4096 // parts, name="fc6", **bias)(all_rows(x, "fc6"))
         x = all_features(drop(own_features=True, name="drop7")(x), "fc7")
-        x = dense(4096 // parts, name="fc7", **one)(x)
+        x = dense(4096 // parts, name="fc7", **bias)(x)
         low = nn.initializers.constant(-7.0)  # equal logits: no effect on the softmax
         fc8 = Dense(self.num_classes // parts, None, init, low, name="fc8")
         return all_features(fc8(all_features(x, "fc8")), "logits")

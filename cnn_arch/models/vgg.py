@@ -25,7 +25,6 @@ from cnn_arch.models.layers import (
     ConvBN,
     Dense,
     Dropout,
-    Initializer,
     LocalResponseNorm,
     MaxPool,
     batch_norm,
@@ -41,6 +40,11 @@ STAGES = {
     "C": ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
     "D": ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3),
     "E": ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4),
+}
+
+INITIALISATIONS = {
+    "glorot": nn.initializers.glorot_uniform(),
+    "normal": nn.initializers.normal(0.01),
 }
 
 # Section 3.1: "we initialised the first four convolutional layers and the last three
@@ -62,7 +66,7 @@ class VGG(nn.Module):
     third_kernel_size: int = 3  # of the third convolution of a stage: 1 in C
     local_response_norm: bool = False  # after conv1_1: A-LRN
     batch_norm: bool = False  # torchvision's _bn networks
-    kernel_init: Initializer = nn.initializers.glorot_uniform()
+    initialisation: str = "glorot"  # or normal: N(0, 0.01^2)
     num_classes: int = 1000
     dropout_rate: float = 0.5  # Section 3.1
     batch_norm_axis: Axes | None = None  # mesh axes that share batch statistics
@@ -70,7 +74,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        init = self.kernel_init
+        init = INITIALISATIONS[self.initialisation]
         options: dict[str, Any] = {"kernel_init": init, "dtype": self.dtype}
         conv: Any = partial(Conv, activation=relu, **options)
         if self.batch_norm:
@@ -102,7 +106,7 @@ def vgg(configuration: str, **fields: Any) -> VGG:
     """Makes a network of Table 1: A, A-LRN, B, C, D or E."""
     letter = configuration[0]
     if letter == "A":
-        fields = {"kernel_init": nn.initializers.normal(0.01), **fields}
+        fields = {"initialisation": "normal", **fields}
     return VGG(
         STAGES[letter],
         third_kernel_size=1 if letter == "C" else 3,

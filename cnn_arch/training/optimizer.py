@@ -55,10 +55,13 @@ def remark_on_size(words: Sequence[str]) -> str:
     if setting_words.of_its_size(recipe, others) != recipe:
         return f"as for ImageNet: the folder has {folders.LARGE:,} images or more"
     length = f"{long.steps:,} steps" if long.steps else f"{long.epochs:g} epochs"
-    return (
-        f"shortened from {length}, batch {long.batch_size}: the folder has fewer than "
-        f"{folders.LARGE:,} images"
-    )
+    others = [
+        f"{field.replace('_', ' ')} {value}"
+        for field, value in long.model.fields.items()
+        if value != short.model.fields[field]
+    ]
+    parts = ", ".join([length, f"batch {long.batch_size}", *others])
+    return f"shortened from {parts}: the folder has fewer than {folders.LARGE:,} images"
 
 
 def _is_setting(word: str) -> bool:

@@ -114,7 +114,8 @@ def _read_run(path: Path, mesh: Any, run: Run) -> Source:
     fields = {
         name: value
         for name, value in config.model.fields.items()
-        if f"model.fields.{name}" in choices.EARLIER_FIELDS
+        if (key := f"model.fields.{name}") in choices.EARLIER_FIELDS
+        and key not in choices.FIELDS_OF_THE_START
     }
     weights = Weights(
         jax.device_get(variables), tuple(data.mean), tuple(data.std), fields

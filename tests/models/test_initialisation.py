@@ -8,7 +8,7 @@ import pytest
 from flax import linen as nn
 
 from cnn_arch.models import INIT_OPTIONS, create_model, init_variables
-from tests.initial_values import KEPT, STARTS
+from tests.initial_values import CAFFE_ALEXNET, GLOROT, KEPT, STARTS
 from tests.models.conftest import KINDS, fresh_variables, mark_slow, with_heads
 from tests.paper_tables import TOTALS
 
@@ -32,7 +32,7 @@ def draw(init, shape):
     return DRAWN[same]
 
 
-def initialisers(name, monkeypatch):
+def initialisers(name, monkeypatch, **fields):
     """Returns the initialiser and the shape of every parameter, by its path."""
     found = {}
     param = nn.Module.param
@@ -42,7 +42,7 @@ def initialisers(name, monkeypatch):
         return param(module, array, init, *arguments, **options)
 
     _, _, image_size, channels, _ = TOTALS[name]
-    model = create_model(name, 10, **with_heads(name))
+    model = create_model(name, 10, **with_heads(name), **fields)
     with monkeypatch.context() as patch:
         patch.setattr(nn.Module, "param", note)
         jax.eval_shape(
@@ -55,8 +55,23 @@ def initialisers(name, monkeypatch):
 @pytest.mark.parametrize("name", mark_slow(TOTALS, KINDS))
 def test_every_layer_starts_as_its_paper_says(name, monkeypatch):
     starts = next(STARTS[key] for key in STARTS if name.startswith(key))
+    check_starts(initialisers(name, monkeypatch), starts)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "starts"),
+    [
+        ("alexnet", "initial_bias", 0.1, CAFFE_ALEXNET),
+        ("vgg11", "initialisation", "glorot", {".*": GLOROT}),
+    ],
+)
+def test_layers_of_a_short_run_start_as_told(name, field, value, starts, monkeypatch):
+    check_starts(initialisers(name, monkeypatch, **{field: value}), starts)
+
+
+def check_starts(found, starts):
     used = set()
-    for (path, array), (init, shape) in initialisers(name, monkeypatch).items():
+    for (path, array), (init, shape) in found.items():
         pattern = next(each for each in starts if re.fullmatch(each, path))
         kind, deviation, bias = starts[pattern]
         used.add(pattern)
