@@ -67,6 +67,7 @@ def shown(program, *words, cwd):
     return result.stdout
 
 
+@pytest.mark.slow
 def test_every_command_takes_it(folder):
     recipe = "--config=my/recipe.py"
     text = shown("train", recipe, "--workdir=run", cwd=folder)
