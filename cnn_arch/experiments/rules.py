@@ -1,7 +1,9 @@
 """The rule of an experiment: from the numbers of its runs to a verdict.
 
-A rule consists of comparisons of two variants. Each has a 95 % interval over the seeds,
-by Welch's t-test, which does not assume equal variances; ratios are compared as
+A rule consists of comparisons of two variants, or of two measures of the same runs.
+Each has a 95 % interval over the seeds. For two variants it is Welch's, which does not
+assume equal variances. Two measures of a run depend on each other, so their interval is
+Student's for the differences within the runs: the paired t-test. Ratios are compared as
 logarithms. A comparison holds if its whole interval is in the claimed range, and does
 not hold if no part of it is. Otherwise, and with a single seed, it is not decided.
 """
@@ -37,6 +39,17 @@ class Comparison:
     second: str  # it is subtracted, or divides
     above: float | None  # the range, without its ends; None: no limit
     below: float | None
+    second_measure: str = ""  # of ``second``; "": the same measure
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether it compares two measures of the same runs."""
+        return self.first == self.second
+
+    @property
+    def measures(self) -> tuple[str, str]:
+        """The measure of ``first``, and that of ``second``."""
+        return self.measure, self.second_measure or self.measure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,14 +76,18 @@ def decide(rule: Sequence[Comparison], numbers: Numbers) -> tuple[str, list[Outc
 
 def compare(comparison: Comparison, numbers: Numbers) -> Outcome:
     """Returns the outcome of one comparison."""
+    variants = comparison.first, comparison.second
     first, second = (
-        numbers.get(variant, {}).get(comparison.measure, [])
-        for variant in (comparison.first, comparison.second)
+        numbers.get(variant, {}).get(measure, [])
+        for variant, measure in zip(variants, comparison.measures, strict=True)
     )
-    if not first or not second:
+    is_partial = comparison.is_paired and len(first) != len(second)
+    if not first or not second or is_partial:
         return Outcome(None, -math.inf, math.inf, OPEN)
     is_ratio = comparison.scale == "ratio"
-    estimate, low, high = _interval(_plain(first, is_ratio), _plain(second, is_ratio))
+    find_interval = _paired_interval if comparison.is_paired else _interval
+    plain = _plain(first, is_ratio), _plain(second, is_ratio)
+    estimate, low, high = find_interval(*plain)
     if any(isinstance(value, Bound) for value in first):
         high = math.inf
     if any(isinstance(value, Bound) for value in second):
@@ -120,6 +137,19 @@ def _interval(
         test = stats.ttest_ind(first, second, equal_var=False)
     low, high = test.confidence_interval(LEVEL)
     return estimate, float(low), float(high)
+
+
+def _paired_interval(
+    first: Sequence[float], second: Sequence[float]
+) -> tuple[float, float, float]:
+    """Returns the mean difference within pairs and its interval."""
+    differences = [a - b for a, b in zip(first, second, strict=True)]
+    estimate, low, high = interval(differences)
+    is_exact = len({*first}) == len({*second}) == 1  # counts, which no seed changes
+    if high - low < 1e-9 * max(map(abs, first)) and not is_exact:
+        # Errors on few images may differ by the same number: the spread is unknown.
+        return estimate, -math.inf, math.inf
+    return estimate, low, high
 
 
 def _plain(values: Sequence[Value], is_ratio: bool) -> list[float]:

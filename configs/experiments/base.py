@@ -37,6 +37,20 @@ def ratio(
     return _comparison("ratio", measure, (first, second), (above, below))
 
 
+def paired_difference(
+    measure: str,
+    other: str,
+    variant: str,
+    *,
+    above: float | None = None,
+    below: float | None = None,
+) -> dict[str, Any]:
+    """Claims that a measure minus another one of the same runs is in a range."""
+    limits, variants = (above, below), (variant, variant)
+    compared = _comparison("difference", measure, variants, limits)
+    return compared | {"second_measure": other}
+
+
 def _comparison(
     scale: str,
     measure: str,

@@ -93,6 +93,46 @@ def test_counts_that_no_seed_changes_are_exact():
     assert compare(comparison(below=0), numbers([9, 9], [9, 9])).verdict == FAILS
 
 
+def paired(a, b, **limits):
+    """The outcome of two measures of the same runs."""
+    limits = {"above": None, "below": None} | limits
+    rule = Comparison("difference", "ten", "a", "a", **limits, second_measure="one")
+    return compare(rule, {"a": {"ten": a, "one": b}})
+
+
+def test_two_measures_of_the_same_runs_are_compared_in_pairs():
+    """Differences -1, -2, -3: mean -2, standard error 1 / sqrt(3).
+
+    t(0.975) with 2 degrees is 4.303. The runs differ by far more than this.
+    """
+    ten, one = [19, 48, 77], [20, 50, 80]
+    outcome = paired(ten, one, below=1)
+    assert outcome.estimate == -2
+    assert outcome.low == pytest.approx(-2 - 4.303 / 3**0.5, abs=0.001)
+    assert outcome.high == pytest.approx(-2 + 4.303 / 3**0.5, abs=0.001)
+    assert outcome.verdict == HOLDS
+    assert paired(one, ten, below=-5).verdict == FAILS  # turned round
+    assert paired(ten, one, below=0).verdict == OPEN
+    assert compare(comparison(below=1), numbers(ten, one)).verdict == OPEN  # not paired
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([19], [20]),  # one run
+        ([19.1, 48.1], [20.2, 49.2]),  # equal differences: no spread to be seen
+        ([19, 48], [20]),  # a run is not measured yet
+        ([], []),
+    ],
+)
+def test_pairs_that_do_not_decide(first, second):
+    assert paired(first, second, below=0).verdict == OPEN
+
+
+def test_counts_in_pairs_are_exact():
+    assert paired([7, 7], [9, 9], below=0).verdict == HOLDS
+
+
 def test_a_claim_holds_if_all_comparisons_hold():
     found = numbers([10, 10.1], [5, 5.1])
     rule = [comparison(above=0), comparison("ratio", above=1)]
