@@ -23,7 +23,9 @@ def get_experiment():
         "sizes": {"minutes": size, "full": size},
         "measures": [
             "parameters", "steps_to_training_error:50", "gap_of_trained",
+            "ensemble_error:2",
         ],
+        "group": 2,
         "series": ["layer_gradients:first_step"],
         "rule": [{
             "scale": "difference", "measure": "parameters", "first": "d2l",
@@ -95,6 +97,11 @@ def test_an_experiment_that_is_stopped_continues_to_its_verdict(file, tmp_path):
     assert results["train"]["num_examples"] == 3500
     assert stored["trial-00"]["numbers"]["gap_of_trained"] == errors[0] - errors[1]
     assert [run["variant"] for run in stored.values()] == 2 * ["d2l", "paper"]
+    groups = json.loads((workdir / "experiment.json").read_text())["groups"]
+    first, _ = groups.values()
+    pair = [f"--workdir={workdir / f'trial-0{number}'}" for number in (0, 2)]
+    answer = json.loads(call("eval.py", *pair, "--json", cwd=tmp_path).stdout)
+    assert first["numbers"]["ensemble_error:2"] == answer["test"]["top1_error"]
     page = (workdir / "README.md").read_text()
     assert "# tried: holds" in page and "over " in page
     assert "| paper | 6.085e+04 (6.085e+04 to 6.085e+04) | " in page

@@ -3,9 +3,11 @@
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from cnn_arch.drawing import canvas
 from cnn_arch.experiments import measures, record, rules
@@ -86,6 +88,32 @@ def dots(figure: Figure, experiment: Experiment, found: record.Record) -> None:
         axes.set_ylim(len(names) - 0.4, -0.6)
 
 
+def against(figure: Figure, experiment: Experiment, found: record.Record) -> None:
+    """Draws the measures that have an axis: thin lines are runs or groups, thick means.
+
+    A line joins numbers of the same networks.
+    """
+    axes = figure.subplots()
+    colors = _colors(experiment)
+    shown = [each for each in experiment.measures if measures.axis_of(each)]
+    for variant, numbers in record.numbers(found).items():
+        keys = [each for each in shown if numbers.get(each)]
+        places = [measures.place(each) for each in keys]
+        values = np.array([numbers[each] for each in keys], float)  # [places, runs]
+        style: dict[str, Any] = {"color": colors[variant]}
+        axes.plot(places, values, **style, alpha=0.4, linewidth=1)
+        mean = values.mean(axis=1)
+        axes.plot(places, mean, "o-", **style, markersize=9, label=variant)
+    axis = measures.axis_of(shown[0])
+    assert axis, "the first of those that have one"
+    axes.set(xlabel=axis.label, ylabel=axis.values, xscale=axis.scale)
+    axes.set_xticks([measures.place(each) for each in shown])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(visible=True)
+    axes.legend()
+
+
 def layers(figure: Figure, experiment: Experiment, found: record.Record) -> None:
     """Draws each series by depth, as lines of the mean; bands show all seeds."""
     panels = figure.subplots(1, len(experiment.series), sharey=True, squeeze=False)[0]
@@ -106,6 +134,7 @@ def layers(figure: Figure, experiment: Experiment, found: record.Record) -> None
 
 
 FIGURES: Mapping[str, Callable[[Figure, Experiment, record.Record], None]] = {
+    "against": against,
     "curves": curves,
     "dots": dots,
     "layers": layers,

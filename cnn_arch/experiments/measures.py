@@ -2,31 +2,38 @@
 
 import csv
 import dataclasses
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cnn_arch import settings
-from cnn_arch.errors import RunError
 from cnn_arch.experiments.rules import Bound, Value
-from cnn_arch.installation import ROOT
 from cnn_arch.run_directory import read_classes
 
 MOMENTS = "first_step", "last_epoch"  # of a gradient: the latter is a mean
 
 
 @dataclasses.dataclass(frozen=True)
+class Axis:
+    """An axis of a figure, for measures that differ in their argument."""
+
+    label: str
+    values: str  # the label of the other axis
+    scale: str  # of Matplotlib: linear, log
+    place: Callable[[str], float]  # of an argument
+
+
+@dataclasses.dataclass(frozen=True)
 class Measure:
-    """A number of a run."""
+    """A number of a run, or of the runs of a group together."""
 
     label: str  # on axes and in tables; {} is the argument
     unit: str  # "" if it has none
-    of: Callable[[Path, str], Value]  # of a run directory and the argument, or ""
+    of: Callable[[Any, str], Value]  # of a run directory and the argument, or ""
     arguments: tuple[str, ...] = ()  # those that there are; (): any
+    is_joint: bool = False  # of a group: ``of`` gets the directories of its runs
+    axis: Axis | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,16 +67,33 @@ def _find(known: Mapping[str, Any], text: str) -> tuple[Any, str]:
     return measure, argument
 
 
-def take(text: str, workdir: Path) -> Value:
-    """Returns a measure of a finished run."""
+def take(text: str, source: Path | Sequence[Path]) -> Value:
+    """Returns a measure of a finished run, or a joint measure of several."""
     measure, argument = find(text)
-    return measure.of(workdir, argument)
+    return measure.of(source, argument)
+
+
+def is_joint(text: str) -> bool:
+    """Whether a measure is of the runs of a group together."""
+    return find(text)[0].is_joint
 
 
 def take_series(text: str, workdir: Path) -> dict[str, float]:
     """Returns a series of a finished run."""
     series, argument = find_series(text)
     return series.of(workdir, argument)
+
+
+def axis_of(text: str) -> Axis | None:
+    """Returns the axis of a measure, if it has one."""
+    return find(text)[0].axis
+
+
+def place(text: str) -> float:
+    """Returns the place of a measure on its axis."""
+    measure, argument = find(text)
+    assert measure.axis, text
+    return measure.axis.place(argument)
 
 
 def label(text: str) -> str:
@@ -104,12 +128,20 @@ def _training_error(workdir: Path, _: str) -> float:
     return float(_epochs(workdir)[-1]["train_top1_error"])
 
 
-def _results(workdir: Path) -> dict[str, Any]:
-    return json.loads((workdir / "eval" / "results.json").read_text())
+def _error(workdir: Path, split: str) -> float:
+    from cnn_arch.experiments import evaluations
+
+    return evaluations.results(workdir, split)["top1_error"]
 
 
 def _test_error(workdir: Path, _: str) -> float:
-    return _results(workdir)["test"]["top1_error"]
+    return _error(workdir, "test")
+
+
+def _ensemble_error(workdirs: Sequence[Path], number: str) -> float:
+    from cnn_arch.experiments import evaluations
+
+    return evaluations.ensemble_error(workdirs, int(number))
 
 
 def _gap(workdir: Path, _: str) -> float:
@@ -117,20 +149,8 @@ def _gap(workdir: Path, _: str) -> float:
 
 
 def _gap_of_trained(workdir: Path, _: str) -> float:
-    """Evaluates the network on the training images, as it was on those of the test.
-
-    Raises:
-      RunError: eval.py failed.
-    """
-    if "train" not in _results(workdir):
-        words = [f"--workdir={workdir}", "--split=train", "--protocol=one_crop"]
-        command = [sys.executable, str(ROOT / "eval.py"), *words, "--quiet"]
-        ended = subprocess.run(command, capture_output=True, text=True)
-        if ended.returncode:
-            reason = (ended.stderr.strip().splitlines() or ["no answer"])[-1]
-            raise RunError(f"{workdir}: not evaluated ({reason})")
-    results = _results(workdir)
-    return results["test"]["top1_error"] - results["train"]["top1_error"]
+    """Evaluates the network on the training images, as it was on those of the test."""
+    return _error(workdir, "test") - _error(workdir, "train")
 
 
 def _steps_to(workdir: Path, goal: str) -> Value:
@@ -189,9 +209,20 @@ def _gradient(workdir: Path, moment: str, what: str) -> float:
     return layer_gradients.measure(workdir)[f"{moment}_{what}"]
 
 
+_MEMBERS = Axis(
+    "networks whose probabilities are averaged", "test error, %", "linear", int
+)
+
 MEASURES = {
     "training_error": Measure("training error, last epoch", "%", _training_error),
     "test_error": Measure("test error", "%", _test_error),
+    "ensemble_error": Measure(
+        "test error of an ensemble of {}",
+        "%",
+        _ensemble_error,
+        is_joint=True,
+        axis=_MEMBERS,
+    ),
     "gap": Measure("test error - training error", "points", _gap),
     "gap_of_trained": Measure(
         "test error - error on training images", "points", _gap_of_trained

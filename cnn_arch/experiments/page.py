@@ -19,7 +19,8 @@ INTRODUCTION = """\
 
 Each part has a claim of the lectures, how it is tried, what was measured, and a verdict
 (holds, does not hold, or not decided at this size). The verdict is computed by a rule
-that was written before the runs, from 95 % intervals over the seeds (Welch's t-test).
+that was written before the runs, from 95 % intervals over the seeds: Welch's t-test, or
+the paired t-test where two numbers of the same networks are compared.
 These show what the choice of the seed changes, not what other test images would. The
 runs are short, and on small data: nothing here decides a claim about ImageNet.
 `python experiment.py` lists the experiments; `python experiment.py --report=docs` makes
@@ -68,16 +69,17 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
     """Returns the text of an experiment: claim, verdict, figure, table, method."""
     numbers = record.numbers(found)
     verdict, outcomes = rules.decide(experiment.rule, numbers)
-    runs = list(found["runs"].values())
-    seeds = counted(len({run["seed"] for run in runs}), "seed")
+    seeds = len({run["seed"] for run in found["runs"].values()})
+    over = counted(seeds, "seed")
+    if size := experiment.group:
+        over = f"{counted(seeds // size, 'group')} of {size} seeds"
     parts = [
         f"{level} {experiment.name}: {verdict}",
         f"**Claim.** {experiment.claim}",
         "Sources: " + "; ".join(experiment.sources) + ".",
         f"![{experiment.name}]({picture})",
         "\n".join(_table(experiment, numbers)),
-        "**Rule.** The claim holds if all of these hold (95 % intervals over "
-        f"{seeds}):",
+        f"**Rule.** The claim holds if all of these hold (95 % intervals over {over}):",
         "\n".join(
             f"- {describe(comparison, outcome)}"
             for comparison, outcome in zip(experiment.rule, outcomes, strict=True)
@@ -104,8 +106,10 @@ def _shown(word: str) -> str:
 def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
     """Writes a comparison and its outcome in one line."""
     sign = " / " if comparison.scale == "ratio" else " - "
-    what = f"{measures.label(comparison.measure)}: "
-    what += f"{comparison.first}{sign}{comparison.second}"
+    labels = [measures.label(each) for each in comparison.measures]
+    what = f"{labels[0]}: {comparison.first}{sign}{comparison.second}"
+    if comparison.is_paired:
+        what = f"{comparison.first}: {sign.join(labels)}"
     limits = [
         f"{word} {limit:g}"
         for word, limit in (("above", comparison.above), ("below", comparison.below))
@@ -116,13 +120,14 @@ def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
         return f"{text} (not run)"
     shown = f"{outcome.estimate:.3g}"
     if math.isinf(outcome.low) and math.isinf(outcome.high):
-        return f"{text} ({shown}; one seed has no interval)"
+        return f"{text} ({shown}; too few runs for an interval)"
     return f"{text} ({shown}, {outcome.low:.3g} to {outcome.high:.3g})"
 
 
 def _table(experiment: Experiment, numbers: rules.Numbers) -> Iterable[str]:
     heads = map(measures.with_unit, experiment.measures)
-    yield f"| variant | {' | '.join(heads)} | runs |"
+    runs = f"groups of {experiment.group}" if experiment.group else "runs"
+    yield f"| variant | {' | '.join(heads)} | {runs} |"
     yield "|---" * (len(experiment.measures) + 2) + "|"
     for variant in experiment.variants:
         if of_variant := numbers.get(variant):

@@ -16,6 +16,7 @@ SIZES = {
     "minutes": "at most ten minutes on a laptop; may not decide",
     "full": "what docs/lectures.md reports",
 }
+FIGURES = "against", "curves", "dots", "layers"  # see figures.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +44,20 @@ class Experiment:
     sizes: Mapping[str, Size]  # minutes and full
     measures: Sequence[str]  # keys of ``measures.MEASURES``, the first for the figure
     rule: Sequence[rules.Comparison]  # the claim holds if all of them do
-    figure: str  # a key of ``figures.FIGURES``
+    figure: str  # one of FIGURES
     caveats: str  # what the numbers cannot show
     series: Sequence[str] = ()  # keys of ``measures.SERIES``, for the figure
+    group: int = 0  # so many seeds are measured together; 0: each alone
+
+    @property
+    def own_measures(self) -> list[str]:
+        """The measures of a run."""
+        return [each for each in self.measures if not measures.is_joint(each)]
+
+    @property
+    def joint_measures(self) -> list[str]:
+        """The measures of the runs of a group together."""
+        return [each for each in self.measures if measures.is_joint(each)]
 
     def trials(self, size: str, data: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the variant and the settings of each run, seed by seed.
@@ -83,20 +95,49 @@ def _make(path: Path, **found: Any) -> Experiment:
         name=path.stem,
         **{**found, "sizes": sizes, "rule": rule},
     )
-    known = set(made.measures)
     for each in made.measures:
         measures.find(each)
     for each in made.series:
         measures.find_series(each)
-    for each in rule:
+    _check_figure(made)
+    _check_groups(made)
+    _check_rule(made)
+    return made
+
+
+def _check_figure(made: Experiment) -> None:
+    """Raises ValueError if there is nothing to draw."""
+    if made.figure not in FIGURES:
+        raise ValueError(f"the figure is not one of {', '.join(FIGURES)}")
+    if made.figure == "against" and not any(map(measures.axis_of, made.measures)):
+        raise ValueError("the figure needs a measure that has an axis")
+    if made.figure == "layers" and not made.series:
+        raise ValueError("the figure needs a series")
+
+
+def _check_groups(made: Experiment) -> None:
+    """Raises ValueError if the seeds do not make whole groups."""
+    if bool(made.group) != bool(made.joint_measures):
+        raise ValueError("a joint measure needs the group, and a group needs one")
+    for each in made.joint_measures:
+        if not 1 <= measures.place(each) <= made.group:
+            raise ValueError(f"{each} is not of 1 to {made.group} networks")
+    for name, size in made.sizes.items():
+        if made.group and size.seeds % made.group:
+            raise ValueError(f"{name}: the seeds are not in groups of {made.group}")
+
+
+def _check_rule(made: Experiment) -> None:
+    """Raises ValueError if the rule compares what there is not."""
+    known = set(made.measures)
+    for each in made.rule:
         if each.scale not in rules.SCALES:
             raise ValueError(f"the rule has the scale {each.scale}")
-        if each.measure not in known:
-            raise ValueError(f"the rule compares {each.measure}, which is no measure")
+        if unknown := {*each.measures} - known:
+            raise ValueError(f"the rule compares {unknown.pop()}, which is no measure")
         for variant in (each.first, each.second):
             if variant not in made.variants:
                 raise ValueError(f"the rule compares {variant}, which is no variant")
-    return made
 
 
 def read_all() -> list[Experiment]:
@@ -144,9 +185,11 @@ def check(
     Settings in ``words`` replace those of the experiment.
 
     Raises:
-      UsageError: a setting is invalid, or ``words`` change what the variants vary.
+      UsageError: a setting is invalid, or ``words`` change what the runs vary.
     """
     given = {word.partition("=")[0].removeprefix("--config.") for word in words}
+    if "seed" in given:
+        raise UsageError("--config.seed: an experiment has its seeds; leave it out")
     for variant, own in experiment.variants.items():
         if taken := given.intersection(own):
             raise UsageError(

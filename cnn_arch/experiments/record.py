@@ -1,7 +1,8 @@
 """The record of an experiment: what was measured of its runs, and on which machine.
 
 It is stored as experiment.json in the experiment's folder. Each run is measured once,
-when it has ended. The verdict is not stored: it follows from the numbers.
+when it has ended, and each group of runs, when all of them have. The verdict is not
+stored: it follows from the numbers.
 """
 
 import json
@@ -18,7 +19,7 @@ from cnn_arch.files import read_json, write_text
 from cnn_arch.parallel import processor
 from cnn_arch.screen import Screen
 from cnn_arch.setting_words import UNREADABLE
-from cnn_arch.sweeps.manifest import Sweep
+from cnn_arch.sweeps.manifest import Sweep, Trial
 
 NAME = "experiment.json"
 Record = dict[str, Any]
@@ -33,6 +34,7 @@ def new(experiment: Experiment, size: str, words: Sequence[str]) -> Record:
         "note": "",  # on the data, from the user
         "machine": f"{processor.name()} ({processor.vector_unit()})",
         "runs": {},
+        "groups": {},  # of runs that are measured together
     }
 
 
@@ -70,9 +72,10 @@ def update(
     variants: Sequence[str],
     screen: Screen,
 ) -> None:
-    """Measures the runs that have ended, and stores the record after each.
+    """Measures the runs and groups that have ended, and stores the record after each.
 
-    A run is measured again if the experiment's file names other measures than before.
+    A run or a group is measured again if the experiment's file names other measures
+    than before.
 
     Args:
       record: changed in place.
@@ -83,23 +86,56 @@ def update(
     """
     pairs = zip(variants, sweep.trials, strict=True)
     ended = [(variant, each) for variant, each in pairs if each.state == "done"]
-    with screen.progress("measure", len(ended)) as progress:
+    groups = _groups(experiment, ended)
+    record.setdefault("groups", {})  # older records have none
+    with screen.progress("measure", len(ended) + len(groups)) as progress:
         for variant, trial in ended:
             known = record["runs"].get(trial.name, {"numbers": (), "series": ()})
             stored = [*known["numbers"], *known["series"]]
-            if stored != [*experiment.measures, *experiment.series]:
+            if stored != [*experiment.own_measures, *experiment.series]:
                 run = {"variant": variant, "seed": trial.overrides["seed"]}
                 run |= _measure(experiment, sweep.path(trial))
                 record["runs"][trial.name] = run
                 save(record, sweep.workdir)
             progress.advance()
+        for variant, trials in groups:
+            name = f"{trials[0].name} to {trials[-1].name}"
+            known = record["groups"].get(name, {"numbers": ()})
+            if [*known["numbers"]] != experiment.joint_measures:
+                paths = [sweep.path(each) for each in trials]
+                numbers = _take(experiment.joint_measures, paths)
+                record["groups"][name] = {"variant": variant, "numbers": numbers}
+                save(record, sweep.workdir)
+            progress.advance()
     save(record, sweep.workdir)
 
 
+def _groups(
+    experiment: Experiment, ended: Sequence[tuple[str, Trial]]
+) -> list[tuple[str, list[Trial]]]:
+    """Returns the variant and the runs of each group that has ended.
+
+    The first group has the first seeds; no run is in two groups, so that the groups of
+    a variant are independent of each other.
+    """
+    found: dict[tuple[str, int], list[Trial]] = {}
+    for variant, trial in ended if experiment.group else ():
+        number = trial.overrides["seed"] // experiment.group
+        found.setdefault((variant, number), []).append(trial)
+    return [
+        (variant, trials)
+        for (variant, _), trials in found.items()
+        if len(trials) == experiment.group
+    ]
+
+
+def _take(keys: Sequence[str], source: Path | Sequence[Path]) -> Record:
+    return {key: _to_json(measures.take(key, source)) for key in keys}
+
+
 def _measure(experiment: Experiment, workdir: Path) -> Record:
-    values = {key: measures.take(key, workdir) for key in experiment.measures}
     return {
-        "numbers": {key: _to_json(value) for key, value in values.items()},
+        "numbers": _take(experiment.own_measures, workdir),
         "series": {
             key: measures.take_series(key, workdir) for key in experiment.series
         },
@@ -116,7 +152,7 @@ def save(record: Record, folder: Path) -> None:
 def numbers(record: Record) -> Numbers:
     """Returns the measured numbers by variant and measure, in the order of the runs."""
     found: dict[str, dict[str, list[Value]]] = {}
-    for run in record["runs"].values():
+    for run in (*record["runs"].values(), *record.get("groups", {}).values()):
         of_variant = found.setdefault(run["variant"], {})
         for key, value in run["numbers"].items():
             of_variant.setdefault(key, []).append(_from_json(value))

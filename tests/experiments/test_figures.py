@@ -60,6 +60,26 @@ def test_dots_are_runs_and_arrows_are_bounds(drawn):
     assert axes.lines[0].get_xdata() == pytest.approx(wanted, abs=0.001)
 
 
+def test_an_error_against_the_members_has_a_line_for_each_group():
+    experiment, figure = plan.read("ensemble"), Figure()
+    groups = {
+        name: {
+            "variant": "cuda_convnet",
+            "numbers": {f"ensemble_error:{i}": start - i for i in (1, 3, 5, 7)},
+        }
+        for name, start in (("one", 20.0), ("other", 30.0))
+    }
+    figures.against(figure, experiment, {"runs": {}, "groups": groups})
+    (axes,) = figure.axes
+    one, other, mean = axes.lines
+    for line in axes.lines:
+        np.testing.assert_array_equal(line.get_xdata(), [1, 3, 5, 7])
+    np.testing.assert_array_equal(one.get_ydata(), [19, 17, 15, 13])
+    np.testing.assert_array_equal(other.get_ydata(), [29, 27, 25, 23])
+    np.testing.assert_array_equal(mean.get_ydata(), [24, 22, 20, 18])
+    assert axes.get_ylabel() == "test error, %"
+
+
 def test_layers_are_in_the_networks_order(drawn):
     (axes,) = drawn("layers").axes
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 1])

@@ -19,11 +19,12 @@ def get_experiment():
         "settings": {{"config": "lenet5"}},
         "sizes": {{"minutes": small, "full": small | {{"seeds": 3}}}},
         "measures": ["{measure}"],
+        "group": {group},
         "rule": [{{
             "scale": "difference", "measure": "test_error", "first": "b",
             "second": "{second}", "above": 0, "below": None,
         }}],
-        "figure": "dots",
+        "figure": "{figure}",
         "caveats": "None.",
     }}
 """
@@ -31,9 +32,9 @@ def get_experiment():
 
 @pytest.fixture
 def file(tmp_path):
-    def write(measure="test_error", second="a"):
-        path = tmp_path / "tried.py"
-        path.write_text('"""Tried."""\n' + FILE.format(measure=measure, second=second))
+    def write(measure="test_error", second="a", group=0, figure="dots"):
+        path, words = tmp_path / "tried.py", locals()
+        path.write_text('"""Tried."""\n' + FILE.format(**words))
         return str(path)
 
     return write
@@ -43,7 +44,6 @@ def file(tmp_path):
 def test_the_projects_experiments_can_run(name):
     experiment = plan.read(name)
     assert experiment.claim and experiment.sources
-    assert experiment.figure in figures.FIGURES
     data = "folder" if experiment.data == "photographs" else experiment.data
     for size, chosen in experiment.sizes.items():
         variants, trials = plan.check(experiment, size, data, [])
@@ -74,6 +74,7 @@ def test_given_settings_replace_those_of_the_experiment(file):
     [
         ("--config.optim.learning_rate=1", "b of tried has its own; leave it out"),
         ("--config.epoch=1", "no such setting; did you mean --config.epochs"),
+        ("--config.seed=1", "an experiment has its seeds; leave it out"),
     ],
 )
 def test_settings_that_do_not_suit_are_refused(file, word, message):
@@ -94,6 +95,28 @@ def test_mistakes_in_a_file_are_named(file, tmp_path):
         plan.read(str(empty))
     with pytest.raises(UsageError, match="did you mean degradation"):
         plan.read("degredation")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"figure": "dot"}, "not one of against, curves, dots, layers"),
+        ({"figure": "against"}, "needs a measure that has an axis"),
+        ({"figure": "layers"}, "needs a series"),
+        ({"group": 2}, "a joint measure needs the group"),
+        ({"measure": "ensemble_error:1"}, "a joint measure needs the group"),
+        ({"measure": "ensemble_error:1", "group": 2}, "full: the seeds are not in gr"),
+        ({"measure": "ensemble_error:2", "group": 1}, "is not of 1 to 1 networks"),
+        ({"measure": "ensemble_error:all", "group": 1}, "not an experiment"),
+    ],
+)
+def test_what_cannot_be_measured_or_drawn_is_named(file, changes, message):
+    with pytest.raises(UsageError, match=message):
+        plan.read(file(**changes))
+
+
+def test_all_figures_are_known():
+    assert tuple(figures.FIGURES) == plan.FIGURES
 
 
 def test_measures_have_a_label():

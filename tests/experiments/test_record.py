@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from cnn_arch import settings
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation.prediction import Prediction
 from cnn_arch.experiments import measures, page, plan, record, rules
 from cnn_arch.experiments.rules import Bound
 from cnn_arch.screen import Screen
@@ -58,12 +60,47 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         record.load(tmp_path)
 
 
+def write_probabilities(workdir, of_first_class):
+    """Three images of the first of two classes, and their probabilities."""
+    probability = np.array([[p, 1 - p] for p in of_first_class], np.float32)
+    prediction = Prediction(
+        images=("a", "b", "c"),
+        index=np.arange(3),
+        label=np.zeros(3, np.int32),
+        log_probability=np.log(probability),
+        class_names=("yes", "no"),
+        facts={},
+    )
+    prediction.write(workdir / "eval" / "probabilities_test.npz")
+
+
+def test_an_ensembles_error_is_the_mean_over_all_choices(tmp_path):
+    """Pairs: .75 .35 .4; .6 .4 .75; .45 .65 .55: 2, 1 and 1 of 3 are wrong."""
+    workdirs = [tmp_path / name for name in "abc"]
+    for workdir, numbers in zip(
+        workdirs, [(0.9, 0.1, 0.6), (0.6, 0.6, 0.2), (0.3, 0.7, 0.9)], strict=True
+    ):
+        (workdir / "eval").mkdir(parents=True)
+        write_probabilities(workdir, numbers)
+    errors = [measures.take(f"ensemble_error:{i}", workdirs) for i in (1, 2, 3)]
+    assert errors == pytest.approx([100 / 3, 400 / 9, 100 / 3])
+
+
 def test_an_outcome_is_one_line():
     rule = rules.Comparison("difference", "test_error", "a", "b", -1.0, 1.0)
     found = {"a": {"test_error": [10.0, 10.2]}, "b": {"test_error": [10.1, 10.1]}}
     line = page.describe(rule, rules.compare(rule, found))
     start = "test error: a - b is above -1 and below 1: not decided at this size"
     assert line.startswith(f"{start} (0, -1.27 to 1.27)")
+
+
+def test_an_outcome_of_pairs_names_both_measures():
+    limits = {"above": None, "below": 0.0, "second_measure": "training_error"}
+    rule = rules.Comparison("difference", "test_error", "a", "a", **limits)
+    found = {"a": {"test_error": [10.0], "training_error": [12.0]}}
+    line = page.describe(rule, rules.compare(rule, found))
+    start = "a: test error - training error, last epoch is below 0: not decided at this"
+    assert line == f"{start} size (-2; too few runs for an interval)"
 
 
 def test_minutes_to_an_error_are_those_of_the_validation(workdir):
@@ -85,20 +122,54 @@ def test_a_measure_has_the_arguments_that_there_are():
         measures.find("gradient_ratio:middle")
 
 
-def test_a_run_is_measured_again_only_for_other_measures(workdir, tmp_path_factory):
+@pytest.fixture
+def make_sweep(workdir, tmp_path_factory):
+    """A sweep of runs that have ended, with seeds 0, 1 and so on."""
     (workdir / "log.txt").write_text("0:00 INFO device   cpu, 2 cores   (no GPU)\n")
     (workdir / "environment.txt").write_text("commit   0123abc\n")
     parent = tmp_path_factory.mktemp("experiment")
-    (parent / "trial-00").symlink_to(workdir)
-    sweep = manifest.open_or_make(parent / "new", [], [{"seed": 3}], {}, 1)
-    sweep.workdir, sweep.trials[0].state = parent, "done"
+
+    def make(seeds):
+        trials = [{"seed": seed} for seed in seeds]
+        sweep = manifest.open_or_make(parent / "new", [], trials, {}, len(trials))
+        sweep.workdir = parent
+        for trial in sweep.trials:
+            sweep.path(trial).symlink_to(workdir)
+            trial.state = "done"
+        return sweep
+
+    return make
+
+
+def test_seeds_are_measured_in_whole_groups(make_sweep, workdir):
+    write_probabilities(workdir, (0.9, 0.1, 0.6))
+    sweep = make_sweep(range(6))
+    sweep.trials[3].state = "failed"  # of the second group
+    experiment = plan.read("ensemble")
+    keys = ("ensemble_error:1", "ensemble_error:2", "test_error")
+    experiment = plan.Experiment(**vars(experiment) | {"measures": keys, "group": 2})
+    found = record.new(experiment, "minutes", [])
+    record.update(found, experiment, sweep, ["net"] * 6, Screen(quiet=True))
+    assert list(found["groups"]) == ["trial-00 to trial-01", "trial-04 to trial-05"]
+    third = pytest.approx(100 / 3)
+    assert record.numbers(found) == {
+        "net": {
+            "test_error": [32.5] * 5,
+            "ensemble_error:1": [third, third],
+            "ensemble_error:2": [third, third],
+        }
+    }
+
+
+def test_a_run_is_measured_again_only_for_other_measures(make_sweep, workdir):
+    sweep = make_sweep([3])
     experiment = plan.read("degradation")
     found = record.new(experiment, "minutes", [])
 
     def numbers(*keys):
         changed = plan.Experiment(**{**vars(experiment), "measures": keys})
         record.update(found, changed, sweep, ["plain20"], Screen(quiet=True))
-        assert record.load(parent) == found
+        assert record.load(sweep.workdir) == found
         return found["runs"]["trial-00"]["numbers"]
 
     assert numbers("test_error") == {"test_error": 32.5}
