@@ -65,10 +65,11 @@ def curves(figure: Figure, experiment: Experiment, found: record.Record) -> None
 
 def dots(figure: Figure, experiment: Experiment, found: record.Record) -> None:
     """Draws each measure of each run, with means and 95 % intervals; arrows: over."""
-    panels = figure.subplots(1, len(experiment.measures), sharey=True, squeeze=False)[0]
+    taken = experiment.measured(found["size"])
+    panels = figure.subplots(1, len(taken), sharey=True, squeeze=False)[0]
     numbers, colors = record.numbers(found), _colors(experiment)
     names = [variant for variant in experiment.variants if variant in numbers]
-    for axes, measure in zip(panels, experiment.measures, strict=True):
+    for axes, measure in zip(panels, taken, strict=True):
         for place, variant in enumerate(names):
             values, color = numbers[variant].get(measure, []), colors[variant]
             if not values:
@@ -95,7 +96,8 @@ def against(figure: Figure, experiment: Experiment, found: record.Record) -> Non
     """
     axes = figure.subplots()
     colors = _colors(experiment)
-    shown = [each for each in experiment.measures if measures.axis_of(each)]
+    taken = experiment.measured(found["size"])
+    shown = [each for each in taken if measures.axis_of(each)]
     for variant, numbers in record.numbers(found).items():
         keys = [each for each in shown if numbers.get(each)]
         places = [measures.place(each) for each in keys]

@@ -128,14 +128,18 @@ def _training_error(workdir: Path, _: str) -> float:
     return float(_epochs(workdir)[-1]["train_top1_error"])
 
 
-def _error(workdir: Path, split: str) -> float:
+def _error(workdir: Path, split: str, protocol: str = "one_crop") -> float:
     from cnn_arch.experiments import evaluations
 
-    return evaluations.results(workdir, split)["top1_error"]
+    return evaluations.results(workdir, split, protocol)["top1_error"]
 
 
 def _test_error(workdir: Path, _: str) -> float:
     return _error(workdir, "test")
+
+
+def _error_by(workdir: Path, protocol: str) -> float:
+    return _error(workdir, "test", protocol)
 
 
 def _ensemble_error(workdirs: Sequence[Path], number: str) -> float:
@@ -209,6 +213,14 @@ def _gradient(workdir: Path, moment: str, what: str) -> float:
     return layer_gradients.measure(workdir)[f"{moment}_{what}"]
 
 
+# Crops of an image, by protocol; cnn_arch/data/boxes.py has their places.
+CROPS = {"one_crop": 1, "ten_crop": 10, "googlenet_144": 144, "multi_crop": 150}
+_CROPS = Axis(
+    "crops of an image; the cost is in proportion",
+    "test error, %",
+    "log",
+    CROPS.__getitem__,
+)
 _MEMBERS = Axis(
     "networks whose probabilities are averaged", "test error, %", "linear", int
 )
@@ -216,6 +228,9 @@ _MEMBERS = Axis(
 MEASURES = {
     "training_error": Measure("training error, last epoch", "%", _training_error),
     "test_error": Measure("test error", "%", _test_error),
+    "test_error_by": Measure(
+        "test error by {}", "%", _error_by, tuple(CROPS), axis=_CROPS
+    ),
     "ensemble_error": Measure(
         "test error of an ensemble of {}",
         "%",

@@ -78,7 +78,7 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
         f"**Claim.** {experiment.claim}",
         "Sources: " + "; ".join(experiment.sources) + ".",
         f"![{experiment.name}]({picture})",
-        "\n".join(_table(experiment, numbers)),
+        "\n".join(_table(experiment, found)),
         f"**Rule.** The claim holds if all of these hold (95 % intervals over {over}):",
         "\n".join(
             f"- {describe(comparison, outcome)}"
@@ -124,14 +124,15 @@ def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
     return f"{text} ({shown}, {outcome.low:.3g} to {outcome.high:.3g})"
 
 
-def _table(experiment: Experiment, numbers: rules.Numbers) -> Iterable[str]:
-    heads = map(measures.with_unit, experiment.measures)
+def _table(experiment: Experiment, found: Record) -> Iterable[str]:
+    numbers, taken = record.numbers(found), experiment.measured(found["size"])
+    heads = map(measures.with_unit, taken)
     runs = f"groups of {experiment.group}" if experiment.group else "runs"
     yield f"| variant | {' | '.join(heads)} | {runs} |"
-    yield "|---" * (len(experiment.measures) + 2) + "|"
+    yield "|---" * (len(taken) + 2) + "|"
     for variant in experiment.variants:
         if of_variant := numbers.get(variant):
-            cells = [_cell(of_variant.get(each, [])) for each in experiment.measures]
+            cells = [_cell(of_variant.get(each, [])) for each in taken]
             count = max(map(len, of_variant.values()))
             yield f"| {variant} | {' | '.join(cells)} | {count} |"
 

@@ -26,6 +26,7 @@ class Size:
     seeds: int  # runs of each variant: seeds 0, 1 and so on
     settings: Mapping[str, Any]  # of all runs; they shorten the recipes
     variants: Sequence[str] = ()  # those that run; (): all
+    measures: Sequence[str] = ()  # those that are taken; (): all
     minutes: float | None = (
         None  # that it took on two cores; docs/lectures.md says which
     )
@@ -49,15 +50,9 @@ class Experiment:
     series: Sequence[str] = ()  # keys of ``measures.SERIES``, for the figure
     group: int = 0  # so many seeds are measured together; 0: each alone
 
-    @property
-    def own_measures(self) -> list[str]:
-        """The measures of a run."""
-        return [each for each in self.measures if not measures.is_joint(each)]
-
-    @property
-    def joint_measures(self) -> list[str]:
-        """The measures of the runs of a group together."""
-        return [each for each in self.measures if measures.is_joint(each)]
+    def measured(self, size: str) -> Sequence[str]:
+        """Returns the measures that are taken at a size."""
+        return self.sizes[size].measures or self.measures
 
     def trials(self, size: str, data: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the variant and the settings of each run, seed by seed.
@@ -99,6 +94,9 @@ def _make(path: Path, **found: Any) -> Experiment:
         measures.find(each)
     for each in made.series:
         measures.find_series(each)
+    for size in made.sizes.values():
+        if unknown := set(size.measures) - set(made.measures):
+            raise ValueError(f"a size has {unknown.pop()}, which is no measure")
     _check_figure(made)
     _check_groups(made)
     _check_rule(made)
@@ -117,9 +115,10 @@ def _check_figure(made: Experiment) -> None:
 
 def _check_groups(made: Experiment) -> None:
     """Raises ValueError if the seeds do not make whole groups."""
-    if bool(made.group) != bool(made.joint_measures):
+    joint = list(filter(measures.is_joint, made.measures))
+    if bool(made.group) != bool(joint):
         raise ValueError("a joint measure needs the group, and a group needs one")
-    for each in made.joint_measures:
+    for each in joint:
         if not 1 <= measures.place(each) <= made.group:
             raise ValueError(f"{each} is not of 1 to {made.group} networks")
     for name, size in made.sizes.items():

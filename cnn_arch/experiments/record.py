@@ -87,23 +87,27 @@ def update(
     pairs = zip(variants, sweep.trials, strict=True)
     ended = [(variant, each) for variant, each in pairs if each.state == "done"]
     groups = _groups(experiment, ended)
+    taken = experiment.measured(record["size"])
+    joint = [each for each in taken if measures.is_joint(each)]
+    own = [each for each in taken if not measures.is_joint(each)]
     record.setdefault("groups", {})  # older records have none
     with screen.progress("measure", len(ended) + len(groups)) as progress:
         for variant, trial in ended:
             known = record["runs"].get(trial.name, {"numbers": (), "series": ()})
             stored = [*known["numbers"], *known["series"]]
-            if stored != [*experiment.own_measures, *experiment.series]:
-                run = {"variant": variant, "seed": trial.overrides["seed"]}
-                run |= _measure(experiment, sweep.path(trial))
-                record["runs"][trial.name] = run
+            if stored != [*own, *experiment.series]:
+                record["runs"][trial.name] = {
+                    "variant": variant,
+                    "seed": trial.overrides["seed"],
+                    **_measure(own, experiment.series, sweep.path(trial)),
+                }
                 save(record, sweep.workdir)
             progress.advance()
         for variant, trials in groups:
             name = f"{trials[0].name} to {trials[-1].name}"
             known = record["groups"].get(name, {"numbers": ()})
-            if [*known["numbers"]] != experiment.joint_measures:
-                paths = [sweep.path(each) for each in trials]
-                numbers = _take(experiment.joint_measures, paths)
+            if [*known["numbers"]] != joint:
+                numbers = _take(joint, [sweep.path(each) for each in trials])
                 record["groups"][name] = {"variant": variant, "numbers": numbers}
                 save(record, sweep.workdir)
             progress.advance()
@@ -133,12 +137,10 @@ def _take(keys: Sequence[str], source: Path | Sequence[Path]) -> Record:
     return {key: _to_json(measures.take(key, source)) for key in keys}
 
 
-def _measure(experiment: Experiment, workdir: Path) -> Record:
+def _measure(keys: Sequence[str], series: Sequence[str], workdir: Path) -> Record:
     return {
-        "numbers": _take(experiment.own_measures, workdir),
-        "series": {
-            key: measures.take_series(key, workdir) for key in experiment.series
-        },
+        "numbers": _take(keys, workdir),
+        "series": {key: measures.take_series(key, workdir) for key in series},
         "curve": measures.curve(workdir),
         **_facts(workdir),
     }

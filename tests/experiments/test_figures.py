@@ -23,7 +23,10 @@ def drawn():
     experiment = plan.Experiment(**series)
     runs = [run("plain20", [60, 40], 40.0), run("plain20", [62, 44], 44.0)]
     runs.append(run("plain56", [70, 60, 50], {"at_least": 50.0}))
-    record = {"runs": {f"trial-{i:02}": each for i, each in enumerate(runs)}}
+    record = {
+        "size": "full",
+        "runs": {f"trial-{i:02}": each for i, each in enumerate(runs)},
+    }
 
     def draw(name):
         figure = Figure()
@@ -69,7 +72,7 @@ def test_an_error_against_the_members_has_a_line_for_each_group():
         }
         for name, start in (("one", 20.0), ("other", 30.0))
     }
-    figures.against(figure, experiment, {"runs": {}, "groups": groups})
+    figures.against(figure, experiment, {"size": "full", "runs": {}, "groups": groups})
     (axes,) = figure.axes
     one, other, mean = axes.lines
     for line in axes.lines:

@@ -10,7 +10,7 @@ from cnn_arch.sweeps import space
 
 FILE = """
 def get_experiment():
-    small = {{"seeds": 2, "settings": {{"epochs": 0.1}}}}
+    small = {{"seeds": 2, "settings": {{"epochs": 0.1}}, "measures": {taken}}}
     return {{
         "claim": "Tanh is slower.",
         "sources": ["a lecture"],
@@ -32,7 +32,7 @@ def get_experiment():
 
 @pytest.fixture
 def file(tmp_path):
-    def write(measure="test_error", second="a", group=0, figure="dots"):
+    def write(measure="test_error", second="a", group=0, figure="dots", taken=()):
         path, words = tmp_path / "tried.py", locals()
         path.write_text('"""Tried."""\n' + FILE.format(**words))
         return str(path)
@@ -100,6 +100,7 @@ def test_mistakes_in_a_file_are_named(file, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"taken": ["test_eror"]}, "a size has test_eror, which is no measure"),
         ({"figure": "dot"}, "not one of against, curves, dots, layers"),
         ({"figure": "against"}, "needs a measure that has an axis"),
         ({"figure": "layers"}, "needs a series"),

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from cnn_arch import settings
+from cnn_arch.data import boxes
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation import protocols
 from cnn_arch.evaluation.prediction import Prediction
 from cnn_arch.experiments import measures, page, plan, record, rules
 from cnn_arch.experiments.rules import Bound
@@ -115,6 +117,21 @@ def test_costs_are_those_of_the_runs_network(workdir):
     (workdir / "classes.json").write_text(json.dumps([str(i) for i in range(10)]))
     assert measures.take("parameters", workdir) == 60_850
     assert measures.take("macs", workdir) == pytest.approx(0.42, abs=0.005)
+
+
+def test_an_error_by_a_protocol_is_that_of_its_entry(workdir):
+    entries = {"test": {"top1_error": 32.5}, "test_ten_crop": {"top1_error": 30.0}}
+    (workdir / "eval" / "results.json").write_text(json.dumps(entries))
+    assert measures.take("test_error_by:one_crop", workdir) == 32.5
+    assert measures.take("test_error_by:ten_crop", workdir) == 30
+
+
+def test_a_protocol_shows_as_many_crops_as_the_figure_says():
+    data = settings.parse(["--config=cuda_convnet:cifar10"])[0].data
+    for name, number in measures.CROPS.items():
+        scales = protocols.of_name(name, data).scales
+        assert boxes.Crops(name, scales, data.image_size, True).number == number
+        assert measures.place(f"test_error_by:{name}") == number
 
 
 def test_a_measure_has_the_arguments_that_there_are():
