@@ -55,5 +55,5 @@ def _probabilities(workdir: Path) -> Prediction:
 def _member(workdir: Path, **given: str) -> Member:
     """Opens the best network of a run; ``given`` are options of eval.py."""
     given["workdir"] = str(workdir)
-    (member,) = ensemble.open_members((), given, Screen(quiet=True), ALONE)
+    (member,) = ensemble.open_members((), given, Screen(muted=True), ALONE)
     return member

@@ -93,8 +93,8 @@ def update(
     record.setdefault("groups", {})  # older records have none
     with screen.progress("measure", len(ended) + len(groups)) as progress:
         for variant, trial in ended:
-            known = record["runs"].get(trial.name, {"numbers": (), "series": ()})
-            stored = [*known["numbers"], *known["series"]]
+            known = record["runs"].get(trial.name)
+            stored = known and [*known["numbers"], *known["series"]]
             if stored != [*own, *experiment.series]:
                 record["runs"][trial.name] = {
                     "variant": variant,

@@ -158,6 +158,15 @@ def make_sweep(workdir, tmp_path_factory):
     return make
 
 
+def test_runs_without_measures_of_their_own_are_in_the_record(make_sweep, workdir):
+    write_probabilities(workdir, (0.9, 0.1, 0.6))
+    experiment, sweep = plan.read("ensemble"), make_sweep(range(7))
+    found = record.new(experiment, "full", [])
+    record.update(found, experiment, sweep, ["cuda_convnet"] * 7, Screen(quiet=True))
+    assert len(found["runs"]) == 7 and record.minutes(found) == 14
+    assert list(record.numbers(found)["cuda_convnet"]) == list(experiment.measures)
+
+
 def test_seeds_are_measured_in_whole_groups(make_sweep, workdir):
     write_probabilities(workdir, (0.9, 0.1, 0.6))
     sweep = make_sweep(range(6))
