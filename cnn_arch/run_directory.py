@@ -7,8 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from cnn_arch import folders, installation, settings
-from cnn_arch.errors import UsageError
+from cnn_arch.errors import DivergedError, UsageError
 from cnn_arch.files import read_json, write_csv, write_text
 from cnn_arch.lock import Lock
 from cnn_arch.same_run import check_same_run
@@ -25,6 +25,7 @@ from cnn_arch.screen import Screen
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grain")
 
 CLASSES = "classes.json"
+DIVERGED = "diverged.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,23 @@ class Run:
         """
         if self.lock:
             self.lock.check(now=now)
+
+    @contextmanager
+    def noting_divergence(self, steps_per_epoch: int) -> Iterator[None]:
+        """Writes diverged.json if training ends because the loss is not finite.
+
+        A file of an earlier start is removed.
+        """
+        path = self.workdir / DIVERGED
+        if self.lock:
+            path.unlink(missing_ok=True)
+        try:
+            yield
+        except DivergedError as error:
+            if self.lock:
+                found = {"reason": str(error), "steps_per_epoch": steps_per_epoch}
+                write_text(path, json.dumps(found, indent=2) + "\n")
+            raise
 
 
 def open_run(
@@ -192,6 +210,12 @@ def read_classes(path: Path) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(each, str) for each in names):
         raise UsageError(f"{file}: must be a list of names; put it back")
     return tuple(names)
+
+
+def read_divergence(path: Path) -> dict[str, Any] | None:
+    """Returns ``reason`` and ``steps_per_epoch`` of a run that diverged, or None."""
+    file = path / DIVERGED
+    return read_json(file) if file.exists() else None
 
 
 def resume_command(workdir: Path) -> str:

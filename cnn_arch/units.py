@@ -32,6 +32,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def number(value: float) -> str:
+    """Returns 60,850 for a whole number; others with four digits: 1,234, 0.05123."""
+    is_whole = float(value).is_integer()
+    return f"{value:,.0f}" if is_whole or abs(value) >= 1000 else f"{value:,.4g}"
+
+
 def _num_bytes(option: str, text: str, unit: str, rule: str) -> float:
     found = re.fullmatch(rf"(\d+(?:\.\d+)?) ?([MGT]i?){unit}", text)
     if not found or not float(found[1]):

@@ -18,12 +18,16 @@ def get_experiment():
         "claim": "The LeNet of d2l has more parameters than LeNet-5.",
         "sources": ["arithmetic"],
         "data": "mnist5k",
-        "variants": {"d2l": {"config": "lenet"}, "paper": {"config": "lenet5"}},
+        "variants": {
+            "d2l": {"config": "lenet"},
+            "paper": {"config": "lenet5"},
+            "wild": {"config": "lenet5", "optim.learning_rate": 1e38},
+        },
         "settings": {"log.layer_gradients": True},
         "sizes": {"minutes": size, "full": size},
         "measures": [
-            "parameters", "steps_to_training_error:50", "gap_of_trained",
-            "ensemble_error:2",
+            "parameters", "training_error", "steps_to_training_error:50",
+            "gap_of_trained", "ensemble_error:2",
         ],
         "group": 2,
         "series": ["layer_gradients:first_step"],
@@ -83,26 +87,36 @@ def test_an_experiment_that_is_stopped_continues_to_its_verdict(file, tmp_path):
     output, _ = process.communicate(timeout=LIMIT_SECONDS)
     assert process.returncode == 130 and "Continue: python experiment.py" in output
     measured = json.loads((workdir / "experiment.json").read_text())["runs"]
-    assert "trial-00" in measured and len(measured) < 4
+    assert "trial-00" in measured and len(measured) < 6
 
     other = commands.run("experiment.py", *words, "--config.epochs=2")
     assert "has runs with other settings" in error_line(other, 2)
     result = commands.run("experiment.py", *words)
     assert result.returncode == 0, result.stderr
     assert "verdict  holds" in result.stdout
+    assert "diverged 2 of 6 runs" in result.stdout
     stored = json.loads((workdir / "experiment.json").read_text())["runs"]
     assert stored["trial-00"] == measured["trial-00"]
     results = json.loads((workdir / "trial-00" / "eval" / "results.json").read_text())
     errors = [results[split]["top1_error"] for split in ("test", "train")]
     assert results["train"]["num_examples"] == 3500
     assert stored["trial-00"]["numbers"]["gap_of_trained"] == errors[0] - errors[1]
-    assert [run["variant"] for run in stored.values()] == 2 * ["d2l", "paper"]
+    assert [run["variant"] for run in stored.values()] == 2 * ["d2l", "paper", "wild"]
     groups = json.loads((workdir / "experiment.json").read_text())["groups"]
     first, _ = groups.values()
-    pair = [f"--workdir={workdir / f'trial-0{number}'}" for number in (0, 2)]
+    pair = [f"--workdir={workdir / f'trial-0{number}'}" for number in (0, 3)]
     answer = json.loads(call("eval.py", *pair, "--json", cwd=tmp_path).stdout)
     assert first["numbers"]["ensemble_error:2"] == answer["test"]["top1_error"]
     page = (workdir / "README.md").read_text()
     assert "# tried: holds" in page and "over " in page
-    assert "| paper | 6.085e+04 (6.085e+04 to 6.085e+04) | " in page
+    assert "| paper | 60,850 | " in page
+    # The planned epoch has 3,500 images in batches of 64: 54 steps.
+    assert (
+        "| wild | 60,850 | 90 | over 54 | not measured | unavailable | 0, 2 runs diverged |"
+        in page
+    )
+    assert "trial-02 (wild, seed 0), loss is nan at step " in page
+    trials = json.loads((workdir / "manifest.json").read_text())["trials"]
+    states = [trial["state"] for trial in trials]
+    assert states == 2 * ["done", "done", "diverged"]
     assert (workdir / "figure.png").stat().st_size > 10_000

@@ -1,11 +1,12 @@
 """The run directory: which run may use it, and its tables."""
 
 import json
+from contextlib import ExitStack
 
 import pytest
 
 from cnn_arch import folders, run_directory, same_run, settings
-from cnn_arch.errors import UsageError
+from cnn_arch.errors import DivergedError, UsageError
 from cnn_arch.screen import Screen
 
 
@@ -134,3 +135,17 @@ def test_a_run_without_a_checkpoint_or_result_starts_again_with_any_settings(tmp
         with pytest.raises(UsageError, match="the data has changed"):
             same_run.check_same_data(tmp_path, "later")
         (tmp_path / name).rmdir()
+
+
+def test_a_divergence_is_noted_until_the_next_start(tmp_path):
+    with ExitStack() as cleanup:
+        config, screen = make_config(), Screen(quiet=True)
+        run = run_directory.open_run(str(tmp_path / "run"), config, screen, cleanup)
+        with pytest.raises(DivergedError), run.noting_divergence(54):
+            raise DivergedError("loss is nan at step 3: must be finite")
+        assert run_directory.read_divergence(run.workdir) == {
+            "reason": "loss is nan at step 3: must be finite",
+            "steps_per_epoch": 54,
+        }
+        with run.noting_divergence(54):
+            assert run_directory.read_divergence(run.workdir) is None

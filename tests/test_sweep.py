@@ -52,11 +52,11 @@ def processes(workdir):
 def check_results(workdir):
     """Compares the table of the sweep with the files of its trials."""
     states = [trial["state"] for trial in read_trials(workdir)]
-    assert states == ["done", "failed", "done"]
+    assert states == ["done", "failed", "done", "diverged"]
     for row in read_csv(workdir / "results.csv"):
         of_trial = workdir / row["trial"]
         assert row["workdir"] == str(of_trial)
-        if row["state"] == "failed":
+        if row["state"] != "done":
             assert row["test_top1_error"] == row["validation_top1_error"] == ""
             continue
         errors = [
@@ -73,11 +73,12 @@ def check_results(workdir):
 
 
 @pytest.mark.slow  # test_own_network.py has a sweep of one trial
-def test_three_trials_two_at_a_time_one_fails(tmp_path):
+def test_four_trials_two_at_a_time_one_fails_and_one_diverges(tmp_path):
     trials = [
         {"optim.learning_rate": 0.05, "seed": 0},
-        {"optim.learning_rate": 1e38, "seed": 0},
+        {"init_from": "nowhere", "seed": 0},
         {"optim.learning_rate": 0.02, "seed": 1},
+        {"optim.learning_rate": 1e38, "seed": 0},
     ]
     workdir = tmp_path / "sweep"
     words = (
@@ -99,7 +100,9 @@ def test_three_trials_two_at_a_time_one_fails(tmp_path):
     assert launcher.returncode == 1, shown
 
     check_results(workdir)
-    assert "failed   trial-01  learning_rate=1e+38" in shown
+    assert "failed   trial-01  init_from=nowhere" in shown
+    assert "--init_from=nowhere: no such run or file" in shown
+    assert "diverged trial-03  learning_rate=1e+38" in shown
     assert "must be finite" in shown  # the end of its traceback
 
     # The next commands can be pasted; --status prints the failure again.
@@ -108,7 +111,7 @@ def test_three_trials_two_at_a_time_one_fails(tmp_path):
     assert f"python eval.py --workdir={workdir}/trial-0" in commands[1]
     result = run(f"--workdir={workdir}", "--status")
     assert result.returncode == 0, result.stderr
-    assert "trials   2 done, 1 failed" in result.stdout
+    assert "trials   2 done, 1 diverged, 1 failed" in result.stdout
     assert "must be finite" in result.stdout
 
 

@@ -10,7 +10,7 @@ import optax
 from jax.experimental import multihost_utils
 
 from cnn_arch.data.sources import Source
-from cnn_arch.errors import RunError
+from cnn_arch.errors import DivergedError, RunError
 
 Arrays = dict[str, np.ndarray]  # [N, ...]
 Batch = dict[str, jax.Array]  # [B, ...]
@@ -126,7 +126,7 @@ def finite_results(arrays: Arrays, skipped: tuple[str, ...], source: Source) -> 
     """Returns the results of a network on a split.
 
     Raises:
-      RunError: a loss is not finite.
+      DivergedError: a loss is not finite.
     """
     check_finite(arrays["loss"], arrays["index"], source)
     return Results(**arrays, skipped=skipped)
@@ -136,11 +136,11 @@ def check_finite(loss: np.ndarray, index: np.ndarray, source: Source) -> None:
     """Checks the losses [N] of the images at positions [N] of a split.
 
     Raises:
-      RunError: a loss is not finite.
+      DivergedError: a loss is not finite.
     """
     if not np.isfinite(loss).all():
         first = index[~np.isfinite(loss)][0]
-        raise RunError(
+        raise DivergedError(
             f"loss is not finite for {source.name(first)}: the network has "
             "diverged; try a smaller --config.optim.learning_rate"
         )

@@ -1,7 +1,12 @@
-"""What is measured of a finished run: numbers with units, read from its files."""
+"""What is measured of a run: numbers with units, read from its files.
+
+The loss of a run may become infinite or not a number: the run has diverged. Its errors
+count as those of guessing, from the epoch in which it diverged to its planned end.
+"""
 
 import csv
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -9,8 +14,9 @@ from typing import Any
 
 from cnn_arch import settings
 from cnn_arch.experiments.rules import Bound, Value
-from cnn_arch.run_directory import read_classes
+from cnn_arch.run_directory import read_classes, read_divergence
 
+ERRORS = "train_top1_error", "validation_top1_error"  # columns of metrics.csv
 MOMENTS = "first_step", "last_epoch"  # of a gradient: the latter is a mean
 
 
@@ -34,6 +40,7 @@ class Measure:
     arguments: tuple[str, ...] = ()  # those that there are; (): any
     is_joint: bool = False  # of a group: ``of`` gets the directories of its runs
     axis: Axis | None = None
+    of_diverged: bool = False  # a run whose loss is not finite has it too
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +117,7 @@ def with_unit(measure: str) -> str:
 
 def curve(workdir: Path) -> list[list[float]]:
     """Returns the epoch, the training and the validation error in percent, by epoch."""
-    columns = "epoch", "train_top1_error", "validation_top1_error"
+    columns = "epoch", *ERRORS
     return [[round(float(row[key]), 3) for key in columns] for row in _epochs(workdir)]
 
 
@@ -120,8 +127,22 @@ def minutes(workdir: Path) -> float:
 
 
 def _epochs(workdir: Path) -> list[dict[str, str]]:
+    """Returns the rows of metrics.csv; a run that diverged guesses to its end."""
     with (workdir / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    if found := read_divergence(workdir):
+        length = settings.from_json(workdir / "config.json").epochs
+        for number in range(len(rows) + 1, math.ceil(length) + 1):
+            epoch = min(number, length)
+            row = dict.fromkeys(ERRORS, str(_chance(workdir)))
+            row["epoch"], row["seconds"] = str(epoch), "0"
+            rows.append({**row, "step": str(epoch * found["steps_per_epoch"])})
+    return rows
+
+
+def _chance(workdir: Path) -> float:
+    """Returns the error of guessing in percent, with as many images in each class."""
+    return 100 - 100 / len(read_classes(workdir))
 
 
 def _training_error(workdir: Path, _: str) -> float:
@@ -135,6 +156,8 @@ def _error(workdir: Path, split: str, protocol: str = "one_crop") -> float:
 
 
 def _test_error(workdir: Path, _: str) -> float:
+    if read_divergence(workdir):
+        return _chance(workdir)
     return _error(workdir, "test")
 
 
@@ -226,8 +249,10 @@ _MEMBERS = Axis(
 )
 
 MEASURES = {
-    "training_error": Measure("training error, last epoch", "%", _training_error),
-    "test_error": Measure("test error", "%", _test_error),
+    "training_error": Measure(
+        "training error, last epoch", "%", _training_error, of_diverged=True
+    ),
+    "test_error": Measure("test error", "%", _test_error, of_diverged=True),
     "test_error_by": Measure(
         "test error by {}", "%", _error_by, tuple(CROPS), axis=_CROPS
     ),
@@ -243,13 +268,13 @@ MEASURES = {
         "test error - error on training images", "points", _gap_of_trained
     ),
     "steps_to_training_error": Measure(
-        "steps to a training error of {} %", "steps", _steps_to
+        "steps to a training error of {} %", "steps", _steps_to, of_diverged=True
     ),
     "minutes_to_validation_error": Measure(
         "minutes to a validation error of {} %", "minutes", _minutes_to
     ),
-    "parameters": Measure("parameters", "", _parameters),
-    "macs": Measure("multiply-adds", "million", _million_macs),
+    "parameters": Measure("parameters", "", _parameters, of_diverged=True),
+    "macs": Measure("multiply-adds", "million", _million_macs, of_diverged=True),
     "gradient_ratio": Measure(
         "first layer's gradient / last layer's, {}",
         "",

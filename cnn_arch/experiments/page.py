@@ -3,6 +3,7 @@
 import math
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cnn_arch.experiments.record import Record
 from cnn_arch.files import write_text
 from cnn_arch.installation import command
 from cnn_arch.sweeps import space
-from cnn_arch.units import counted
+from cnn_arch.units import counted, number
 
 INTRODUCTION = """\
 # What the lectures claim, tried
@@ -79,6 +80,7 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
         "Sources: " + "; ".join(experiment.sources) + ".",
         f"![{experiment.name}]({picture})",
         "\n".join(_table(experiment, found)),
+        *_diverged(found),
         f"**Rule.** The claim holds if all of these hold (95 % intervals over {over}):",
         "\n".join(
             f"- {describe(comparison, outcome)}"
@@ -118,23 +120,41 @@ def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
     text = f"{what} is {' and '.join(limits)}: {outcome.verdict}"
     if outcome.estimate is None:
         return f"{text} (not run)"
-    shown = f"{outcome.estimate:.3g}"
+    shown = number(outcome.estimate)
     if math.isinf(outcome.low) and math.isinf(outcome.high):
         return f"{text} ({shown}; too few runs for an interval)"
-    return f"{text} ({shown}, {outcome.low:.3g} to {outcome.high:.3g})"
+    return f"{text} ({shown}, {number(outcome.low)} to {number(outcome.high)})"
 
 
 def _table(experiment: Experiment, found: Record) -> Iterable[str]:
     numbers, taken = record.numbers(found), experiment.measured(found["size"])
     heads = map(measures.with_unit, taken)
-    runs = f"groups of {experiment.group}" if experiment.group else "runs"
-    yield f"| variant | {' | '.join(heads)} | {runs} |"
+    label = f"groups of {experiment.group}" if experiment.group else "runs"
+    counts = found["groups"] if experiment.group else found["runs"]
+    runs = Counter(run["variant"] for run in counts.values())
+    diverged = Counter(run["variant"] for run in record.diverged(found).values())
+    yield f"| variant | {' | '.join(heads)} | {label} |"
     yield "|---" * (len(taken) + 2) + "|"
     for variant in experiment.variants:
-        if of_variant := numbers.get(variant):
-            cells = [_cell(of_variant.get(each, [])) for each in taken]
-            count = max(map(len, of_variant.values()))
+        if variant in numbers:
+            own = numbers[variant]
+            cells = [_cell(own.get(each, [])) for each in taken]
+            count = f"{runs[variant]}"
+            if diverged[variant]:
+                count += f", {counted(diverged[variant], 'run')} diverged"
             yield f"| {variant} | {' | '.join(cells)} | {count} |"
+
+
+def _diverged(found: Record) -> Iterable[str]:
+    if lost := record.diverged(found):
+        lines = [
+            f"{name} ({run['variant']}, seed {run['seed']}), {run['diverged']}"
+            for name, run in lost.items()
+        ]
+        yield (
+            f"**Diverged.** {'; '.join(lines)}. The error of such a run counts as that "
+            "of guessing."
+        )
 
 
 def _cell(values: Sequence[rules.Value]) -> str:
@@ -143,9 +163,9 @@ def _cell(values: Sequence[rules.Value]) -> str:
         return "not measured"
     mean, low, high = rules.interval(values)
     over = "over " * any(isinstance(value, rules.Bound) for value in values)
-    if math.isinf(low) or over:
-        return f"{over}{mean:,.4g}"
-    return f"{mean:,.4g} ({low:,.4g} to {high:,.4g})"
+    if math.isinf(low) or over or low == high:  # one seed, or a count
+        return f"{over}{number(mean)}"
+    return f"{number(mean)} ({number(low)} to {number(high)})"
 
 
 def _method(experiment: Experiment, found: Record) -> Iterable[str]:

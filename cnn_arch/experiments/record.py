@@ -17,6 +17,7 @@ from cnn_arch.experiments.plan import Experiment
 from cnn_arch.experiments.rules import Bound, Numbers, Value
 from cnn_arch.files import read_json, write_text
 from cnn_arch.parallel import processor
+from cnn_arch.run_directory import read_divergence
 from cnn_arch.screen import Screen
 from cnn_arch.setting_words import UNREADABLE
 from cnn_arch.sweeps.manifest import Sweep, Trial
@@ -85,8 +86,8 @@ def update(
       screen: shows the progress; some measures evaluate the network.
     """
     pairs = zip(variants, sweep.trials, strict=True)
-    ended = [(variant, each) for variant, each in pairs if each.state == "done"]
-    groups = _groups(experiment, ended)
+    ended = [pair for pair in pairs if pair[1].state in ("done", "diverged")]
+    groups = _groups(experiment, [pair for pair in ended if pair[1].state == "done"])
     taken = experiment.measured(record["size"])
     joint = [each for each in taken if measures.is_joint(each)]
     own = [each for each in taken if not measures.is_joint(each)]
@@ -95,11 +96,12 @@ def update(
         for variant, trial in ended:
             known = record["runs"].get(trial.name)
             stored = known and [*known["numbers"], *known["series"]]
-            if stored != [*own, *experiment.series]:
+            wanted = _available(own, experiment.series, sweep.path(trial))
+            if stored != [*wanted[0], *wanted[1]]:
                 record["runs"][trial.name] = {
                     "variant": variant,
                     "seed": trial.overrides["seed"],
-                    **_measure(own, experiment.series, sweep.path(trial)),
+                    **_measure(*wanted, sweep.path(trial)),
                 }
                 save(record, sweep.workdir)
             progress.advance()
@@ -137,11 +139,22 @@ def _take(keys: Sequence[str], source: Path | Sequence[Path]) -> Record:
     return {key: _to_json(measures.take(key, source)) for key in keys}
 
 
+def _available(
+    keys: Sequence[str], series: Sequence[str], workdir: Path
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Returns those measures and series that a run has, diverged or not."""
+    if not read_divergence(workdir):
+        return keys, series
+    return [key for key in keys if measures.find(key)[0].of_diverged], []
+
+
 def _measure(keys: Sequence[str], series: Sequence[str], workdir: Path) -> Record:
+    diverged = read_divergence(workdir)
     return {
         "numbers": _take(keys, workdir),
         "series": {key: measures.take_series(key, workdir) for key in series},
         "curve": measures.curve(workdir),
+        "diverged": diverged["reason"].partition(": ")[0] if diverged else "",
         **_facts(workdir),
     }
 
@@ -173,8 +186,15 @@ def series(record: Record, key: str) -> dict[str, list[dict[str, float]]]:
     """Returns a series by variant, one for each of its runs."""
     found: dict[str, list[dict[str, float]]] = {}
     for run in record["runs"].values():
-        found.setdefault(run["variant"], []).append(run["series"][key])
+        if key in run["series"]:  # a run that diverged has none
+            found.setdefault(run["variant"], []).append(run["series"][key])
     return found
+
+
+def diverged(record: Record) -> dict[str, Record]:
+    """Returns the runs whose loss became infinite or not a number, by name."""
+    runs = record["runs"].items()
+    return {name: run for name, run in runs if run.get("diverged")}
 
 
 def minutes(record: Record) -> float:

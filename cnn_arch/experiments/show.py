@@ -56,6 +56,9 @@ def say_verdict(
     for pair in zip(experiment.rule, outcomes, strict=True):
         lines += _wrapped(page.describe(*pair), indent="  ")
     _say_lines("rule", lines, screen)
+    if lost := record.diverged(found):
+        text = f"{len(lost)} of {counted(len(found['runs']), 'run')}"
+        screen.say("diverged", f"{text}; their errors count as those of guessing")
     screen.say("verdict", verdict, last=True)
     screen.say("wrote", "  ".join(page.write(experiment, found, folder)))
 

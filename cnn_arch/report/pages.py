@@ -51,6 +51,7 @@ FILES = {
     "checkpoints/last": "the newest state, from which the same command continues",
     "weights_best.npz": "the parameters of the best network, for numpy.load",
     "crash.txt": "why the run failed",
+    "diverged.json": "why the loss is not finite",
 }
 
 

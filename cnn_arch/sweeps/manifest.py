@@ -21,8 +21,8 @@ from cnn_arch.sweeps import space
 NAME = "manifest.json"
 LOCK = "launcher.lock"
 
-# The states of a trial; "done" and "pruned" are final.
-STATES = ("waiting", "queued", "running", "done", "pruned", "stopped", "failed")
+# The states of a trial; "done", "diverged" and "pruned" are final.
+STATES = "waiting queued running done diverged pruned stopped failed".split()
 ACTIVE = ("queued", "running")
 
 

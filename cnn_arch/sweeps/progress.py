@@ -8,6 +8,7 @@ import csv
 import json
 from pathlib import Path
 
+from cnn_arch.run_directory import DIVERGED
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
 NUM_LINES = 15  # to show of a log that has a traceback but no error line
@@ -57,10 +58,15 @@ def test_error(workdir: Path) -> float | None:
 
 
 def ended_state(sweep: Sweep, trial: Trial) -> str:
-    """Returns the state of a trial that is not running: done, failed or stopped."""
+    """Returns the state of a trial that is not running: one of four.
+
+    These are done, diverged (the loss is not finite), failed and stopped.
+    """
     # The README is the last file that a run writes.
     if (sweep.path(trial) / "README.md").exists():
         return "done"
+    if (sweep.path(trial) / DIVERGED).exists():
+        return "diverged"
     return "failed" if failure(sweep, trial) else "stopped"
 
 

@@ -17,6 +17,7 @@ from cnn_arch.sweeps.manifest import Sweep, Trial
 
 NUM_UNPRUNED = 3  # no trial is stopped before this number of trials has finished
 PATIENT_SHARE = 0.2  # no trial is stopped in this first part of its epochs
+FAILURES = "failed", "diverged"
 NUM_FAILURES = 3  # the search gives up after so many failures without a success
 
 
@@ -56,7 +57,8 @@ class Search:
           RunError: the first trials have all failed.
         """
         states = [trial.state for trial in self._sweep.trials]
-        if states.count("failed") >= NUM_FAILURES and "done" not in states:
+        num_failures = sum(state in FAILURES for state in states)
+        if num_failures >= NUM_FAILURES and "done" not in states:
             raise RunError(
                 f"--search=tpe: the first {len(states)} trials failed; see "
                 f"{self._sweep.log(self._sweep.trials[0])}"
@@ -89,7 +91,7 @@ class Search:
             self._study.tell(number, min(errors.values()))
         elif trial.state == "pruned":
             self._study.tell(number, state=TrialState.PRUNED)
-        elif trial.state == "failed":
+        elif trial.state in FAILURES:
             self._study.tell(number, state=TrialState.FAIL)
         elif errors:
             epochs = progress.num_epochs(workdir) or 0

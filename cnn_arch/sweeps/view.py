@@ -80,13 +80,13 @@ def display(screen: Screen) -> Iterator[Callable[[Sweep], None]]:
 
 
 def print_failures(sweep: Sweep, screen: Screen) -> None:
-    """Prints why trials failed, with the end of the traceback if there is one."""
+    """Prints why trials failed or diverged, with the end of a traceback if any."""
     for trial in sweep.trials:
-        if trial.state != "failed":
+        if trial.state not in ("failed", "diverged"):
             continue
         screen.row()
         settings = printable(space.describe(trial.overrides))
-        screen.say("failed", f"{trial.name}  {settings}")
+        screen.say(trial.state, f"{trial.name}  {settings}")
         lines = progress.failure(sweep, trial).splitlines()
         for line in lines[-NUM_TRACE_LINES:]:
             screen.say("", printable(line, 400))

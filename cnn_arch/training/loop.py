@@ -15,7 +15,7 @@ from cnn_arch import settings
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.checkpoints.state import TrainState
 from cnn_arch.data.loading import Batch, TrainBatches
-from cnn_arch.errors import RunError
+from cnn_arch.errors import DivergedError
 from cnn_arch.ops.loops import unrolled
 from cnn_arch.parallel.agreement import Agreement, Wish
 from cnn_arch.parallel.mesh import put_batch
@@ -63,8 +63,9 @@ class Trainer:
         """Trains from the newest checkpoint, or from the start.
 
         Raises:
-          RunError: the loss is not finite, a checkpoint could not be read or saved, or
-            the directory of the run was deleted or moved.
+          DivergedError: the loss is not finite.
+          RunError: a checkpoint could not be read or saved, or the directory of the run
+            was deleted or moved.
           StoppedError: a signal asked to stop; the state is saved.
         """
         state = self._begin()
@@ -78,6 +79,7 @@ class Trainer:
             closing(self._open_metrics(step)) as metrics,
             closing(self.batches.iterate(step, end)) as batches,
             stop_request() as stop,
+            self.run.noting_divergence(steps_per_epoch),
         ):
             self._say_head()
             while not ended:
@@ -258,7 +260,7 @@ class Trainer:
 
     def _not_finite(
         self, step: int, values: dict[str, float], before: float | None
-    ) -> RunError:
+    ) -> DivergedError:
         name = next(key for key in values if not math.isfinite(values[key]))
         last = "" if before is None else f", last finite loss {before:.3g}"
         saved = self.checkpoints.last_step()
@@ -266,7 +268,7 @@ class Trainer:
         if saved is not None:
             kept = f"step {saved} is kept; start again with another --workdir"
         epoch = (step - 1) // self.batches.steps_per_epoch + 1
-        return RunError(
+        return DivergedError(
             f"{name} is {values[name]} at step {step} (epoch {epoch}, lr "
             f"{values['learning_rate']:g}{last}): must be finite; {kept} and "
             "a smaller --config.optim.learning_rate"

@@ -38,5 +38,5 @@ def get_experiment():
             ),
         ],
         "figure": "curves",
-        "caveats": "Two rates only; a run whose loss is not finite has no numbers.",
+        "caveats": "Two rates only.",
     }

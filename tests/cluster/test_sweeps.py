@@ -52,9 +52,8 @@ def assert_all_steps(workdir, num_epochs):
     assert steps == list(range(1, num_epochs * STEPS_PER_EPOCH + 1))
 
 
-def test_an_array_of_trials_one_crashes(slurm, tmp_path):
-    rates = 0.05, 1e38, 0.02
-    trials = [{"optim.learning_rate": rate} for rate in rates]
+def test_an_array_of_trials_one_fails_and_one_diverges(slurm, tmp_path):
+    trials = [{"seed": 0}, {"init_from": "nowhere"}, {"optim.learning_rate": 1e38}]
     workdir = tmp_path / "sweep"
     words = recipe(tmp_path, trials, 1)
     shown = sweep(slurm, *words, "--max_parallel=2", "--time=10")
@@ -67,8 +66,9 @@ def test_an_array_of_trials_one_crashes(slurm, tmp_path):
 
     wait_until(lambda: not slurm.run("squeue", "--noheader"), "the array")
     states, shown, _ = status(slurm, workdir)
-    assert states == ["done", "failed", "done"]
-    assert "must be finite" in shown  # the last line of the crashed trial
+    assert states == ["done", "failed", "diverged"]
+    assert "no such run or file" in shown  # the last lines of both
+    assert "must be finite" in shown
     for row in rows(workdir / "results.csv"):
         if row["state"] == "done":
             results = workdir / row["trial"] / "eval" / "results.json"
@@ -77,7 +77,7 @@ def test_an_array_of_trials_one_crashes(slurm, tmp_path):
     # Nothing is tried again by itself; --resume submits only the failed trial.
     sweep(slurm, f"--workdir={workdir}", "--resume")
     states, _, trials = status(slurm, workdir)
-    assert states[0] == states[2] == "done"
+    assert (states[0], states[2]) == ("done", "diverged")
     assert trials[1]["submission"].endswith(".1/0")
 
 

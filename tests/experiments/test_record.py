@@ -20,6 +20,18 @@ ROWS = "1,100,60,55,30\n2,200,40,45,30\n3,300,20,30,60\n"
 
 
 @pytest.fixture
+def diverged(workdir):
+    """The loss is not finite in the second of three epochs and a half."""
+    (workdir / "metrics.csv").write_text(HEAD + ROWS.partition("2,")[0])
+    config, _ = settings.parse(["--config=lenet5", "--config.epochs=3.5"])
+    (workdir / "config.json").write_text(settings.to_json(config))
+    (workdir / "classes.json").write_text(json.dumps([str(i) for i in range(10)]))
+    found = {"reason": "loss is nan at step 130: must", "steps_per_epoch": 100}
+    (workdir / "diverged.json").write_text(json.dumps(found))
+    return workdir
+
+
+@pytest.fixture
 def workdir(tmp_path):
     (tmp_path / "metrics.csv").write_text(HEAD + ROWS)
     (tmp_path / "eval").mkdir()
@@ -93,7 +105,7 @@ def test_an_outcome_is_one_line():
     found = {"a": {"test_error": [10.0, 10.2]}, "b": {"test_error": [10.1, 10.1]}}
     line = page.describe(rule, rules.compare(rule, found))
     start = "test error: a - b is above -1 and below 1: not decided at this size"
-    assert line.startswith(f"{start} (0, -1.27 to 1.27)")
+    assert line.startswith(f"{start} (0, -1.271 to 1.271)")
 
 
 def test_an_outcome_of_pairs_names_both_measures():
@@ -204,3 +216,32 @@ def test_a_run_is_measured_again_only_for_other_measures(make_sweep, workdir):
     assert numbers("test_error", "training_error")["training_error"] == 20
     run = found["runs"]["trial-00"]
     assert (run["seed"], run["device"], run["commit"]) == (3, "cpu, 2 cores", "0123abc")
+
+
+def test_a_run_that_diverged_guesses_to_its_planned_end(diverged):
+    curve = [[1, 60, 55], [2, 90, 90], [3, 90, 90], [3.5, 90, 90]]
+    assert measures.curve(diverged) == curve
+    assert measures.take("training_error", diverged) == 90
+    assert measures.take("test_error", diverged) == 90
+    assert measures.take("steps_to_training_error:60", diverged) == 100
+    assert measures.take("steps_to_training_error:25", diverged) == Bound(350)
+    assert measures.minutes(diverged) == 0.5
+
+
+def test_a_run_that_diverged_is_in_the_verdict_and_on_the_page(diverged):
+    (diverged / "log.txt").write_text("0:00 INFO device   cpu, 2 cores   (no GPU)\n")
+    (diverged / "environment.txt").write_text("commit   0123abc\n")
+    sweep = manifest.open_or_make(diverged.parent / "new", [], [{"seed": 3}], {}, 1)
+    sweep.workdir, sweep.trials[0].state = diverged.parent, "diverged"
+    sweep.trials[0].name = diverged.name
+    experiment = plan.read("overlapping")
+    found = record.new(experiment, "minutes", [])
+    variant, other = experiment.variants
+    record.update(found, experiment, sweep, [variant], Screen(quiet=True))
+    (run,) = found["runs"].values()
+    assert run["numbers"] == {"test_error": 90, "training_error": 90}  # and no gap
+    found["runs"]["other"] = {**run, "variant": other, "diverged": ""}
+    text = page.section(experiment, found, "figure.png", level="#")
+    assert f"| {variant} | 90 | 90 | not measured | 1, 1 run diverged |" in text
+    assert f"({variant}, seed 3), loss is nan at step 130. The error" in text
+    assert f"| {other} | 90 | 90 | not measured | 1 |" in text

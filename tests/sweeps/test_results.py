@@ -38,7 +38,10 @@ def test_states_of_ended_trials(sweep):
     assert progress.ended_state(sweep, done) == "done"
     assert progress.ended_state(sweep, crashed) == "failed"
     assert progress.ended_state(sweep, waiting) == "stopped"
-    (sweep.path(crashed) / "crash.txt").unlink()
+    (sweep.path(crashed) / "diverged.json").write_text("{}")
+    assert progress.ended_state(sweep, crashed) == "diverged"
+    for name in ("crash.txt", "diverged.json"):
+        (sweep.path(crashed) / name).unlink()
     assert progress.ended_state(sweep, crashed) == "stopped"
     # After a wrong option train.py prints an error and makes no run directory.
     sweep.log(waiting).parent.mkdir()
