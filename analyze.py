@@ -46,9 +46,10 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
     batch = options.batch if many or options.batch is not None else 1
     if options.claims:
         screen.say("claims", "statements of lecture notes, compared with the counts")
+        from cnn_arch.experiments import record, show
         from cnn_arch.lectures.show import show_claims
 
-        show_claims(options.format, screen)
+        show_claims(options.format, screen, show.as_claims(record.RUNS))
         new = [("--model=vgg16", "--fold")]
     elif (options.figures and not options.scale) or options.report:
         config = None

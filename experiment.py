@@ -30,7 +30,6 @@ Without a name, it lists the experiments. --config.KEY=VALUE applies to all runs
 --config.epochs=164 makes a long experiment of a short one. The files in
 configs/experiments/ are Python code: run only those that you trust."""
 
-RUNS = Path("runs") / "experiments"
 CHOICE = "size", "data", "data_dir", "workdir"  # which runs
 USES = {
     "report": (),
@@ -45,9 +44,9 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     command_line.check_use(options.given, USES, otherwise="list")
     screen = Screen(quiet=options.quiet)
     if options.report:
-        return show.report(RUNS, Path(options.report), screen)
+        return show.report(record.RUNS, Path(options.report), screen)
     if not options.name and not options.status:
-        return cli.say_next(screen, show.list_all(RUNS, screen))
+        return cli.say_next(screen, show.list_all(record.RUNS, screen))
     if not options.name:
         raise UsageError("NAME: must be given with --status")
     experiment = plan.read(options.name)
@@ -101,7 +100,7 @@ def open_sweep(
     Raises:
       UsageError: the folder has other runs, or with --status none.
     """
-    workdir = options.workdir or str(RUNS / f"{experiment.name}-{options.size}")
+    workdir = options.workdir or str(record.RUNS / f"{experiment.name}-{options.size}")
     command_line.check_folder("--workdir", workdir)
     path, (words, trials) = folders.check_path(Path(workdir)), runs
     if options.status and not (path / manifest.NAME).exists():
@@ -155,7 +154,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--report",
         nargs="?",
-        const=str(RUNS),
+        const=str(record.RUNS),
         metavar="DIR",
         help="write lectures.md of all experiments; default in runs/experiments",
     )

@@ -25,8 +25,16 @@ the paired t-test where two numbers of the same networks are compared.
 These show what the choice of the seed changes, not what other test images would. The
 runs are short, and on small data: nothing here decides a claim about ImageNet.
 `python experiment.py` lists the experiments; `python experiment.py --report=docs` makes
-this page, and nobody edits it. What can be counted and need not be tried is in
-`python analyze.py --claims`."""
+this page, and nobody edits it. What can be counted and need not be tried is
+[at its end](#what-is-counted)."""
+COUNTED = """\
+## What is counted
+
+{}
+`python analyze.py --claims` shows them, and the errors that the lectures quote, beside
+their papers.
+
+{}"""
 
 
 def write(experiment: Experiment, found: Record, folder: Path) -> list[str]:
@@ -43,6 +51,8 @@ def write_report(runs: Path, target: Path) -> tuple[Path, int]:
     The records and figures go to ``target``/lectures. Those that are there, of
     experiments that are not in ``runs``, stay; size "full" replaces "minutes".
     """
+    from cnn_arch.lectures.show import table_of_counts  # takes a second to import
+
     own = target / "lectures"
     own.mkdir(parents=True, exist_ok=True)
     parts = []
@@ -62,7 +72,8 @@ def write_report(runs: Path, target: Path) -> tuple[Path, int]:
             picture = f"lectures/{experiment.name}.png"
             parts.append(section(experiment, found, picture, level="##"))
     path = target / "lectures.md"
-    write_text(path, "\n\n".join([INTRODUCTION, *parts]) + "\n")
+    counts = COUNTED.format(*table_of_counts())
+    write_text(path, "\n\n".join([INTRODUCTION, *parts, counts]))
     return path, len(parts)
 
 

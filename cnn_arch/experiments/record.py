@@ -16,6 +16,7 @@ from cnn_arch.experiments import measures
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.experiments.rules import Bound, Numbers, Value
 from cnn_arch.files import read_json, write_text
+from cnn_arch.installation import ROOT
 from cnn_arch.parallel import processor
 from cnn_arch.run_directory import read_divergence
 from cnn_arch.screen import Screen
@@ -23,6 +24,8 @@ from cnn_arch.setting_words import UNREADABLE
 from cnn_arch.sweeps.manifest import Sweep, Trial
 
 NAME = "experiment.json"
+RUNS = Path("runs") / "experiments"
+PUBLISHED = ROOT / "docs" / "lectures"  # the records of the page docs/lectures.md
 Record = dict[str, Any]
 
 
@@ -47,6 +50,18 @@ def load(folder: Path) -> Record | None:
     """
     path = folder / NAME
     return read(path) if path.exists() else None
+
+
+def newest(experiment: Experiment, runs: Path) -> tuple[Record, str] | None:
+    """Returns the record that counts, and where it was made; None: there is none.
+
+    A full one is before one of minutes, and one of ``runs`` before a published one.
+    """
+    for size in ("full", "minutes"):
+        if found := load(runs / f"{experiment.name}-{size}"):
+            return found, "here"
+    path = PUBLISHED / f"{experiment.name}.json"
+    return (read(path), "docs/lectures.md") if path.exists() else None
 
 
 def read(path: Path) -> Record:

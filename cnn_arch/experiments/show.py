@@ -1,7 +1,7 @@
 """Experiments on the screen: the list, a claim, a verdict, and the page of all."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cnn_arch import command_line
@@ -16,25 +16,46 @@ COLUMNS = 72  # of a text beside a label
 
 
 def list_all(runs: Path, screen: Screen) -> str:
-    """Lists the experiments: minutes on two cores, verdict here, claim.
+    """Lists the experiments: minutes on two cores, verdict, claim.
 
     Returns:
       The command that runs the first.
     """
-    screen.row(f"{'experiment':<16}{'minutes':<9}{'full':<9}here")
+    screen.row(f"{'experiment':<16}{'minutes':<9}{'full':<9}verdict")
     experiments = plan.read_all()
     for experiment in experiments:
         times = [experiment.sizes[size].minutes for size in plan.SIZES]
         shown = ["" if each is None else f"{each:g} min" for each in times]
-        state = "not run"
-        for size in plan.SIZES:
-            if found := record.load(runs / f"{experiment.name}-{size}"):
-                verdict, _ = rules.decide(experiment.rule, record.numbers(found))
-                state = f"{verdict} ({size})"
-        screen.row(f"{experiment.name:<16}{shown[0]:<9}{shown[1]:<9}{state}")
+        verdict, origin = state(experiment, runs)
+        text = f"{verdict} ({origin})" if origin else verdict
+        screen.row(f"{experiment.name:<16}{shown[0]:<9}{shown[1]:<9}{text}")
         for line in _wrapped(experiment.claim):
             screen.row(f"    {line}")
     return command("experiment", experiments[0].name)
+
+
+def state(experiment: Experiment, runs: Path) -> tuple[str, str]:
+    """Returns the verdict so far, and the size and place of the runs; "": none."""
+    newest = record.newest(experiment, runs)
+    if not newest:
+        return "not run", ""
+    found, place = newest
+    verdict, _ = rules.decide(experiment.rule, record.numbers(found))
+    return verdict, f"{found['size']}, {place}"
+
+
+def as_claims(runs: Path) -> Iterator[dict[str, str]]:
+    """Yields each experiment's part of a record of ``analyze.py --claims``."""
+    for experiment in plan.read_all():
+        verdict, origin = state(experiment, runs)
+        yield {
+            "about": experiment.name,
+            "text": experiment.claim,
+            "source": "; ".join(experiment.sources),
+            "verdict": verdict,
+            "protocol": origin,
+            "command": command("experiment", experiment.name),
+        }
 
 
 def say_claim(experiment: Experiment, screen: Screen) -> None:

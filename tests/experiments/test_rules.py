@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from scipy import stats
 
 from cnn_arch.experiments.rules import (
     FAILS,
@@ -37,7 +38,8 @@ def test_the_interval_of_one_variant_is_students():
     """Mean 12, standard error 2 / sqrt(3); t(0.975) with 2 degrees is 4.303."""
     mean, low, high = interval([10, 12, 14])
     assert mean == 12
-    assert high - mean == mean - low == pytest.approx(4.303 * 2 / 3**0.5, abs=0.001)
+    half = pytest.approx(4.303 * 2 / 3**0.5, abs=0.001)
+    assert (high - mean, mean - low) == (half, half)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +141,12 @@ def test_a_claim_holds_if_all_comparisons_hold():
     assert decide(rule, found)[0] == HOLDS
     assert decide([*rule, comparison(below=0)], found)[0] == FAILS
     assert decide([*rule, comparison(above=5)], found)[0] == OPEN
+
+
+def test_intervals_are_those_of_scipy():
+    first, second = [10.0, 12.5, 14.0, 11.0], [5.5, 6.0, 9.0]
+    outcome = compare(comparison(above=0), numbers(first, second))
+    test = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    assert (outcome.low, outcome.high) == pytest.approx(test)
+    spread = stats.t.interval(0.95, 3, loc=11.875, scale=stats.sem(first))
+    assert interval(first)[1:] == pytest.approx(spread)

@@ -8,6 +8,9 @@ from pathlib import Path
 import jax
 import pytest
 
+from cnn_arch import installation
+from cnn_arch.experiments import record as experiment_record
+from cnn_arch.experiments.show import as_claims
 from cnn_arch.lectures import counts
 from cnn_arch.lectures.claim import Claim, agree, judge, with_units
 from cnn_arch.lectures.published import QUOTED
@@ -93,8 +96,32 @@ def test_digits_may_be_rounded_or_cut():
 def test_records_are_plain():
     record = next(verdicts())
     keys = "about text source said counted verdict reason kind units published "
-    assert [*record] == f"{keys}protocol paper".split()
+    assert [*record] == f"{keys}protocol paper command".split()
     json.dumps(record)
+
+
+def test_experiments_have_their_command_and_the_verdict_of_their_record(tmp_path):
+    numbers = {"test_error": 20.0, "training_error": 10.0, "gap": 10.0}
+    run = {"variant": "3x3, stride 2", "numbers": numbers}
+    folder = tmp_path / "overlapping-full"
+    folder.mkdir()
+    runs = {"trial-00": run, "trial-01": {**run, "variant": "2x2, stride 2"}}
+    experiment_record.save({"size": "full", "runs": runs}, folder)
+    found = {each["about"]: each for each in as_claims(tmp_path)}
+    assert sorted(found) == installation.experiments()
+    assert found["relu"]["command"] == "python experiment.py relu"
+    tried = found["overlapping"]  # one seed has no interval
+    assert tried["verdict"] == "not decided at this size"
+    assert tried["protocol"] == "full, here"
+    for run in runs.values():
+        other = {key: value + 1 for key, value in run["numbers"].items()}
+        run["numbers"] = other if run["variant"].startswith("2x2") else numbers
+    runs |= {f"{name}-again": run for name, run in runs.items()}
+    experiment_record.save({"size": "full", "runs": runs}, folder)
+    found = {each["about"]: each for each in as_claims(tmp_path)}
+    assert found["overlapping"]["verdict"] == "holds"
+    *_, record = verdicts(found.values())
+    assert set(record) == set(next(verdicts())) and record["kind"] == "tried"
 
 
 def test_every_number_has_a_unit():
