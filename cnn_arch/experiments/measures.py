@@ -134,9 +134,11 @@ def _epochs(workdir: Path) -> list[dict[str, str]]:
         length = settings.from_json(workdir / "config.json").epochs
         for number in range(len(rows) + 1, math.ceil(length) + 1):
             epoch = min(number, length)
-            row = dict.fromkeys(ERRORS, str(_chance(workdir)))
-            row["epoch"], row["seconds"] = str(epoch), "0"
-            rows.append({**row, "step": str(epoch * found["steps_per_epoch"])})
+            errors = dict.fromkeys(ERRORS, str(_chance(workdir)))
+            step = epoch * found["steps_per_epoch"]
+            rows.append(
+                {"epoch": str(epoch), "step": str(step), "seconds": "0", **errors}
+            )
     return rows
 
 
