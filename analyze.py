@@ -8,6 +8,7 @@ training scales, the claims of lecture notes, or pictures.
 
 import argparse
 import json
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -25,6 +26,7 @@ EXAMPLES = """\
   python analyze.py --config=configs/vgg16.py --roofline=a100
   python analyze.py --config=configs/alexnet.py --config.mesh.data=2 --collectives
   python analyze.py --model=alexnet_owt --scale=1,8,64 --roofline=h100 --link=nvlink4
+  python analyze.py --model=vgg16 --measure --workdir=times/vgg16
   python analyze.py --claims
   python analyze.py --model=googlenet --figures=pictures
   python analyze.py --report=report
@@ -51,6 +53,12 @@ def main(options: argparse.Namespace, words: list[str], _: cli.Ending) -> int:
 
         show_claims(options.format, screen, show.as_claims(record.RUNS))
         new = [("--model=vgg16", "--fold")]
+    elif options.workdir:
+        config = recipe.choose(options.model, words, options.image_size, options.batch)
+        from cnn_arch.analysis import times
+
+        times.write(config, Path(options.workdir), screen)
+        new = [(f"--model={config.model.name}", "--measure")]
     elif (options.figures and not options.scale) or options.report:
         config = None
         if options.model or words:
@@ -122,6 +130,7 @@ if __name__ == "__main__":
         "link": "between devices: 400Gbit, 50GB/s, nvlink4, pcie3",
         "figures": "a folder for pictures, PNG and SVG",
         "report": "a folder for a page of the whole catalogue",
+        "workdir": "with --measure: a folder for the times of batches of 1 to 64",
     }.items():
         parser.add_argument(f"--{name}", help=text)
     for name, text in {

@@ -52,7 +52,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     experiment = plan.read(options.name)
     data = choose_data(experiment, options, words)
     variants, trials = plan.check(experiment, options.size, data, words)
-    if not options.status:
+    if data and not options.status:
         plan.check_data(trials[0], words)
     sweep = open_sweep(experiment, options, (words, trials), ending.cleanup)
     executor = session.choose_executor(sweep, options)
@@ -108,7 +108,9 @@ def open_sweep(
         raise UsageError(f"--status: {workdir} has no runs; start them: {start}")
     folders.make_new(path, cleanup)
     plan.check_same(path, words, trials)
-    return manifest.open_or_make(path, words, trials, {}, len(trials))
+    sweep = manifest.open_or_make(path, words, trials, {}, len(trials))
+    sweep.program = experiment.program
+    return sweep
 
 
 def choose_data(
@@ -117,10 +119,14 @@ def choose_data(
     """Returns what follows the colon of the recipes; adds the folder to ``words``.
 
     Raises:
-      UsageError: the experiment needs a folder, or a word names a recipe.
+      UsageError: the experiment needs a folder or has no data, or a word names a
+        recipe.
     """
     if any(word.startswith("--config=") or word == "--config" for word in words):
         raise UsageError("--config: an experiment has its recipes; leave it out")
+    for name in ("data", "data_dir"):
+        if name in options.given and not experiment.data:
+            raise UsageError(f"--{name}: {experiment.name} has no data; leave it out")
     if experiment.data == "photographs" and not options.data_dir:
         raise UsageError(
             "--data_dir=DIR: must be given; a folder of photographs, DIR/CLASS/*.jpg "

@@ -175,6 +175,11 @@ def create(
     names = json.dumps(list(class_names), indent=2, ensure_ascii=False)
     write_text(path / CLASSES, names + "\n")
     write_split(path, split_rows)
+    write_environment(path)
+
+
+def write_environment(path: Path) -> None:
+    """Writes environment.txt: the command, the commit and the packages."""
     lines = [
         f"command  {installation.own_command()}",
         f"python   {platform.python_version()} on {platform.platform()}",

@@ -112,7 +112,7 @@ def test_an_experiment_that_is_stopped_continues_to_its_verdict(file, tmp_path):
     assert "# tried: holds" in page and "over " in page
     assert "| paper | 60,850 | " in page
     # The planned epoch has 3,500 images in batches of 64: 54 steps.
-    lost = "not measured | not measured | 0, 2 runs diverged |"
+    lost = "unavailable | unavailable | 0, 2 runs diverged |"
     assert f"| wild | 60,850 | 90 | over 54 | {lost}" in page
     assert re.search(r"trial-02 \(wild, seed 0\), \w+ is \w+ at step \d", page)
     trials = json.loads((workdir / "manifest.json").read_text())["trials"]

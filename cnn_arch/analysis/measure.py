@@ -31,30 +31,35 @@ def prepare(program: Program) -> tuple[Callable[[], None], Callable[[], None]]:
     Returns:
       Two functions. Each runs its program once and waits for it.
     """
-    config, data = program.config, program.config.data
-    state = program.initialise()
-    random = np.random.default_rng(config.seed)
-    shape = config.batch_size, data.image_size, data.image_size, data.channels
-    labels = random.integers(program.num_classes, size=shape[0], dtype=np.int32)
-    images = random.integers(256, size=shape, dtype=np.uint8)
-    batch = put_batch({"image": images, "label": labels}, program.mesh)
-
-    in_one_part = settings.derive(config, {"accumulate": 1})
-    evaluator = Evaluator(in_one_part, program.model, program.mesh)
-    evaluator.compile(program.variable_shapes)
+    state, batch = program.initialise(), random_batch(program)
     program.compile()
     # A copy, since each training step frees the arrays of the state that it takes.
     variables = jax.tree.map(lambda leaf: leaf.copy(), state.variables)
-
-    def run_forward() -> None:
-        jax.block_until_ready(evaluator.step(variables, batch))
 
     def run_step() -> None:
         nonlocal state
         state, metrics = program.train_step(state, batch)
         jax.block_until_ready(metrics)
 
-    return run_forward, run_step
+    return prepare_forward(program, variables, batch), run_step
+
+
+def prepare_forward(program: Program, variables: Any, batch: Any) -> Callable[[], None]:
+    """Compiles a forward pass as in evaluation; returns a function that runs it."""
+    in_one_part = settings.derive(program.config, {"accumulate": 1})
+    evaluator = Evaluator(in_one_part, program.model, program.mesh)
+    evaluator.compile(program.variable_shapes)
+    return lambda: jax.block_until_ready(evaluator.step(variables, batch))
+
+
+def random_batch(program: Program) -> Any:
+    """Returns a batch of noise on the devices."""
+    config, data = program.config, program.config.data
+    random = np.random.default_rng(config.seed)
+    shape = config.batch_size, data.image_size, data.image_size, data.channels
+    labels = random.integers(program.num_classes, size=shape[0], dtype=np.int32)
+    images = random.integers(256, size=shape, dtype=np.uint8)
+    return put_batch({"image": images, "label": labels}, program.mesh)
 
 
 def measure(run: Callable[[], Any], batch: int) -> Speed:

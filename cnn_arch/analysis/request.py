@@ -15,6 +15,7 @@ USES = {
     "scale": (*NETWORK, "roofline", "link", "latency", "figures", "format"),
     "collectives": (*NETWORK, "format"),
     "figures": (*NETWORK, "format"),
+    "workdir": (*NETWORK, "measure"),
     "": (*NETWORK, "fold", "training", "memory", "measure", "roofline", "format"),
 }
 
@@ -32,6 +33,10 @@ def check(given: Mapping[str, Any], words: Sequence[str]) -> None:
     for name in ("claims", "report"):
         if name in given and words and "figures" not in given:
             raise UsageError(f"{words[0]}: has no effect with --{name}; leave it out")
+    if "workdir" in given:
+        check_folder("--workdir", given["workdir"])
+        if "measure" not in given:
+            raise UsageError("--workdir: goes with --measure")
     for name in ("report", "figures"):
         if name in given:
             check_folder(f"--{name}", given[name])

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from cnn_arch.drawing import canvas
-from cnn_arch.experiments import measures, record, rules
+from cnn_arch.experiments import measures, record, rules, time_figure
 from cnn_arch.experiments.plan import Experiment
 
 COLORS = (
@@ -140,4 +140,5 @@ FIGURES: Mapping[str, Callable[[Figure, Experiment, record.Record], None]] = {
     "curves": curves,
     "dots": dots,
     "layers": layers,
+    "times": time_figure.draw,
 }

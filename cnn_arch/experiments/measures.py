@@ -8,11 +8,13 @@ import csv
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from cnn_arch import settings
+from cnn_arch.analysis import times
+from cnn_arch.catalogue.published import published_errors
 from cnn_arch.experiments.rules import Bound, Value
 from cnn_arch.run_directory import read_classes, read_divergence
 
@@ -36,7 +38,8 @@ class Measure:
 
     label: str  # on axes and in tables; {} is the argument
     unit: str  # "" if it has none
-    of: Callable[[Any, str], Value]  # of a run directory and the argument, or ""
+    # Of a run directory and the argument, or ""; None: the machine does not say.
+    of: Callable[[Any, str], Value | None]
     arguments: tuple[str, ...] = ()  # those that there are; (): any
     is_joint: bool = False  # of a group: ``of`` gets the directories of its runs
     axis: Axis | None = None
@@ -74,8 +77,11 @@ def _find(known: Mapping[str, Any], text: str) -> tuple[Any, str]:
     return measure, argument
 
 
-def take(text: str, source: Path | Sequence[Path]) -> Value:
-    """Returns a measure of a finished run, or a joint measure of several."""
+def take(text: str, source: Path | Sequence[Path]) -> Value | None:
+    """Returns a measure of a finished run, or a joint measure of several.
+
+    It is None if it is not available here.
+    """
     measure, argument = find(text)
     return measure.of(source, argument)
 
@@ -122,13 +128,18 @@ def curve(workdir: Path) -> list[list[float]]:
 
 
 def minutes(workdir: Path) -> float:
-    """Returns the training time of a run, with its validation."""
+    """Returns the time of a run: of training and validation, or of measuring."""
+    if found := times.read(workdir):
+        return found["seconds"] / 60
     return sum(float(row["seconds"]) for row in _epochs(workdir)) / 60
 
 
 def _epochs(workdir: Path) -> list[dict[str, str]]:
     """Returns the rows of metrics.csv; a run that diverged guesses to its end."""
-    with (workdir / "metrics.csv").open(newline="", encoding="utf-8") as file:
+    path = workdir / "metrics.csv"
+    if not path.exists():  # it has measured times
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     if found := read_divergence(workdir):
         length = settings.from_json(workdir / "config.json").epochs
@@ -217,6 +228,8 @@ def _totals(workdir: Path) -> dict[str, int]:
     from cnn_arch.costs import layers, summary
     from cnn_arch.models.build import build_model
 
+    if found := times.read(workdir):
+        return found["totals"]
     config = settings.from_json(workdir / "config.json")
     classes = read_classes(workdir)
     model = build_model(config, len(classes), loops=False)
@@ -230,6 +243,20 @@ def _parameters(workdir: Path, _: str) -> float:
 
 def _million_macs(workdir: Path, _: str) -> float:
     return _totals(workdir)["macs"] / 1e6
+
+
+def _speed(workdir: Path, batch: str, key: str) -> float | None:
+    found = times.read(workdir)
+    assert found, f"{workdir} has measured no times"
+    return found["batches"].get(batch, {}).get(key)
+
+
+def _published_error(workdir: Path, _: str) -> float | None:
+    """Returns the error of one network on ImageNet, that which compares best."""
+    found = times.read(workdir)
+    assert found, f"{workdir} has measured no times"
+    errors = published_errors(found["network"], "ImageNet")
+    return next((each.top1 for each in errors if each.top1 is not None), None)
 
 
 def _gradient(workdir: Path, moment: str, what: str) -> float:
@@ -250,7 +277,19 @@ _MEMBERS = Axis(
     "networks whose probabilities are averaged", "test error, %", "linear", int
 )
 
+# Of a forward pass, by the number of images in a batch.
+_SPEEDS = {
+    "milliseconds": ("time of an image, batches of {}", "ms"),
+    "images_per_second": ("images a second, batches of {}", ""),
+    "joules": ("energy of an image, batches of {}", "J"),
+    "watts": ("power, batches of {}", "W"),
+}
 MEASURES = {
+    **{
+        key: Measure(label, unit, partial(_speed, key=key))
+        for key, (label, unit) in _SPEEDS.items()
+    },
+    "published_error": Measure("published top-1 error", "%", _published_error),
     "training_error": Measure(
         "training error, last epoch", "%", _training_error, of_diverged=True
     ),

@@ -130,7 +130,7 @@ def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
     ]
     text = f"{what} is {' and '.join(limits)}: {outcome.verdict}"
     if outcome.estimate is None:
-        return f"{text} (not run)"
+        return f"{text} (not run, or unavailable here)"
     shown = number(outcome.estimate)
     if math.isinf(outcome.low) and math.isinf(outcome.high):
         return f"{text} ({shown}; too few runs for an interval)"
@@ -171,7 +171,7 @@ def _diverged(found: Record) -> Iterable[str]:
 def _cell(values: Sequence[rules.Value]) -> str:
     """Writes a mean and its 95 % interval, or "over" the mean of lower bounds."""
     if not values:
-        return "not measured"
+        return "unavailable"
     mean, low, high = rules.interval(values)
     over = "over " * any(isinstance(value, rules.Bound) for value in values)
     if math.isinf(low) or over or low == high:  # one seed, or a count

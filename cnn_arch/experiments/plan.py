@@ -16,7 +16,7 @@ SIZES = {
     "minutes": "at most ten minutes on a laptop; may not decide",
     "full": "what docs/lectures.md reports",
 }
-FIGURES = "against", "curves", "dots", "layers"  # see figures.py
+FIGURES = "against", "curves", "dots", "layers", "times"  # see figures.py
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Experiment:
     name: str  # of its file
     claim: str  # in one or two sentences
     sources: Sequence[str]  # lectures and papers, with their numbers
-    data: str  # cifar10, or photographs: a folder that the user gives
+    data: str  # cifar10, photographs: a folder that the user gives, or "": none
     variants: Mapping[str, Mapping[str, Any]]  # name -> its settings; "config": recipe
     settings: Mapping[str, Any]  # of all variants
     sizes: Mapping[str, Size]  # minutes and full
@@ -57,14 +57,20 @@ class Experiment:
     def trials(self, size: str, data: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yields the variant and the settings of each run, seed by seed.
 
-        ``data`` is what follows the colon of the recipes.
+        ``data`` is what follows the colon of the recipes, if it is not "".
         """
         chosen = self.sizes[size]
         for seed in range(chosen.seeds):
             for variant in chosen.variants or self.variants:
                 own = {**self.settings, **chosen.settings, **self.variants[variant]}
-                recipe = f"{own.pop('config')}:{data}"
+                recipe = own.pop("config")
+                recipe = f"{recipe}:{data}" if data else recipe
                 yield variant, {"config": recipe, **own, "seed": seed}
+
+    @property
+    def program(self) -> list[str]:
+        """The command of a run: it trains, or without data measures times."""
+        return ["train.py"] if self.data else ["analyze.py", "--measure"]
 
 
 def read(name: str) -> Experiment:

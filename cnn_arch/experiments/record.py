@@ -185,7 +185,8 @@ def numbers(record: Record) -> Numbers:
     for run in (*record["runs"].values(), *record.get("groups", {}).values()):
         of_variant = found.setdefault(run["variant"], {})
         for key, value in run["numbers"].items():
-            of_variant.setdefault(key, []).append(_from_json(value))
+            if value is not None:  # the machine does not say
+                of_variant.setdefault(key, []).append(_from_json(value))
     return found
 
 
@@ -234,7 +235,7 @@ def _last(pattern: str, text: str) -> str:
     return found[-1] if found else "unknown"
 
 
-def _to_json(value: Value) -> Any:
+def _to_json(value: Value | None) -> Any:
     return {"at_least": value.least} if isinstance(value, Bound) else value
 
 

@@ -62,7 +62,7 @@ class Local:
         self._processes = {}
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or ()  # an ended process has none
-            if any(Path(word).name == "train.py" for word in words):
+            if any(Path(word).name == self._sweep.program[0] for word in words):
                 for name in (names[word] for word in words if word in names):
                     self._processes.setdefault(name, process)
         return dict.fromkeys(self._processes, "running")

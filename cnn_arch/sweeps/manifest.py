@@ -53,6 +53,8 @@ class Sweep:
     max_parallel: int | None  # trials at a time; None: the executor's default
     name: str  # unique; Slurm's jobs are NAME.0, NAME.1 and so on
     trials: list[Trial]  # the trials so far
+    # The command of a trial, with its first words.
+    program: list[str] = dataclasses.field(default_factory=lambda: ["train.py"])
 
     def add(self, overrides: dict[str, Any], study_number: int | None = None) -> Trial:
         """Adds a trial and returns it."""
@@ -88,7 +90,8 @@ class Sweep:
         """Returns the command that starts a trial, or continues it."""
         words = [*self.words, *space.words_of(trial.overrides)]
         workdir = f"--workdir={self.path(trial)}"
-        return [sys.executable, str(ROOT / "train.py"), *words, workdir]
+        name, *first = self.program
+        return [sys.executable, str(ROOT / name), *first, *words, workdir]
 
     def save(self) -> None:
         """Writes the record if it has changed."""
@@ -204,6 +207,7 @@ def _wrong_field(sweep: Sweep) -> str | None:
     limit, trials = sweep.max_parallel, sweep.trials
     suits = {
         "words": all(isinstance(word, str) for word in sweep.words),
+        "program": all(isinstance(word, str) for word in sweep.program),
         "folder": isinstance(sweep.folder, str),
         "name": isinstance(sweep.name, str),
         "executor": sweep.executor in ("", "local", "slurm"),

@@ -1,5 +1,7 @@
 """The lines and dots of the figures are the numbers of the record."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -87,3 +89,33 @@ def test_layers_are_in_the_networks_order(drawn):
     (axes,) = drawn("layers").axes
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 1])
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1, 42])
+
+
+def offset(disc):
+    return tuple(np.asarray(disc.get_offsets())[0])
+
+
+def test_discs_are_at_the_times_with_parameters_as_area():
+    """AlexNet in 10 and 14 ms, ResNet-18 in 20; a quarter of the parameters."""
+    experiment = plan.read("time_and_energy")
+    time = experiment.measures[0]
+
+    def measured(name, milliseconds, parameters, error):
+        own = {"macs": 700.0, "parameters": parameters, "published_error": error}
+        return {"variant": name, "numbers": {time: milliseconds, **own}}
+
+    runs = [
+        measured("alexnet", 10.0, 60e6, 42.9),
+        measured("alexnet", 14.0, 60e6, 42.9),
+        measured("resnet18", 20.0, 15e6, None),  # as if it were not published
+    ]
+    record = {"runs": {f"trial-{i:02}": each for i, each in enumerate(runs)}}
+    figure = Figure()
+    figures.FIGURES["times"](figure, experiment, record)
+    left, right = figure.axes
+    places = [*map(offset, left.collections)]
+    assert places == [(700, 12), (700, 20)]
+    discs: Any = left.collections
+    large, small = (each.get_sizes()[0] for each in discs)
+    assert large == pytest.approx(4 * small)
+    assert [*map(offset, right.collections)] == [(12, 42.9)]

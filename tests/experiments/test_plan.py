@@ -122,3 +122,11 @@ def test_all_figures_are_known():
 
 def test_measures_have_a_label():
     assert all(each.label for each in (*MEASURES.values(), *SERIES.values()))
+
+
+def test_an_experiment_without_data_measures_times():
+    experiment = plan.read("time_and_energy")
+    variants, trials = plan.check(experiment, "minutes", "", [])
+    assert variants[:4] == variants[4:] and trials[0]["config"] == "alexnet"
+    assert experiment.program == ["analyze.py", "--measure"]
+    assert plan.read("relu").program == ["train.py"]

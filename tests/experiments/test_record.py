@@ -242,6 +242,34 @@ def test_a_run_that_diverged_is_in_the_verdict_and_on_the_page(diverged):
     assert run["numbers"] == {"test_error": 90, "training_error": 90}  # and no gap
     found["runs"]["other"] = {**run, "variant": other, "diverged": ""}
     text = page.section(experiment, found, "figure.png", level="#")
-    assert f"| {variant} | 90 | 90 | not measured | 1, 1 run diverged |" in text
+    assert f"| {variant} | 90 | 90 | unavailable | 1, 1 run diverged |" in text
     assert f"({variant}, seed 3), loss is nan at step 130. The error" in text
-    assert f"| {other} | 90 | 90 | not measured | 1 |" in text
+    assert f"| {other} | 90 | 90 | unavailable | 1 |" in text
+
+
+@pytest.fixture
+def times(tmp_path):
+    """A folder of analyze.py --measure, on a machine that does not say its energy."""
+    speed = {"milliseconds": 20.0, "images_per_second": 50.0, "joules": None}
+    found = {
+        "network": "resnet18",
+        "totals": {"params": 11_689_512, "macs": 1_814_073_344},
+        "batches": {"4": speed | {"watts": None}},
+        "seconds": 90.0,
+    }
+    (tmp_path / "times.json").write_text(json.dumps(found))
+    return tmp_path
+
+
+def test_times_are_those_of_the_folder_and_energy_may_be_unavailable(times):
+    assert measures.take("milliseconds:4", times) == 20
+    assert measures.take("images_per_second:4", times) == 50
+    assert measures.take("milliseconds:64", times) is None  # not in this size
+    assert measures.take("joules:4", times) is None
+    assert measures.take("parameters", times) == 11_689_512
+    # torchvision's accuracy is 69.758 %.
+    assert measures.take("published_error", times) == pytest.approx(30.242)
+    assert measures.minutes(times) == 1.5
+    assert measures.curve(times) == []
+    run = {"variant": "a", "numbers": {"joules:4": None, "milliseconds:4": 20.0}}
+    assert record.numbers({"runs": {"x": run}}) == {"a": {"milliseconds:4": [20]}}

@@ -1,5 +1,6 @@
 """The record of a sweep: written, read, and locked."""
 
+import json
 import os
 
 import pytest
@@ -23,6 +24,21 @@ def test_a_saved_sweep_is_loaded(tmp_path):
     assert manifest.load(tmp_path / "sweep") == sweep
     assert make(tmp_path / "sweep") == sweep
     assert [path.name for path in sweep.workdir.iterdir()] == ["manifest.json"]
+
+
+def test_trials_train_by_default_or_run_another_command(tmp_path):
+    sweep = make(tmp_path / "sweep")
+    python, program, *_, workdir = sweep.command(sweep.trials[0])
+    assert program.endswith("/train.py") and workdir.endswith("/trial-00")
+    sweep.workdir.mkdir()
+    sweep.save()
+    stored = json.loads((tmp_path / "sweep" / "manifest.json").read_text())
+    del stored["program"]  # as of an earlier version
+    (tmp_path / "sweep" / "manifest.json").write_text(json.dumps(stored))
+    assert manifest.load(tmp_path / "sweep") == sweep
+    sweep.program = ["analyze.py", "--measure"]
+    again, program, first, *_ = sweep.command(sweep.trials[0])
+    assert again == python and program.endswith("/analyze.py") and first == "--measure"
 
 
 def test_a_moved_sweep_is_read_at_its_new_place(tmp_path):

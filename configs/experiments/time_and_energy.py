@@ -1,0 +1,61 @@
+"""Canziani et al. 2016 (v4: 2017): the time and the power of a forward pass."""
+
+from configs.experiments.base import CS231N, ratio
+
+# Those with images of 224 to 299 px, as the paper's. Left out are networks for CIFAR-10
+# and MNIST, whose images are smaller, and variants with the same operations: VGG with
+# BatchNorm, the plain networks, v1.5 of the ResNets, ZFNet's wide form.
+NETWORKS = (
+    "alexnet alexnet_owt zfnet nin vgg11 vgg13 vgg16 vgg19 googlenet inception_v3 "
+    "inception_v4 resnet18 resnet34 resnet50 resnet101 resnet152"
+).split()
+
+
+def get_experiment():
+    """Returns the experiment; see ``configs/experiments/base.py``."""
+    time, power = "milliseconds:16", "watts:16"
+    others = [name for name in NETWORKS if not name.startswith("vgg")]
+    return {
+        "claim": "VGG's forward pass is the slowest, and power hardly differs between "
+        "networks (here: with 16 images in a batch, VGG-16 takes longer for an image "
+        "than all others but VGG, and its power is within a quarter of AlexNet's).",
+        "sources": [
+            CS231N,
+            "Canziani et al. 2016, abstract: power consumption is independent of batch "
+            "size and architecture; the number of operations is a reliable estimate of "
+            "the inference time",
+        ],
+        "data": "",
+        "variants": {name: {"config": name} for name in NETWORKS},
+        "settings": {},
+        # A seed is a round: each measures all networks, one after another.
+        "sizes": {
+            "minutes": {
+                "seeds": 2,
+                "settings": {"batch_size": 16},
+                "variants": ["alexnet", "vgg16", "googlenet", "resnet50"],
+            },
+            "full": {"seeds": 3, "settings": {"batch_size": 64}},
+        },
+        "measures": [
+            time,
+            "milliseconds:1",
+            "milliseconds:64",
+            "images_per_second:64",
+            "joules:16",
+            power,
+            "macs",
+            "parameters",
+            "published_error",
+        ],
+        "rule": [
+            *(ratio(time, "vgg16", name, above=1) for name in others),
+            ratio(power, "vgg16", "alexnet", above=0.8, below=1.25),
+        ],
+        "figure": "times",
+        "caveats": "Noise in place of images, and random weights: neither changes the "
+        "time. Other programs on the machine do. Power is that of the whole processor "
+        "or GPU; on a machine that does not say it, its part of the claim is not "
+        "decided. The published errors are of one crop, of ten or of dense tests, as "
+        "the catalogue says.",
+    }
