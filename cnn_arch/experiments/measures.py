@@ -1,12 +1,6 @@
-"""What is measured of a run: numbers with units, read from its files.
+"""What is measured of a run: numbers with units, read from its files."""
 
-The loss of a run may become infinite or not a number: the run has diverged. Its errors
-count as those of guessing, from the epoch in which it diverged to its planned end.
-"""
-
-import csv
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -15,10 +9,10 @@ from typing import Any
 from cnn_arch import settings
 from cnn_arch.analysis import times
 from cnn_arch.catalogue.published import published_errors
-from cnn_arch.experiments.rules import Bound, Value
+from cnn_arch.experiments import epochs
+from cnn_arch.experiments.rules import Value
 from cnn_arch.run_directory import read_classes, read_divergence
 
-ERRORS = "train_top1_error", "validation_top1_error"  # columns of metrics.csv
 MOMENTS = "first_step", "last_epoch"  # of a gradient: the latter is a mean
 
 
@@ -121,45 +115,8 @@ def with_unit(measure: str) -> str:
     return ", ".join(filter(None, (label(measure), unit)))
 
 
-def curve(workdir: Path) -> list[list[float]]:
-    """Returns the epoch, the training and the validation error in percent, by epoch."""
-    columns = "epoch", *ERRORS
-    return [[round(float(row[key]), 3) for key in columns] for row in _epochs(workdir)]
-
-
-def minutes(workdir: Path) -> float:
-    """Returns the time of a run: of training and validation, or of measuring."""
-    if found := times.read(workdir):
-        return found["seconds"] / 60
-    return sum(float(row["seconds"]) for row in _epochs(workdir)) / 60
-
-
-def _epochs(workdir: Path) -> list[dict[str, str]]:
-    """Returns the rows of metrics.csv; a run that diverged guesses to its end."""
-    path = workdir / "metrics.csv"
-    if not path.exists():  # it has measured times
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    if found := read_divergence(workdir):
-        length = settings.from_json(workdir / "config.json").epochs
-        for number in range(len(rows) + 1, math.ceil(length) + 1):
-            epoch = min(number, length)
-            errors = dict.fromkeys(ERRORS, str(_chance(workdir)))
-            step = epoch * found["steps_per_epoch"]
-            rows.append(
-                {"epoch": str(epoch), "step": str(step), "seconds": "0", **errors}
-            )
-    return rows
-
-
-def _chance(workdir: Path) -> float:
-    """Returns the error of guessing in percent, with as many images in each class."""
-    return 100 - 100 / len(read_classes(workdir))
-
-
 def _training_error(workdir: Path, _: str) -> float:
-    return float(_epochs(workdir)[-1]["train_top1_error"])
+    return float(epochs.rows(workdir)[-1]["train_top1_error"])
 
 
 def _error(workdir: Path, split: str, protocol: str = "one_crop") -> float:
@@ -170,7 +127,7 @@ def _error(workdir: Path, split: str, protocol: str = "one_crop") -> float:
 
 def _test_error(workdir: Path, _: str) -> float:
     if read_divergence(workdir):
-        return _chance(workdir)
+        return epochs.chance(workdir)
     return _error(workdir, "test")
 
 
@@ -195,31 +152,22 @@ def _gap_of_trained(workdir: Path, _: str) -> float:
 
 def _steps_to(workdir: Path, goal: str) -> Value:
     """Returns the step at which a training error is reached, between two epochs."""
-    rows = _epochs(workdir)
+    rows = epochs.rows(workdir)
     steps = [float(row["step"]) for row in rows]
-    return _first_below(float(goal), steps, _column(rows, "train_top1_error"))
+    return epochs.first_below(
+        float(goal), steps, epochs.column(rows, "train_top1_error")
+    )
 
 
 def _minutes_to(workdir: Path, goal: str) -> Value:
     """Returns the minutes until a validation error is reached, between two epochs."""
-    rows = _epochs(workdir)
-    times = [sum(_column(rows[: end + 1], "seconds")) / 60 for end in range(len(rows))]
-    return _first_below(float(goal), times, _column(rows, "validation_top1_error"))
-
-
-def _column(rows: list[dict[str, str]], name: str) -> list[float]:
-    return [float(row[name]) for row in rows]
-
-
-def _first_below(goal: float, places: list[float], errors: list[float]) -> Value:
-    """Returns the place where a falling error, 100 % at 0, is first at the goal."""
-    before = 0.0, 100.0
-    for place, error in zip(places, errors, strict=True):
-        if error <= goal:
-            share = (before[1] - goal) / (before[1] - error)
-            return before[0] + share * (place - before[0])
-        before = place, error
-    return Bound(before[0])
+    rows = epochs.rows(workdir)
+    times = [
+        sum(epochs.column(rows[: end + 1], "seconds")) / 60 for end in range(len(rows))
+    ]
+    return epochs.first_below(
+        float(goal), times, epochs.column(rows, "validation_top1_error")
+    )
 
 
 @cache

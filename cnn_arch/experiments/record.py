@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_arch.errors import UsageError
-from cnn_arch.experiments import measures
+from cnn_arch.experiments import epochs, measures
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.experiments.rules import Bound, Numbers, Value
 from cnn_arch.files import read_json, write_text
@@ -168,7 +168,7 @@ def _measure(keys: Sequence[str], series: Sequence[str], workdir: Path) -> Recor
     return {
         "numbers": _take(keys, workdir),
         "series": {key: measures.take_series(key, workdir) for key in series},
-        "curve": measures.curve(workdir),
+        "curve": epochs.curve(workdir),
         "diverged": diverged["reason"].partition(": ")[0] if diverged else "",
         **_facts(workdir),
     }
@@ -223,7 +223,7 @@ def _facts(workdir: Path) -> Record:
     log = (workdir / "log.txt").read_text(encoding="utf-8")
     facts = (workdir / "environment.txt").read_text(encoding="utf-8")
     return {
-        "minutes": round(measures.minutes(workdir), 3),
+        "minutes": round(epochs.minutes(workdir), 3),
         "device": _last(r" device +(.*?)(?: {3}|$)", log),
         "data": _last(r" data +(.*)$", log),
         "commit": _last(r"^commit +(\S+)", facts),

@@ -10,7 +10,7 @@ from cnn_arch.data import boxes
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation import protocols
 from cnn_arch.evaluation.prediction import Prediction
-from cnn_arch.experiments import measures, page, plan, record, rules
+from cnn_arch.experiments import epochs, measures, page, plan, record, rules
 from cnn_arch.experiments.rules import Bound
 from cnn_arch.screen import Screen
 from cnn_arch.sweeps import manifest
@@ -44,8 +44,8 @@ def test_numbers_of_a_run(workdir):
     assert measures.take("training_error", workdir) == 20
     assert measures.take("test_error", workdir) == 32.5
     assert measures.take("gap", workdir) == 12.5
-    assert measures.minutes(workdir) == 2
-    assert measures.curve(workdir) == [[1, 60, 55], [2, 40, 45], [3, 20, 30]]
+    assert epochs.minutes(workdir) == 2
+    assert epochs.curve(workdir) == [[1, 60, 55], [2, 40, 45], [3, 20, 30]]
 
 
 def test_steps_to_an_error_are_between_two_epochs(workdir):
@@ -220,12 +220,12 @@ def test_a_run_is_measured_again_only_for_other_measures(make_sweep, workdir):
 
 def test_a_run_that_diverged_guesses_to_its_planned_end(diverged):
     curve = [[1, 60, 55], [2, 90, 90], [3, 90, 90], [3.5, 90, 90]]
-    assert measures.curve(diverged) == curve
+    assert epochs.curve(diverged) == curve
     assert measures.take("training_error", diverged) == 90
     assert measures.take("test_error", diverged) == 90
     assert measures.take("steps_to_training_error:60", diverged) == 100
     assert measures.take("steps_to_training_error:25", diverged) == Bound(350)
-    assert measures.minutes(diverged) == 0.5
+    assert epochs.minutes(diverged) == 0.5
 
 
 def test_a_run_that_diverged_is_in_the_verdict_and_on_the_page(diverged):
@@ -269,7 +269,7 @@ def test_times_are_those_of_the_folder_and_energy_may_be_unavailable(times):
     assert measures.take("parameters", times) == 11_689_512
     # torchvision's accuracy is 69.758 %.
     assert measures.take("published_error", times) == pytest.approx(30.242)
-    assert measures.minutes(times) == 1.5
-    assert measures.curve(times) == []
+    assert epochs.minutes(times) == 1.5
+    assert epochs.curve(times) == []
     run = {"variant": "a", "numbers": {"joules:4": None, "milliseconds:4": 20.0}}
     assert record.numbers({"runs": {"x": run}}) == {"a": {"milliseconds:4": [20]}}
