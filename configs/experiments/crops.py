@@ -3,6 +3,17 @@
 from configs.experiments.base import paired_difference
 
 NETWORKS = "cuda_convnet", "resnet20"
+# As cuda_convnet's recipe: patches of 24 px, anywhere in the 32.
+SETTINGS = {
+    "data.normalisation": "mean_image",
+    "data.image_size": 24,
+    "data.train_crop": "scale_jitter_crop",
+    "data.scale_min": 32,
+    "data.scale_max": 32,
+    "data.eval_resize": 32,
+    "data.in_memory": False,
+    "test.protocol": "none",
+}
 
 
 def get_experiment():
@@ -22,17 +33,7 @@ def get_experiment():
         ],
         "data": "cifar10",
         "variants": {name: {"config": name} for name in NETWORKS},
-        # As cuda_convnet's recipe: patches of 24 px, anywhere in the 32.
-        "settings": {
-            "data.normalisation": "mean_image",
-            "data.image_size": 24,
-            "data.train_crop": "scale_jitter_crop",
-            "data.scale_min": 32,
-            "data.scale_max": 32,
-            "data.eval_resize": 32,
-            "data.in_memory": False,
-            "test.protocol": "none",
-        },
+        "settings": SETTINGS,
         "sizes": {
             # The 144 crops of 10,000 images take about as long as 12 epochs.
             "minutes": {
