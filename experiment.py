@@ -12,7 +12,7 @@ from typing import Any
 
 from cnn_arch import cli, command_line, folders
 from cnn_arch.errors import UsageError
-from cnn_arch.experiments import plan, record, show
+from cnn_arch.experiments import halves, plan, record, show
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.installation import command
 from cnn_arch.screen import Screen
@@ -100,7 +100,7 @@ def open_sweep(
     Raises:
       UsageError: the folder has other runs, or with --status none.
     """
-    workdir = options.workdir or str(record.RUNS / f"{experiment.name}-{options.size}")
+    workdir = place(experiment, options)
     command_line.check_folder("--workdir", workdir)
     path, (words, trials) = folders.check_path(Path(workdir)), runs
     if options.status and not (path / manifest.NAME).exists():
@@ -111,6 +111,11 @@ def open_sweep(
     sweep = manifest.open_or_make(path, words, trials, {}, len(trials))
     sweep.program = experiment.program
     return sweep
+
+
+def place(experiment: Experiment, options: argparse.Namespace) -> str:
+    """Returns the folder of the runs."""
+    return options.workdir or str(record.RUNS / f"{experiment.name}-{options.size}")
 
 
 def choose_data(
@@ -133,7 +138,11 @@ def choose_data(
             "(docs/pictures.md)"
         )
     if options.data_dir:
-        words.append(f"--config.data.dir={Path(options.data_dir).absolute()}")
+        folder, workdir = Path(options.data_dir), Path(place(experiment, options))
+        if experiment.halves and not options.status:
+            halves.make(folder, workdir)
+        used = halves.first(workdir) if experiment.halves else folder.absolute()
+        words.append(f"--config.data.dir={used}")
     return options.data or ("folder" if options.data_dir else experiment.data)
 
 

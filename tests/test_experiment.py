@@ -64,6 +64,7 @@ def test_without_a_name_it_lists_the_experiments(tmp_path):
         (["--size=full"], "goes with --"),
         (["relu", "--report"], "has no effect with --report; leave one of them out"),
         (["relu", "--status"], "relu-minutes has no runs; start them: python exp"),
+        (["time_and_energy", "--data_dir=x"], "time_and_energy has no data; leave it"),
         (["--status"], "NAME: must be given with --status"),
         (["--report"], "no experiment has been run here"),
         (["lrn", "--data_dir=nowhere"], "nowhere: no such folder; give one with CLASS"),

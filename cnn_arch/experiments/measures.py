@@ -2,16 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cnn_arch import settings
-from cnn_arch.analysis import times
-from cnn_arch.catalogue.published import published_errors
-from cnn_arch.experiments import epochs
+from cnn_arch.experiments import epochs, speeds
 from cnn_arch.experiments.rules import Value
-from cnn_arch.run_directory import read_classes, read_divergence
+from cnn_arch.run_directory import read_divergence
 
 MOMENTS = "first_step", "last_epoch"  # of a gradient: the latter is a mean
 
@@ -141,6 +138,12 @@ def _ensemble_error(workdirs: Sequence[Path], number: str) -> float:
     return evaluations.ensemble_error(workdirs, int(number))
 
 
+def _probe_error(workdir: Path, layer: str) -> float:
+    from cnn_arch.experiments import probe
+
+    return probe.error_of_run(workdir, layer)
+
+
 def _gap(workdir: Path, _: str) -> float:
     return _test_error(workdir, _) - _training_error(workdir, _)
 
@@ -170,43 +173,6 @@ def _minutes_to(workdir: Path, goal: str) -> Value:
     )
 
 
-@cache
-def _totals(workdir: Path) -> dict[str, int]:
-    """Returns the sums of the network's costs, for one image of the run."""
-    from cnn_arch.costs import layers, summary
-    from cnn_arch.models.build import build_model
-
-    if found := times.read(workdir):
-        return found["totals"]
-    config = settings.from_json(workdir / "config.json")
-    classes = read_classes(workdir)
-    model = build_model(config, len(classes), loops=False)
-    data = config.data
-    return summary.totals(layers.layer_costs(model, data.image_size, data.channels))
-
-
-def _parameters(workdir: Path, _: str) -> float:
-    return float(_totals(workdir)["params"])
-
-
-def _million_macs(workdir: Path, _: str) -> float:
-    return _totals(workdir)["macs"] / 1e6
-
-
-def _speed(workdir: Path, batch: str, key: str) -> float | None:
-    found = times.read(workdir)
-    assert found, f"{workdir} has measured no times"
-    return found["batches"].get(batch, {}).get(key)
-
-
-def _published_error(workdir: Path, _: str) -> float | None:
-    """Returns the error of one network on ImageNet, that which compares best."""
-    found = times.read(workdir)
-    assert found, f"{workdir} has measured no times"
-    errors = published_errors(found["network"], "ImageNet")
-    return next((each.top1 for each in errors if each.top1 is not None), None)
-
-
 def _gradient(workdir: Path, moment: str, what: str) -> float:
     from cnn_arch.training import layer_gradients
 
@@ -225,6 +191,15 @@ _MEMBERS = Axis(
     "networks whose probabilities are averaged", "test error, %", "linear", int
 )
 
+# The images, and layers of AlexNet.
+PROBED = ("pixels", "pool1", "pool2", "conv3", "conv4", "pool5", "fc6", "fc7")
+_LAYERS = Axis(
+    ", ".join(f"{place}: {layer}" for place, layer in enumerate(PROBED)),
+    "test error of a linear probe, %",
+    "linear",
+    PROBED.index,
+)
+
 # Of a forward pass, by the number of images in a batch.
 _SPEEDS = {
     "milliseconds": ("time of an image, batches of {}", "ms"),
@@ -234,10 +209,10 @@ _SPEEDS = {
 }
 MEASURES = {
     **{
-        key: Measure(label, unit, partial(_speed, key=key))
+        key: Measure(label, unit, partial(speeds.speed, key=key))
         for key, (label, unit) in _SPEEDS.items()
     },
-    "published_error": Measure("published top-1 error", "%", _published_error),
+    "published_error": Measure("published top-1 error", "%", speeds.published_error),
     "training_error": Measure(
         "training error, last epoch", "%", _training_error, of_diverged=True
     ),
@@ -252,6 +227,9 @@ MEASURES = {
         is_joint=True,
         axis=_MEMBERS,
     ),
+    "probe_error": Measure(
+        "test error of a probe: {}", "%", _probe_error, axis=_LAYERS
+    ),
     "gap": Measure("test error - training error", "points", _gap),
     "gap_of_trained": Measure(
         "test error - error on training images", "points", _gap_of_trained
@@ -262,8 +240,8 @@ MEASURES = {
     "minutes_to_validation_error": Measure(
         "minutes to a validation error of {} %", "minutes", _minutes_to
     ),
-    "parameters": Measure("parameters", "", _parameters, of_diverged=True),
-    "macs": Measure("multiply-adds", "million", _million_macs, of_diverged=True),
+    "parameters": Measure("parameters", "", speeds.parameters, of_diverged=True),
+    "macs": Measure("multiply-adds", "million", speeds.million_macs, of_diverged=True),
     "gradient_ratio": Measure(
         "first layer's gradient / last layer's, {}",
         "",

@@ -47,6 +47,8 @@ class Experiment:
     rule: Sequence[rules.Comparison]  # the claim holds if all of them do
     figure: str  # one of FIGURES
     caveats: str  # what the numbers cannot show
+    # Train on every second class of the folder; measures may use the others.
+    halves: bool = False
     series: Sequence[str] = ()  # keys of ``measures.SERIES``, for the figure
     group: int = 0  # so many seeds are measured together; 0: each alone
 

@@ -1,0 +1,49 @@
+"""The costs of a run's network: counted, and measured if the run has done so."""
+
+from functools import cache
+from pathlib import Path
+
+from cnn_arch import settings
+from cnn_arch.analysis import times
+from cnn_arch.catalogue.published import published_errors
+from cnn_arch.run_directory import read_classes
+
+
+@cache
+def totals(workdir: Path) -> dict[str, int]:
+    """Returns the sums of the network's costs, for one image of the run."""
+    from cnn_arch.costs import layers, summary
+    from cnn_arch.models.build import build_model
+
+    if found := times.read(workdir):
+        return found["totals"]
+    config = settings.from_json(workdir / "config.json")
+    classes = read_classes(workdir)
+    model = build_model(config, len(classes), loops=False)
+    data = config.data
+    return summary.totals(layers.layer_costs(model, data.image_size, data.channels))
+
+
+def parameters(workdir: Path, _: str) -> float:
+    """Returns the number of the network's parameters."""
+    return float(totals(workdir)["params"])
+
+
+def million_macs(workdir: Path, _: str) -> float:
+    """Returns the multiply-adds of an image, in millions."""
+    return totals(workdir)["macs"] / 1e6
+
+
+def speed(workdir: Path, batch: str, key: str) -> float | None:
+    """Returns a number of the measured times; None: not of this batch or machine."""
+    found = times.read(workdir)
+    assert found, f"{workdir} has measured no times"
+    return found["batches"].get(batch, {}).get(key)
+
+
+def published_error(workdir: Path, _: str) -> float | None:
+    """Returns the error of one network on ImageNet, that which compares best."""
+    found = times.read(workdir)
+    assert found, f"{workdir} has measured no times"
+    errors = published_errors(found["network"], "ImageNet")
+    return next((each.top1 for each in errors if each.top1 is not None), None)

@@ -1,0 +1,57 @@
+"""The linear probe, against the normal equations with a column of ones; the halves."""
+
+import numpy as np
+import pytest
+
+from cnn_arch.datasets.listing import list_folder
+from cnn_arch.experiments import halves, probe
+
+
+@pytest.fixture
+def drawn():
+    """Returns three classes around three places; D features, N images."""
+
+    def draw(num_images, num_features, seed=0):
+        random = np.random.default_rng(seed)
+        places = np.random.default_rng(99).normal(size=(3, num_features))
+        labels = random.permutation(np.arange(num_images) % 3)
+        return places[labels] + random.normal(size=(num_images, num_features)), labels
+
+    return draw
+
+
+@pytest.mark.parametrize(("num_images", "num_features"), [(40, 6), (12, 30)])
+def test_a_probe_solves_the_normal_equations(drawn, num_images, num_features):
+    inputs, labels = drawn(num_images, num_features)
+    weights, biases = probe.ridge(inputs, labels, 0.1)
+    centered = inputs - inputs.mean(axis=0)
+    penalty = 0.1 * np.square(centered).sum() / min(num_images, num_features)
+    # The bias is a feature of ones without a penalty.
+    ones = np.hstack([inputs, np.ones((num_images, 1))])
+    left = ones.T @ ones + np.diag([penalty] * num_features + [0])
+    solution = np.linalg.solve(left, ones.T @ np.eye(3)[labels])
+    np.testing.assert_allclose(weights, solution[:-1], atol=1e-10)
+    np.testing.assert_allclose(biases, solution[-1], atol=1e-10)
+
+
+def test_the_error_is_of_the_test_images(drawn):
+    train, validation = drawn(60, 8), drawn(30, 8, 1)
+    inputs, labels = drawn(90, 8, 2)
+    good = probe.error(train, validation, (inputs, labels))
+    assert good < 40  # guessing: 67
+    # Each label is another one: what was right is wrong.
+    assert probe.error(train, validation, (inputs, (labels + 1) % 3)) >= 100 - good
+
+
+def test_the_halves_share_no_class_and_have_all_splits(photos, tmp_path):
+    halves.make(photos, tmp_path)
+    halves.make(photos, tmp_path)  # again: the links are there
+    one = list_folder(str(halves.first(tmp_path)))
+    assert one.class_names == ("blue", "red") and set(one.splits) == {
+        "train",
+        "validation",
+        "test",
+    }
+    assert len(one.images) == 2 * (36 + 4 + 9)
+    other = halves.other(str(halves.first(tmp_path)))
+    assert [path.name for path in (other / "train").iterdir()] == ["green"]
