@@ -1,4 +1,4 @@
-"""The epochs of a run: its errors and its time, from its files.
+"""The epochs of a run: its losses, errors and time, from its files.
 
 The loss of a run may become infinite or not a number: the run has diverged. Its errors
 count as those of guessing, from the epoch in which it diverged to its planned end.
@@ -27,6 +27,12 @@ def minutes(workdir: Path) -> float:
     if found := times.read(workdir):
         return found["seconds"] / 60
     return sum(float(row["seconds"]) for row in rows(workdir)) / 60
+
+
+def first_loss(workdir: Path, _: str) -> float:
+    """Returns the mean loss of the first batch in nats, before the first update."""
+    with (workdir / "steps.csv").open(newline="", encoding="utf-8") as file:
+        return float(next(csv.DictReader(file))["loss"])
 
 
 def rows(workdir: Path) -> list[dict[str, str]]:

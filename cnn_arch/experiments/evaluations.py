@@ -1,20 +1,25 @@
 """Evaluations of finished runs beyond the test at their end, each made only once.
 
 They are those of ``eval.py``, with the same files: entries in eval/results.json, and
-probabilities. They use the devices of this process.
+probabilities; and the responses of layers. They use the devices of this process.
 """
 
 import itertools
 import statistics
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cnn_arch.evaluation import ensemble, prediction, record
+from cnn_arch import settings
+from cnn_arch.evaluation import ensemble, prediction, record, responses
 from cnn_arch.evaluation.ensemble import Member
 from cnn_arch.evaluation.prediction import Prediction
 from cnn_arch.parallel.launcher import ALONE
+from cnn_arch.parallel.runtime import open_devices
 from cnn_arch.screen import Screen
+
+NUM_IMAGES = 1000  # whose responses are measured: the first of the test
 
 
 def results(workdir: Path, split: str, protocol: str = "one_crop") -> dict[str, Any]:
@@ -42,6 +47,19 @@ def ensemble_error(workdirs: Sequence[Path], number: int) -> float:
         average, _ = prediction.mean(chosen)
         errors.append(average.results().summary()["top1_error"])
     return statistics.fmean(errors)
+
+
+@cache
+def response_deviations(workdir: Path) -> dict[str, float]:
+    """Returns the deviation of each 3x3 layer's response, of the best network.
+
+    Raises:
+      UsageError: the network cannot be measured.
+      RunError: its checkpoint is damaged.
+    """
+    screen = Screen(muted=True)
+    mesh = open_devices(settings.from_json(workdir / "config.json"), screen)
+    return responses.of_run(workdir, mesh, screen, num_images=NUM_IMAGES)
 
 
 def _probabilities(workdir: Path) -> Prediction:

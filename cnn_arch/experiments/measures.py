@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cnn_arch.experiments import epochs, speeds
+from cnn_arch.experiments import by_layer, epochs, speeds
 from cnn_arch.experiments.rules import Value
 from cnn_arch.run_directory import read_divergence
-
-MOMENTS = "first_step", "last_epoch"  # of a gradient: the latter is a mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,12 +171,6 @@ def _minutes_to(workdir: Path, goal: str) -> Value:
     )
 
 
-def _gradient(workdir: Path, moment: str, what: str) -> float:
-    from cnn_arch.training import layer_gradients
-
-    return layer_gradients.measure(workdir)[f"{moment}_{what}"]
-
-
 # Crops of an image, by protocol; cnn_arch/data/boxes.py has their places.
 CROPS = {"one_crop": 1, "ten_crop": 10, "googlenet_144": 144, "multi_crop": 150}
 _CROPS = Axis(
@@ -216,9 +208,10 @@ MEASURES = {
     "training_error": Measure(
         "training error, last epoch", "%", _training_error, of_diverged=True
     ),
+    "first_loss": Measure("loss of the first batch", "nats", epochs.first_loss),
     "test_error": Measure("test error", "%", _test_error, of_diverged=True),
     "test_error_by": Measure(
-        "test error by {}", "%", _error_by, tuple(CROPS), axis=_CROPS
+        "test error, {}", "%", _error_by, tuple(CROPS), axis=_CROPS
     ),
     "ensemble_error": Measure(
         "test error of an ensemble of {}",
@@ -242,33 +235,26 @@ MEASURES = {
     ),
     "parameters": Measure("parameters", "", speeds.parameters, of_diverged=True),
     "macs": Measure("multiply-adds", "million", speeds.million_macs, of_diverged=True),
+    "response": Measure(
+        "{} deviation of the responses", "", by_layer.response, by_layer.SUMMARIES
+    ),
     "gradient_ratio": Measure(
         "first layer's gradient / last layer's, {}",
         "",
-        lambda path, moment: _gradient(path, moment, "ratio"),
-        MOMENTS,
+        by_layer.gradient_ratio,
+        by_layer.MOMENTS,
     ),
     "first_gradient": Measure(
         "norm of the first layer's gradient, {}",
         "",
-        lambda path, moment: _gradient(path, moment, "first_layer"),
-        MOMENTS,
+        by_layer.first_gradient,
+        by_layer.MOMENTS,
     ),
 }
 
-
-def _layer_gradients(workdir: Path, moment: str) -> dict[str, float]:
-    from cnn_arch.training import layer_gradients
-
-    at = {
-        "first_step": layer_gradients.at_first_step,
-        "last_epoch": layer_gradients.mean_of_epoch,
-    }
-    return layer_gradients.main_layers(at[moment](workdir))
-
-
 SERIES = {
+    "responses": Series("deviation of the layer's response", by_layer.responses),
     "layer_gradients": Series(
-        "norm of the layer's gradient, {}", _layer_gradients, MOMENTS
+        "norm of the layer's gradient, {}", by_layer.gradients, by_layer.MOMENTS
     ),
 }

@@ -48,6 +48,11 @@ def test_numbers_of_a_run(workdir):
     assert epochs.curve(workdir) == [[1, 60, 55], [2, 40, 45], [3, 20, 30]]
 
 
+def test_the_first_loss_is_that_of_the_first_step(workdir):
+    (workdir / "steps.csv").write_text("step,loss\n1,2.5\n2,2.25\n")
+    assert measures.take("first_loss", workdir) == 2.5
+
+
 def test_steps_to_an_error_are_between_two_epochs(workdir):
     """From 40 % at step 200 to 20 % at step 300: 25 % at step 275, 80 % at step 50."""
     assert measures.take("steps_to_training_error:25", workdir) == 275
