@@ -9,6 +9,7 @@ import pytest
 
 from tests import commands
 from tests.commands import LIMIT_SECONDS, call, error_line
+from tests.runs import rows
 
 FILE = '''"""Tried on digits."""
 
@@ -120,3 +121,39 @@ def test_an_experiment_that_is_stopped_continues_to_its_verdict(file, tmp_path):
     states = [trial["state"] for trial in trials]
     assert states == 2 * ["done", "done", "diverged"]
     assert (workdir / "figure.png").stat().st_size > 10_000
+
+
+IDENTITY = '''"""Blocks that stay the identity, as nothing is learnt."""
+
+from configs.experiments import identity
+
+
+def get_experiment():
+    found = identity.get_experiment()
+    *_, (name, own) = found["variants"].items()
+    size = {"seeds": 1, "settings": {"epochs": 1.0, "batch_size": 32}}
+    size["settings"]["optim.learning_rate"] = 1e-9
+    found["variants"] = {name: own | {"config": "resnet20"}}
+    return found | {"rule": [], "sizes": {"minutes": size, "full": size}}
+'''
+
+
+@pytest.mark.slow
+def test_the_responses_of_blocks_that_are_the_identity_are_zero(photos, tmp_path):
+    """The last layer of a block responds with zero; the first one as any layer."""
+    file, workdir = tmp_path / "tried.py", tmp_path / "out"
+    file.write_text(IDENTITY)
+    words = file, f"--data_dir={photos}", "--executor=local", f"--workdir={workdir}"
+    result = commands.run("experiment.py", *words)
+    assert result.returncode == 0, result.stdout + result.stderr
+    record = json.loads((workdir / "experiment.json").read_text())
+    run = record["runs"]["trial-00"]
+    layers = run["series"]["responses"]
+    assert len(layers) == 19
+    first = [value for name, value in layers.items() if name.endswith("conv1")]
+    last = [value for name, value in layers.items() if name.endswith("conv2")]
+    assert min(first) > 0.1 and max(last) < 1e-6
+    assert run["numbers"]["response:largest"] == max(first)
+    assert run["numbers"]["response:mean"] == pytest.approx(sum(first + last) / 19)
+    losses = rows(workdir / "trial-00" / "steps.csv")
+    assert run["numbers"]["first_loss"] == float(losses[0]["loss"])

@@ -10,6 +10,7 @@ say on which images, nor with which statistics of BatchNorm: here they are the i
 any split as the network is evaluated on them, and the statistics of evaluation.
 """
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def of_run(
 ) -> dict[str, float]:
     """Returns ``deviations`` of the best network of a run.
 
-    They are over the first ``num_images`` of a split; None: over all.
+    They are over at most ``num_images`` of a split, evenly spaced; None: over all.
 
     Raises:
       UsageError: there is no such run, or as ``deviations``.
@@ -48,8 +49,17 @@ def of_run(
     dataset = open_split(config, Use.of_evaluation(screen, run.workdir, split, given))
     network = from_checkpoint(run, "best", config, mesh)
     source = dataset.splits[split]
-    chosen = np.arange(len(source))[:num_images]
-    return deviations(network, source.take(chosen), mesh, screen)
+    chosen = source.take(spaced(len(source), num_images))
+    return deviations(network, chosen, mesh, screen)
+
+
+def spaced(length: int, limit: int | None) -> np.ndarray:
+    """Returns at most so many positions in a split; None: all.
+
+    They are evenly spaced, as a folder's images are in the order of their classes.
+    """
+    step = math.ceil(length / limit) if limit else 1
+    return np.arange(0, length, step)
 
 
 def deviations(

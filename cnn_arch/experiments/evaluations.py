@@ -19,7 +19,7 @@ from cnn_arch.parallel.launcher import ALONE
 from cnn_arch.parallel.runtime import open_devices
 from cnn_arch.screen import Screen
 
-NUM_IMAGES = 1000  # whose responses are measured: the first of the test
+NUM_IMAGES = 1000  # of the test, whose responses are measured
 
 
 def results(workdir: Path, split: str, protocol: str = "one_crop") -> dict[str, Any]:

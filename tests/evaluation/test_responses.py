@@ -106,6 +106,12 @@ def test_a_network_that_cannot_be_measured_is_named(name, size, reason):
         )
 
 
+def test_some_images_are_evenly_spaced():
+    assert responses.spaced(10, 3).tolist() == [0, 4, 8]
+    assert len(responses.spaced(10_000, 1_000)) == 1_000
+    assert len(responses.spaced(372, 1_000)) == len(responses.spaced(372, None)) == 372
+
+
 def test_the_summary():
     assert responses.summarise({"a": 1.0, "b": 2.0, "c": 6.0}) == {
         "mean_deviation": 3.0,
