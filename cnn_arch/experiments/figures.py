@@ -129,10 +129,12 @@ def layers(figure: Figure, experiment: Experiment, found: record.Record) -> None
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(depth, low, high, color=color, alpha=0.2, linewidth=0)
         axes.set(xlabel="depth: 0 is the first layer, 1 the last", yscale="log")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_title(measures.label(key))
         axes.grid(visible=True)
     handles, names = panels[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper")
+    columns = min(4, len(names))
+    figure.legend(handles, names, loc="outside lower center", ncols=columns)
 
 
 FIGURES: Mapping[str, Callable[[Figure, Experiment, record.Record], None]] = {

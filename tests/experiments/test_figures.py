@@ -89,6 +89,7 @@ def test_layers_are_in_the_networks_order(drawn):
     (axes,) = drawn("layers").axes
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [0, 1])
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [1, 42])
+    assert not any("$" in each.get_text() for each in axes.get_yticklabels())
 
 
 def offset(disc):
