@@ -132,8 +132,8 @@ def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
     if outcome.estimate is None:
         return f"{text} (not run, or unavailable here)"
     shown = number(outcome.estimate)
-    if math.isinf(outcome.low) and math.isinf(outcome.high):
-        return f"{text} ({shown}; too few runs for an interval)"
+    if math.isinf(outcome.high) and outcome.low in (-math.inf, 0):  # 0: of a ratio
+        return f"{text} ({shown}; no interval)"
     return f"{text} ({shown}, {number(outcome.low)} to {number(outcome.high)})"
 
 

@@ -119,7 +119,14 @@ def test_an_outcome_of_pairs_names_both_measures():
     found = {"a": {"test_error": [10.0], "training_error": [12.0]}}
     line = page.describe(rule, rules.compare(rule, found))
     start = "a: test error - training error, last epoch is below 0: not decided at this"
-    assert line == f"{start} size (-2; too few runs for an interval)"
+    assert line == f"{start} size (-2; no interval)"
+
+
+def test_an_outcome_of_one_seed_has_no_interval():
+    rule = rules.Comparison("ratio", "test_error", "a", "b", None, 1.0)
+    found = {"a": {"test_error": [10.0]}, "b": {"test_error": [20.0]}}
+    line = page.describe(rule, rules.compare(rule, found))
+    assert line.endswith("is below 1: not decided at this size (0.5; no interval)")
 
 
 def test_minutes_to_an_error_are_those_of_the_validation(workdir):
