@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_arch.errors import UsageError
-from cnn_arch.experiments import epochs, measures
+from cnn_arch.experiments import epochs, halves, measures
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.experiments.rules import Bound, Numbers, Value
 from cnn_arch.files import read_json, write_text
@@ -225,7 +225,7 @@ def _facts(workdir: Path) -> Record:
     return {
         "minutes": round(epochs.minutes(workdir), 3),
         "device": _last(r" device +(.*?)(?: {3}|$)", log),
-        "data": _last(r" data +(.*)$", log),
+        "data": _last(r" data +(.*)$", log) + halves.describe(workdir),
         "commit": _last(r"^commit +(\S+)", facts),
     }
 

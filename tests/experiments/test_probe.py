@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from cnn_arch import run_directory, settings
 from cnn_arch.datasets.listing import list_folder
+from cnn_arch.errors import UsageError
 from cnn_arch.experiments import halves, probe
 
 
@@ -44,14 +46,22 @@ def test_the_error_is_of_the_test_images(drawn):
 
 
 def test_the_halves_share_no_class_and_have_all_splits(photos, tmp_path):
-    halves.make(photos, tmp_path)
-    halves.make(photos, tmp_path)  # again: the links are there
-    one = list_folder(str(halves.first(tmp_path)))
-    assert one.class_names == ("blue", "red") and set(one.splits) == {
-        "train",
-        "validation",
-        "test",
-    }
-    assert len(one.images) == 2 * (36 + 4 + 9)
-    other = halves.other(str(halves.first(tmp_path)))
-    assert [path.name for path in (other / "train").iterdir()] == ["green"]
+    source, workdir = tmp_path / "source", tmp_path / "out"
+    for split in ("train", "val", "test"):
+        (source / split).mkdir(parents=True)
+        for name in ("a", "b", "c", "d"):
+            (source / split / name).symlink_to(photos / split / "blue")
+    halves.make(source, workdir)
+    halves.make(source, workdir)  # again: the links are there
+    one = list_folder(str(halves.first(workdir)))
+    other = list_folder(str(halves.other(str(halves.first(workdir)))))
+    assert (one.class_names, other.class_names) == (("a", "c"), ("b", "d"))
+    for half in (one, other):
+        assert set(half.splits) == {"train", "validation", "test"}
+        assert len(half.images) == 2 * (36 + 4 + 9)
+    words = "--config=lenet5:folder", f"--config.data.dir={halves.first(workdir)}"
+    config, _ = settings.parse(words)
+    run_directory.create(workdir / "trial-00", config, one.class_names, ())
+    assert halves.describe(workdir / "trial-00") == " (a, c); the other task: b, d"
+    with pytest.raises(UsageError, match="has 3 classes, and two tasks need four"):
+        halves.make(photos, workdir)
