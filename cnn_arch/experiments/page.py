@@ -186,7 +186,10 @@ def _method(experiment: Experiment, found: Record) -> Iterable[str]:
     replaced = {each.partition("=")[0] for each in given}
     shared = space.words_of({**experiment.settings, **size.settings})
     shared = [each for each in shared if each.partition("=")[0] not in replaced]
+    ran = {run["variant"] for run in runs}
     for variant, own in experiment.variants.items():
+        if variant not in ran:
+            continue
         words = shlex.join(space.words_of(own)) or "no other setting"
         yield f"{variant}: `{words}`;"
     yield f"all: `{shlex.join([*shared, *given])}`."

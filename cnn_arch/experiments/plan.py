@@ -117,6 +117,9 @@ def _check_figure(made: Experiment) -> None:
         raise ValueError(f"the figure is not one of {', '.join(FIGURES)}")
     if made.figure == "against" and not any(map(measures.axis_of, made.measures)):
         raise ValueError("the figure needs a measure that has an axis")
+    needed = "macs", "parameters", "published_error"
+    if made.figure == "times" and not set(needed) <= set(made.measures):
+        raise ValueError(f"the figure needs {', '.join(needed)}")
     if made.figure == "layers" and not made.series:
         raise ValueError("the figure needs a series")
 

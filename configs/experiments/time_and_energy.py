@@ -3,18 +3,20 @@
 from configs.experiments.base import CS231N, ratio
 
 # Those with images of 224 to 299 px, as the paper's. Left out are networks for CIFAR-10
-# and MNIST, whose images are smaller, and variants with the same operations: VGG with
-# BatchNorm, the plain networks, v1.5 of the ResNets, ZFNet's wide form.
+# and MNIST, whose images are smaller, and variants of networks in the list: with
+# BatchNorm (VGG, GoogLeNet), LRN (VGG-11) or 1x1 convolutions (VGG-16), without
+# shortcuts (plain), of v1.5 (ResNet), and wide (ZFNet).
 NETWORKS = (
     "alexnet alexnet_owt zfnet nin vgg11 vgg13 vgg16 vgg19 googlenet inception_v3 "
     "inception_v4 resnet18 resnet34 resnet50 resnet101 resnet152"
 ).split()
+TIME, POWER = "milliseconds:16", "watts:16"
+COUNTED = "macs", "parameters", "published_error"
 OTHERS = [name for name in NETWORKS if not name.startswith("vgg")]
 
 
 def get_experiment():
     """Returns the experiment; see ``configs/experiments/base.py``."""
-    time, power = "milliseconds:16", "watts:16"
     return {
         "claim": "VGG's forward pass is the slowest, and power hardly differs between "
         "networks (here: with 16 images in a batch, VGG-16 takes longer for an image "
@@ -34,23 +36,22 @@ def get_experiment():
                 "seeds": 2,
                 "settings": {"batch_size": 16},
                 "variants": ["alexnet", "vgg16", "googlenet", "resnet50"],
+                "measures": [TIME, "milliseconds:1", "joules:16", POWER, *COUNTED],
             },
             "full": {"seeds": 3, "settings": {"batch_size": 64}},
         },
         "measures": [
-            time,
+            TIME,
             "milliseconds:1",
             "milliseconds:64",
             "images_per_second:64",
             "joules:16",
-            power,
-            "macs",
-            "parameters",
-            "published_error",
+            POWER,
+            *COUNTED,
         ],
         "rule": [
-            *(ratio(time, "vgg16", name, above=1) for name in OTHERS),
-            ratio(power, "vgg16", "alexnet", above=0.8, below=1.25),
+            *(ratio(TIME, "vgg16", name, above=1) for name in OTHERS),
+            ratio(POWER, "vgg16", "alexnet", above=0.8, below=1.25),
         ],
         "figure": "times",
         "caveats": "Noise in place of images, and random weights: neither changes the "
