@@ -21,7 +21,7 @@ from cnn_arch.sweeps import launch, manifest, session, view
 EXAMPLES = """\
   python experiment.py
   python experiment.py relu --data_dir=cifar10_folders
-  python experiment.py degradation --size=full --config.precision=bfloat16
+  python experiment.py degradation --size=full --config.precision=float32
   python experiment.py degradation --size=full --executor=slurm --partition=gpu
   python experiment.py degradation --size=full --status
   python experiment.py --report

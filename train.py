@@ -49,7 +49,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     from cnn_arch.training import loop, optimizer, preview, profile, starting_point
     from cnn_arch.training.program import Program
 
-    mesh = runtime.open_devices(config, screen, process)
+    mesh, config = runtime.open_for_training(config, screen, process)
     run = run.at(processes.from_first(str(run.workdir)))
     dataset, config = opening.open_for_training(config, run)
     screen.say("model", describe_network(config, dataset.num_classes))

@@ -23,6 +23,7 @@ SCHEDULE = (
 # A run keeps the choice with which it began, also if it began with an earlier version.
 CHOSEN = (
     *RATIOS, "steps", *SCHEDULE, "data.pixels", "data.normalisation", "init_from",
+    "precision",
 )  # fmt: skip
 
 # Numbers of the training images: one of TO_COUNT is counted when a run begins, and the

@@ -101,7 +101,9 @@ def match_run(
     kept = {
         key: stored[key]
         for key in _kept_settings(path, stored)
-        if key not in given and key in chosen and stored[key] != chosen[key]
+        if (key not in given or chosen[key] == "auto")
+        and key in chosen
+        and stored[key] != chosen[key]
     }
     named = [f"{key}={value}" for key, value in kept.items()]
     counted = [

@@ -85,7 +85,7 @@ RULES: dict[str, Rule] = {
     ),
     "label_smoothing": SHARE,
     "aux_weight": NOT_NEGATIVE,
-    "precision": one_of("float32", "bfloat16"),
+    "precision": one_of("auto", "float32", "bfloat16"),
     "scan_blocks": SWITCH,
     "remat": SWITCH,
     "batch_norm_statistics": one_of("global", "per_device"),

@@ -25,11 +25,16 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return settings
 
 
-def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
+def parse(
+    arguments: Sequence[str], *, trains: bool = False
+) -> tuple[FrozenConfigDict, dict[str, Any]]:
     """Reads ``--config=FILE[:DATA]`` and its ``--config.KEY=VALUE`` settings.
 
     Args:
       arguments: the words of the command line that are not the command's own options.
+      trains: a precision of "auto" depends on the devices, which are not open yet, and
+        stays. Otherwise it is float32, with which counts and evaluations are the same
+        on any machine.
 
     Returns:
       The checked config, and the settings that differ from the recipe's.
@@ -61,6 +66,8 @@ def parse(arguments: Sequence[str]) -> tuple[FrozenConfigDict, dict[str, Any]]:
     check_rules(config, show)
     _check_network(config.model.name)
     choices.follow_length(config, original, given)
+    if config.precision == "auto" and not trains:
+        config.precision = "float32"
     flat = flatten(config)
     check_pairs(config, show)
     changed = {

@@ -37,7 +37,8 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.class_weights = "none"
     config.label_smoothing = 0.0  # share of the target spread over all classes
     config.aux_weight = 0.3  # of each auxiliary head's loss
-    config.precision = "float32"  # of activations: float32 | bfloat16
+    # Of activations: float32 | bfloat16; auto: bfloat16 if the devices multiply it.
+    config.precision = "auto"
     config.scan_blocks = False  # a stage's equal blocks as one loop: compiles faster
     config.remat = False  # keep only blocks' inputs, recompute the rest: less memory
     config.batch_norm_statistics = "global"  # over the batch: global | per_device

@@ -4,7 +4,7 @@ It learns in one cycle (Smith and Topin 2018, "Super-Convergence") and has two h
 He, T., et al. 2019, "Bag of Tricks for Image Classification with Convolutional Neural
 Networks". ``configs/sweeps/resnet20_fast.py`` searches for better numbers. An epoch
 takes about 40 seconds on two cores that multiply bfloat16 (benchmarks/README.md). On
-others, write --config.precision=float32 --config.epochs=9: the cycle gets shorter, too.
+others, write --config.epochs=9: the cycle gets shorter, too.
 
 Deviation: no paper has this recipe; its numbers are ours.
 """
@@ -23,7 +23,6 @@ def get_config(data: str = "cifar10"):
     config.model.fields.zero_last_scale = False
     config.batch_size = 128  # ours, as the paper of ResNet-20
     config.epochs = 36.0  # ours: half an hour
-    config.precision = "bfloat16"
     config.optim.schedule = "one_cycle"
     config.optim.learning_rate = 0.2  # ours
     config.optim.momentum = 0.9

@@ -91,6 +91,7 @@ def recipe(network, photos):
             "--config.batch_size=8",
             "--config.epochs=3",
             "--config.optim.learning_rate=0.02",
+            *(["--config.precision=float32"] if network == "resnet20" else []),
             *more,
         )
 

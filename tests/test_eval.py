@@ -39,6 +39,7 @@ def test_a_split_run_is_evaluated_on_one_device(photos, tmp_path):
         shutil.copytree(data / split / "red", data / split / "scarlet")
     words = (
         "--config=configs/alexnet.py:folder",
+        "--config.precision=float32",
         f"--config.data.dir={data}",
         "--config.data.image_size=67",
         "--config.batch_size=8",

@@ -12,7 +12,7 @@ STEP = "--config=configs/resnet50_v1_5.py:folder"
 
 
 def parse(*words, recipe="--config=configs/lenet5.py:folder"):
-    return settings.parse([recipe, *words])
+    return settings.parse([recipe, *words], trains=True)
 
 
 @pytest.fixture
@@ -54,6 +54,16 @@ def test_more_epochs_keep_the_milestones_of_the_run(go_on):
     said = go_on([], ["--config.epochs=60"], recipe=STEP)
     assert "with optim.milestones=[10.0, 20.0]" in said[0]
     assert said[1:] == ["changed  epochs=60.0, before 30.0"]
+
+
+def test_a_run_keeps_its_precision(go_on):
+    """Also on another machine, whose processor would suggest another one."""
+    word = "--config.precision={}".format
+    said = go_on([word("bfloat16")], [], recipe=STEP)
+    assert said == ["         with precision=bfloat16, as the run began"]
+    assert go_on([word("bfloat16")], [word("auto")], recipe=STEP) == said
+    with pytest.raises(UsageError, match="precision=bfloat16, this one has float32"):
+        go_on([word("bfloat16")], [word("float32")], recipe=STEP)
 
 
 def test_a_run_keeps_the_class_weights_that_it_counted(go_on):

@@ -59,8 +59,8 @@ L = "--config=configs/lenet5.py"
         (f"{L} --config.data=x",
          "--config.data=x: a group of settings; set one, as in --config.data.KEY"),
         (f"{L} --config.precision=float16",
-         "--config.precision=float16: must be one of float32, bfloat16; did you mean "
-         "bfloat16?"),
+         "--config.precision=float16: must be one of auto, float32, bfloat16; did you "
+         "mean bfloat16?"),
         ("--config=configs/resnet43.py", "--config=configs/resnet43.py: no such file; "
          "did you mean configs/resnet44.py?"),
         (f"{L}:cifar", f"{L}:cifar: :cifar: no such data set; there are mnist5k, "

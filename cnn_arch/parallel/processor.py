@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 # From the widest on: products in tiles of bfloat16, in vectors of bfloat16, of float32.
-UNITS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
+WITH_BFLOAT16 = "amx_bf16", "avx512_bf16"
+UNITS = (*WITH_BFLOAT16, "avx512f", "avx2")
 
 
 def name() -> str:

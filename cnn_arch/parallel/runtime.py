@@ -10,10 +10,11 @@ from pathlib import Path
 
 import jax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
+from cnn_arch import settings
 from cnn_arch.models.build import build_model
-from cnn_arch.parallel import gpus, processes
+from cnn_arch.parallel import gpus, processes, processor
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.screen import Screen
@@ -33,12 +34,57 @@ CACHE_BYTES = 2 * 2**30  # of compiled programs; JAX deletes the oldest first
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's mallopt
 
 
+def open_for_training(
+    config: ConfigDict, screen: Screen, process: Process = ALONE
+) -> tuple[Mesh, FrozenConfigDict]:
+    """Opens the devices, and chooses the precision if the config says "auto".
+
+    It is bfloat16 where the devices multiply it in hardware, and float32 elsewhere. All
+    processes have the choice of process 0.
+
+    Raises:
+      UsageError: as ``open_devices``.
+    """
+    mesh = _open(config, process)
+    is_native = processes.from_first(multiplies_bfloat16(mesh))
+    if config.precision == "auto":
+        chosen = "bfloat16" if is_native else "float32"
+        config = settings.derive(config, {"precision": chosen})
+    elif config.precision == "bfloat16" and not is_native:
+        screen.warn(
+            "these devices have no instructions for bfloat16, so it is slower than "
+            "--config.precision=float32"
+        )
+    _say_devices(mesh, config, screen)
+    return mesh, FrozenConfigDict(config)
+
+
+def multiplies_bfloat16(mesh: Mesh) -> bool:
+    """Returns whether the devices have instructions for products of bfloat16.
+
+    NVIDIA's GPUs have them from compute capability 8.0 on (A100), all TPUs do.
+    """
+    device = mesh.devices.flat[0]
+    if device.platform == "gpu":
+        capability = getattr(device, "compute_capability", "")  # AMD's: gfx90a
+        return not capability[:1].isdigit() or float(capability) >= 8.0
+    if device.platform == "cpu":
+        return processor.vector_unit() in processor.WITH_BFLOAT16
+    return True
+
+
 def open_devices(config: ConfigDict, screen: Screen, process: Process = ALONE) -> Mesh:
     """Connects to the other processes, opens the devices and makes the mesh.
 
     Raises:
       UsageError: devices or processes are missing, or cannot share the network.
     """
+    mesh = _open(config, process)
+    _say_devices(mesh, config, screen)
+    return mesh
+
+
+def _open(config: ConfigDict, process: Process) -> Mesh:
     if (sys.platform, platform.machine()) == ("linux", "x86_64"):
         # XLA reads it when devices are opened.
         os.environ.setdefault("XLA_FLAGS", " ".join(CPU_FLAGS))
@@ -46,15 +92,18 @@ def open_devices(config: ConfigDict, screen: Screen, process: Process = ALONE) -
         keep_freed_memory()
     keep_compiled_programs()
     if config.mesh.model > 1:
-        build_model(config, 1000)  # raises where devices cannot share the network
+        any_precision = settings.derive(config, {"precision": "float32"})
+        build_model(any_precision, 1000)  # raises where devices cannot share it
     processes.start(process)
-    mesh = meshes.make_mesh(config.mesh.data, config.mesh.model)
+    return meshes.make_mesh(config.mesh.data, config.mesh.model)
+
+
+def _say_devices(mesh: Mesh, config: ConfigDict, screen: Screen) -> None:
     kind = mesh.devices.flat[0].platform
     note = "   (no GPU used)" if kind == "cpu" else ""
     screen.say("device", f"{meshes.describe(mesh)}, {config.precision}{note}")
     if warning := gpus.unused_gpu(kind):
         screen.warn(warning)
-    return mesh
 
 
 def keep_compiled_programs() -> None:

@@ -43,7 +43,7 @@ def read(
       UsageError: a word is wrong, or ``check`` raises it.
     """
     short = [f"--config.{SHORT[name]}={given[name]}" for name in SHORT if name in given]
-    config, changed = settings.parse([*words, *short])
+    config, changed = settings.parse([*words, *short], trains=True)
     check(given, config)
     return [*words, *short], config, changed
 
@@ -130,7 +130,7 @@ def show_batch(
     from cnn_arch.parallel import processes, runtime
     from cnn_arch.training.preview import Preview
 
-    mesh = runtime.open_devices(config, screen, process)
+    mesh, config = runtime.open_for_training(config, screen, process)
     run = run_directory.open_run(None, config, screen, cleanup=None)  # makes no folder
     dataset, config = opening.open_for_training(config, run)
     batches = TrainBatches.of_run(config, dataset, mesh)
@@ -152,7 +152,7 @@ def find_rate(path: str, config: ConfigDict, screen: Screen, process: Process) -
     from cnn_arch.training import optimizer, rate_finder, starting_point
     from cnn_arch.training.program import Program
 
-    mesh = runtime.open_devices(config, screen, process)
+    mesh, config = runtime.open_for_training(config, screen, process)
     run = run_directory.open_run(None, config, screen, cleanup=None)  # makes no folder
     dataset, config = opening.open_for_training(config, run)
     screen.say("recipe", optimizer.describe_recipe(config))

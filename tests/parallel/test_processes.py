@@ -127,6 +127,7 @@ def test_the_first_process_counts_the_images_for_all(tmp_path):
 @pytest.mark.slow
 def test_two_processes_measure_the_statistics_of_batch_norm_as_one(tmp_path):
     words = "--config=configs/resnet20.py:mnist5k", "--config.steps=20"
+    words += ("--config.precision=float32",)
     words += "--config.batch_size=20", "--config.optim.learning_rate=0.001"
     words += ("--config.batch_norm_images=64",)
     tests = []

@@ -1,9 +1,12 @@
-"""The cache of compiled programs, where it can be written and where it cannot."""
+"""The precision that suits the devices, and the cache of compiled programs."""
 
 import jax
 import pytest
 
-from cnn_arch.parallel import runtime
+from cnn_arch import settings
+from cnn_arch.parallel import processor, runtime
+from cnn_arch.screen import Screen
+from tests.commands import ROOT
 
 OPTION = "jax_compilation_cache_dir"
 
@@ -15,6 +18,45 @@ def no_cache():
     jax.config.update(OPTION, None)
     yield
     jax.config.update(OPTION, before)
+
+
+# From /proc/cpuinfo of machines in the cloud: the last words of the flags.
+PROCESSORS = {
+    "Intel Xeon, Sapphire Rapids": ("avx2 avx512f avx512_bf16 amx_bf16", "bfloat16"),
+    "AMD EPYC, Genoa": ("avx2 avx512f avx512_bf16 clzero", "bfloat16"),
+    "Intel Xeon, Skylake": ("avx2 avx512f avx512dq", "float32"),
+    "AMD EPYC, Milan": ("avx2 fsrm", "float32"),
+}
+
+
+@pytest.mark.parametrize("model", PROCESSORS)
+def test_training_has_the_precision_of_the_processor(model, monkeypatch, capsys):
+    flags, fastest = PROCESSORS[model]
+    facts = f"model name\t: {model}\nflags\t\t: fpu sse {flags}\n"
+    monkeypatch.setattr(processor, "_facts", lambda: facts)
+    warning = "no instructions for bfloat16"
+    for words, precision, warns in (
+        ([], fastest, False),
+        (["--config.precision=float32"], "float32", False),
+        (["--config.precision=bfloat16"], "bfloat16", fastest == "float32"),
+    ):
+        config, _ = settings.parse(["--config=resnet20", *words], trains=True)
+        _, config = runtime.open_for_training(config, Screen())
+        assert config.precision == precision
+        shown = capsys.readouterr()
+        assert f", {precision}   (no GPU used)" in shown.out
+        assert (warning in shown.err) == warns
+
+
+def test_only_training_depends_on_the_processor():
+    assert settings.parse(["--config=resnet20"])[0].precision == "float32"
+    recipes = {path.stem for path in (ROOT / "configs").glob("[a-z]*.py")} - {"base"}
+    own = {
+        name
+        for name in recipes
+        if settings.parse([f"--config={name}"], trains=True)[0].precision != "auto"
+    }
+    assert own == {"lenet", "lenet5"}
 
 
 def kept_in():
