@@ -26,6 +26,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "grai
 
 CLASSES = "classes.json"
 DIVERGED = "diverged.json"
+TIMES = "times.json"  # of analyze.py --measure --workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +221,12 @@ def read_classes(path: Path) -> tuple[str, ...]:
 def read_divergence(path: Path) -> dict[str, Any] | None:
     """Returns ``reason`` and ``steps_per_epoch`` of a run that diverged, or None."""
     file = path / DIVERGED
+    return read_json(file) if file.exists() else None
+
+
+def read_times(path: Path) -> dict[str, Any] | None:
+    """Returns what times.json has; None: the folder has no measured times."""
+    file = path / TIMES
     return read_json(file) if file.exists() else None
 
 

@@ -18,7 +18,6 @@ from cnn_arch.screen import Screen
 from cnn_arch.training.program import Program
 from cnn_arch.units import number
 
-NAME = "times.json"
 BATCHES = 1, 4, 16, 64  # images, up to the config's batch size
 UNAVAILABLE = "unavailable"
 
@@ -51,9 +50,11 @@ def write(config: ConfigDict, folder: Path, screen: Screen) -> None:
         "batches": batches,
         "seconds": round(time.monotonic() - start, 1),
     }
-    write_text(folder / NAME, json.dumps(found, indent=1) + "\n")
+    write_text(folder / run_directory.TIMES, json.dumps(found, indent=1) + "\n")
     write_text(folder / "README.md", _page(found))
-    screen.say("wrote", f"{folder / NAME}, {folder / 'README.md'}", last=True)
+    screen.say(
+        "wrote", f"{folder / run_directory.TIMES}, {folder / 'README.md'}", last=True
+    )
 
 
 def _measure(config: ConfigDict, mesh: Any, screen: Screen) -> dict[str, Any]:
@@ -103,9 +104,3 @@ def _page(found: dict[str, Any]) -> str:
     )
     table = to_markdown({"batch": list(found["batches"]), **cells})
     return f"# {found['network']}: the time of an image\n\n{text}\n\n{table}"
-
-
-def read(folder: Path) -> dict[str, Any] | None:
-    """Returns what times.json has; None if there is none."""
-    path = folder / NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None

@@ -9,9 +9,8 @@ import math
 from pathlib import Path
 
 from cnn_arch import settings
-from cnn_arch.analysis import times
 from cnn_arch.experiments.rules import Bound, Value
-from cnn_arch.run_directory import read_classes, read_divergence
+from cnn_arch.run_directory import read_classes, read_divergence, read_times
 
 ERRORS = "train_top1_error", "validation_top1_error"  # columns of metrics.csv
 
@@ -24,7 +23,7 @@ def curve(workdir: Path) -> list[list[float]]:
 
 def minutes(workdir: Path) -> float:
     """Returns the time of a run: of training and validation, or of measuring."""
-    if found := times.read(workdir):
+    if found := read_times(workdir):
         return found["seconds"] / 60
     return sum(float(row["seconds"]) for row in rows(workdir)) / 60
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn_arch.errors import UsageError
-from cnn_arch.experiments import epochs, halves, measures
+from cnn_arch.experiments import epochs, measures
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.experiments.rules import Bound, Numbers, Value
 from cnn_arch.files import read_json, write_text
@@ -220,6 +220,8 @@ def minutes(record: Record) -> float:
 
 def _facts(workdir: Path) -> Record:
     """Returns how a run was made: its time, device, data and commit."""
+    from cnn_arch.experiments import halves  # takes a quarter of a second to import
+
     log = (workdir / "log.txt").read_text(encoding="utf-8")
     facts = (workdir / "environment.txt").read_text(encoding="utf-8")
     return {

@@ -4,9 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from cnn_arch import settings
-from cnn_arch.analysis import times
 from cnn_arch.catalogue.published import published_errors
-from cnn_arch.run_directory import read_classes
+from cnn_arch.run_directory import read_classes, read_times
 
 
 @cache
@@ -15,7 +14,7 @@ def totals(workdir: Path) -> dict[str, int]:
     from cnn_arch.costs import layers, summary
     from cnn_arch.models.build import build_model
 
-    if found := times.read(workdir):
+    if found := read_times(workdir):
         return found["totals"]
     config = settings.from_json(workdir / "config.json")
     classes = read_classes(workdir)
@@ -36,14 +35,14 @@ def million_macs(workdir: Path, _: str) -> float:
 
 def speed(workdir: Path, batch: str, key: str) -> float | None:
     """Returns a number of the measured times; None: not of this batch or machine."""
-    found = times.read(workdir)
+    found = read_times(workdir)
     assert found, f"{workdir} has measured no times"
     return found["batches"].get(batch, {}).get(key)
 
 
 def published_error(workdir: Path, _: str) -> float | None:
     """Returns the error of one network on ImageNet, that which compares best."""
-    found = times.read(workdir)
+    found = read_times(workdir)
     assert found, f"{workdir} has measured no times"
     errors = published_errors(found["network"], "ImageNet")
     return next((each.top1 for each in errors if each.top1 is not None), None)

@@ -6,6 +6,7 @@ import pytest
 
 from cnn_arch import settings
 from cnn_arch.analysis import times
+from cnn_arch.run_directory import read_times
 from cnn_arch.screen import Screen
 
 
@@ -13,7 +14,7 @@ def test_a_folder_of_times(tmp_path):
     config, _ = settings.parse(["--config=lenet5", "--config.batch_size=3"])
     times.write(config, tmp_path, Screen(quiet=True))
     found = json.loads((tmp_path / "times.json").read_text())
-    assert times.read(tmp_path) == found
+    assert read_times(tmp_path) == found
     assert found["totals"]["params"] == 60_850
     assert list(found["batches"]) == ["1"]  # the next, 4, is above the config's
     speed = found["batches"]["1"]
@@ -22,4 +23,4 @@ def test_a_folder_of_times(tmp_path):
     assert speed["images_per_second"] == rate and speed["runs"] >= 5
     assert "| 1 | " in (tmp_path / "README.md").read_text()
     assert "commit " in (tmp_path / "environment.txt").read_text()
-    assert times.read(tmp_path / "none") is None
+    assert read_times(tmp_path / "none") is None

@@ -1,5 +1,8 @@
 """The files of the experiments: each is read, and mistakes are named."""
 
+import subprocess
+import sys
+
 import pytest
 
 from cnn_arch import installation, settings
@@ -130,3 +133,12 @@ def test_an_experiment_without_data_measures_times():
     assert variants[:4] == variants[4:] and trials[0]["config"] == "alexnet"
     assert experiment.program == ["analyze.py", "--measure"]
     assert plan.read("relu").program == ["train.py"]
+
+
+def test_the_list_of_experiments_draws_nothing_and_reads_no_images():
+    """Else analyze.py --claims takes a second longer."""
+    code = "import sys; from cnn_arch.experiments import record, show; "
+    code += "print({'matplotlib', 'cv2'} & {*sys.modules})"
+    words = [sys.executable, "-c", code]
+    answer = subprocess.run(words, cwd=installation.ROOT, capture_output=True)
+    assert answer.stdout.strip() == b"set()"
