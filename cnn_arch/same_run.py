@@ -105,13 +105,13 @@ def match_run(
         and key in chosen
         and stored[key] != chosen[key]
     }
-    named = [f"{key}={value}" for key, value in kept.items()]
     counted = [
         key
         for key in choices.COUNTED
         if chosen[key] in choices.TO_COUNT
         and stored[key] not in (*choices.TO_COUNT, "none")
     ]
+    named = [f"{key}={value}" for key, value in kept.items() if key not in counted]
     kept |= {key: stored[key] for key in counted}
     if kept:
         screen.say("", f"with {', '.join(named + counted)}, as the run began")

@@ -91,6 +91,19 @@ def test_a_run_keeps_the_numbers_that_it_counted(tmp_path, capsys):
         same_run.match_run(tmp_path, other, given, Screen())
 
 
+def test_a_run_of_an_earlier_version_names_each_setting_once(tmp_path, capsys):
+    recipe = "--config=tests/training/by_epochs.py:folder"
+    counting, given = parse("--config.data.mean=()", recipe=recipe)
+    stored = json.loads(settings.to_json(counting))
+    stored["data"] |= {"mean": [9.5, 8.0, 7.0], "std": [3.0, 2.0, 1.5]}
+    del stored["early_stopping"]  # a setting that it did not have
+    (tmp_path / "config.json").write_text(json.dumps(stored))
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    kept = same_run.match_run(tmp_path, counting, given, Screen())
+    assert kept.data.mean == (9.5, 8.0, 7.0)
+    assert "   with data.mean, data.std, as the run began" in capsys.readouterr().out
+
+
 def test_the_length_keeps_its_unit(go_on):
     in_steps = "--config.steps=900", "--config.optim.milestones=(300,600)"
     assert go_on(in_steps, ["--config.steps=990"], recipe=STEP) == [

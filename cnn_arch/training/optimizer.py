@@ -29,9 +29,7 @@ def say_recipe(
     Raises:
       UsageError: the run has no step, or more than can be counted.
     """
-    screen.say("recipe", describe_recipe(config))
-    if remark := remark_on_size(words):
-        screen.say("", remark)
+    name_recipe(config, words, screen)
     if learning := frozen.describe(config):
         screen.say("", learning)
     moved, idle = settings.remarks(words, config)
@@ -40,6 +38,13 @@ def say_recipe(
         screen.say("", f"in the recipe's proportions: {named}")
     for remark in [*idle, *schedules.check_schedule(config, steps_per_epoch)]:
         screen.warn(remark)
+
+
+def name_recipe(config: ConfigDict, words: Sequence[str], screen: Screen) -> None:
+    """Prints the recipe, and what the size of a folder changes in it."""
+    screen.say("recipe", describe_recipe(config))
+    if remark := remark_on_size(words):
+        screen.say("", remark)
 
 
 def remark_on_size(words: Sequence[str]) -> str:

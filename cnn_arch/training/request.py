@@ -96,10 +96,10 @@ def show(
     found = ""
     if "show_schedule" in given:
         path = given["show_schedule"]
-        show_schedule(path, config, screen)
+        show_schedule(path, config, words, screen)
     elif "find_lr" in given:
         path = given["find_lr"]
-        found = find_rate(path, config, screen, process)
+        found = find_rate(path, config, words, screen, process)
     else:
         path = given["show_batch"]
         show_batch(path, config, words, screen, process)
@@ -138,7 +138,13 @@ def show_batch(
     opening.say_skipped(processes.union(batches.skipped), screen)
 
 
-def find_rate(path: str, config: ConfigDict, screen: Screen, process: Process) -> str:
+def find_rate(
+    path: str,
+    config: ConfigDict,
+    words: Sequence[str],
+    screen: Screen,
+    process: Process,
+) -> str:
     """Tests learning rates and draws the losses; returns the suggested rate, or "".
 
     Raises:
@@ -155,7 +161,7 @@ def find_rate(path: str, config: ConfigDict, screen: Screen, process: Process) -
     mesh, config = runtime.open_for_training(config, screen, process)
     run = run_directory.open_run(None, config, screen, cleanup=None)  # makes no folder
     dataset, config = opening.open_for_training(config, run)
-    screen.say("recipe", optimizer.describe_recipe(config))
+    optimizer.name_recipe(config, words, screen)
     config = rate_finder.rising(config)
     batches = TrainBatches.of_run(config, dataset, mesh)
     program = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
@@ -175,7 +181,9 @@ def find_rate(path: str, config: ConfigDict, screen: Screen, process: Process) -
     return f"{suggestion:.2g}"
 
 
-def show_schedule(path: str, config: ConfigDict, screen: Screen) -> None:
+def show_schedule(
+    path: str, config: ConfigDict, words: Sequence[str], screen: Screen
+) -> None:
     """Draws the learning rate.
 
     The picture needs no data: its axis is in the unit of the run's length.
@@ -183,7 +191,7 @@ def show_schedule(path: str, config: ConfigDict, screen: Screen) -> None:
     from cnn_arch.report import plots
     from cnn_arch.training import optimizer, schedules
 
-    screen.say("recipe", optimizer.describe_recipe(config))
+    optimizer.name_recipe(config, words, screen)
     for remark in schedules.unknown(config.optim):
         screen.say("", remark)
     curve = schedules.curve(config)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cnn_arch import settings
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel.launcher import ALONE
 from cnn_arch.screen import Screen
@@ -129,11 +130,14 @@ def test_the_drawn_rate_is_in_the_unit_of_the_length(length, end, fall):
 
 
 def test_show_schedule_draws_without_data_and_makes_no_run(tmp_path, capsys):
-    config = make_config("--config.optim.schedule=plateau")
+    words = ["--config=alexnet:folder", "--config.optim.schedule=plateau"]
+    config, _ = settings.parse(words)
     picture = tmp_path / "rate.png"
     given = {"show_schedule": str(picture)}
-    assert request.show(given, config, [], Screen(), ALONE) == 0
-    assert "falls depend on the validation errors" in capsys.readouterr().out
+    assert request.show(given, config, words, Screen(), ALONE) == 0
+    shown = capsys.readouterr().out
+    assert "falls depend on the validation errors" in shown
+    assert "shortened from 90 epochs, batch 128, initial bias 1.0: " in shown
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert list(tmp_path.iterdir()) == [picture]
     with pytest.raises(UsageError, match="no effect with --show_schedule"):
