@@ -34,7 +34,7 @@ def get_experiment():
                 "settings": {"epochs": 1.0},
                 "variants": ["bottleneck", "naive, equal MACs"],
             },
-            "full": {"seeds": 3, "settings": {"epochs": 5.0}},
+            "full": {"seeds": 3, "settings": {"epochs": 3.0}},
         },
         "measures": ["test_error", "macs", "parameters"],
         "rule": [

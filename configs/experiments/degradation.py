@@ -25,7 +25,7 @@ def get_experiment():
         "settings": {"data.normalisation": "mean_image"},
         "sizes": {
             "minutes": {"seeds": 1, "settings": {"epochs": 1.0}},
-            "full": {"seeds": 3, "settings": {"epochs": 8.0}},
+            "full": {"seeds": 3, "settings": {"epochs": 4.0}},
         },
         "measures": ["training_error", "test_error"],
         "rule": [
