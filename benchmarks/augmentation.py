@@ -10,10 +10,10 @@ setting of the recipe of the steps.
 import os
 import sys
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import passes
 import rounds
 
 # What each adds to the step, as settings of the recipe.
@@ -29,22 +29,6 @@ STEPS = {
 }
 
 
-def time_passes(
-    worker: rounds.Worker, seconds_by_pass: dict[str, float], options: Any, what: str
-) -> dict[str, list[float]]:
-    """Returns the seconds of a call of each pass, in each round."""
-
-    def turn(name: str, calls: int) -> float:
-        answer = worker.ask({"pass": name, "num_calls": calls})
-        return answer["seconds"] / calls
-
-    turns = {
-        name: partial(turn, name, rounds.num_calls(seconds, options.seconds))
-        for name, seconds in seconds_by_pass.items()
-    }
-    return rounds.take_turns(turns, options.rounds, what)
-
-
 def time_libraries(options: Any) -> dict[str, Any]:
     """Compares the changes with those of dm-pix and augmax."""
     command = [sys.executable, str(rounds.HERE / "augmentation_libraries.py")]
@@ -53,7 +37,7 @@ def time_libraries(options: Any) -> dict[str, Any]:
     with ExitStack() as stack:
         worker = rounds.Worker(command, PYTHONPATH=path)
         facts = rounds.open_side(stack, "cnn_arch", worker, case)
-        measured = time_passes(worker, facts["call_seconds"], options, "libraries")
+        measured = passes.time_passes(worker, facts, options, "libraries")
     rows = []
     for name, seconds in measured.items():
         change, library = name.split()
@@ -67,24 +51,15 @@ def time_libraries(options: Any) -> dict[str, Any]:
 
 def time_step(name: str, words: list[str], options: Any) -> dict[str, Any]:
     """Compares the step of a recipe with and without a change, in one process."""
-    case = {
-        "words": [
-            f"--config=configs/{options.recipe}.py",
-            f"--config.batch_size={options.batch_size}",
-            *words,
-        ],
-        "changed": [f"--config.{word}" for word in STEPS[name]],
-    }
-    with ExitStack() as stack:
-        worker = rounds.our_worker("augmentation_step")
-        facts = rounds.open_side(stack, "cnn_arch", worker, case)
-        measured = time_passes(worker, facts["call_seconds"], options, name)
-    ratio, spread = rounds.compare(measured["changed"], measured["plain"])
-    plain = rounds.summarize([1000 * s for s in measured["plain"]], 2)
+    recipe = f"--config=configs/{options.recipe}.py"
+    words = [recipe, f"--config.batch_size={options.batch_size}", *words]
+    changes = [f"--config.{word}" for word in STEPS[name]]
+    plain, changed = passes.time_two_steps(words, changes, options, name)
+    ratio, spread = rounds.compare(changed, plain)
     return {
         "change": name,
         "settings": STEPS[name],
-        "plain_milliseconds": plain,
+        "plain_milliseconds": rounds.summarize([1000 * each for each in plain], 2),
         "percent_of_step": round(100 * (ratio - 1), 2),
         "spread_percent": [round(100 * (each - 1), 2) for each in spread],
     }

@@ -30,7 +30,8 @@ def run(name: str, word: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "name",
-    "train_step loader compile startup whole_run augmentation protocols".split(),
+    "train_step loader compile startup whole_run augmentation protocols "
+    "precision".split(),
 )
 def test_help_works_without_any_peer(name):
     result = run(name, "--help")

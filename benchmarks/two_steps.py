@@ -1,4 +1,4 @@
-"""The worker of augmentation.py for ResNet-50's step, with and without a change."""
+"""The worker that times a recipe's training step with and without a change."""
 
 from typing import Any
 
