@@ -191,9 +191,10 @@ def test_mistakes(words, expected):
             ["--model=resnet20", "--config.mesh.model=2"],
             "--config.mesh.model=2: resnet20 cannot be split",
         ),
-        (
+        pytest.param(
             ["--model=lenet5", "--batch=3", "--config.mesh.data=2"],
             "batch_size=3: must be a multiple of the 2 devices; nearest are 2 and 4",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -206,6 +206,7 @@ def test_a_network_that_knows_one_class_is_named(finished, recipe, tmp_path):
     assert f"{sentence} green: " in " ".join((result.stdout + result.stderr).split())
 
 
+@pytest.mark.slow
 def test_the_mean_of_two_checkpoints_and_of_their_files(finished, tmp_path):
     workdir, _ = finished
     words = f"--workdir={workdir}", "--checkpoint=all", "--save_probabilities"

@@ -80,6 +80,7 @@ print(next(iter(verdicts()))["verdict"])
     assert result.stdout.split() == ["11181642", "wrong"]
 
 
+@pytest.mark.slow
 def test_the_commands_work_by_their_names(installed):
     shown = installed(MAIN, "analyze", "--model=lenet5", "--fold").stdout
     assert "60,850" in shown

@@ -50,6 +50,7 @@ def test_what_a_run_leaves(finished, network):
     assert f"python eval.py --workdir={workdir}" in shown
 
 
+@pytest.mark.slow
 def test_the_next_commands_can_be_pasted(finished, photos):
     _, shown = finished
     commands = shown.partition("Next:")[2].strip().splitlines()
@@ -178,6 +179,7 @@ def test_a_damaged_checkpoint(finished, recipe, tmp_path):
     assert_same_run(finished[0], workdir)
 
 
+@pytest.mark.slow
 def test_a_broken_picture_stops_or_is_skipped(recipe, photos, tmp_path):
     copy = tmp_path / "photos"
     subprocess.run(["cp", "-a", str(photos), str(copy)], check=True)

@@ -127,7 +127,7 @@ SLOW = pytest.mark.slow
         ("zfnet", 99, 3, "conv2", (4, 5), True),
         ("nin_cifar", 32, 3, "mlpconv1", (9, 9), False),
         ("nin_cifar", 32, 3, "mlpconv2", (15, 15), True),
-        ("resnet50", 64, 3, "conv3_1", (4, 4), True),
+        pytest.param("resnet50", 64, 3, "conv3_1", (4, 4), True, marks=SLOW),
         pytest.param("googlenet", 64, 3, "inception_3a", (4, 3), True, marks=SLOW),
         pytest.param("resnet50_v1_5", 64, 3, "conv3_1", (4, 4), True, marks=SLOW),
         pytest.param("inception_v3", 79, 3, "Mixed_5b", (3, 3), True, marks=SLOW),

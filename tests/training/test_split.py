@@ -144,9 +144,8 @@ def train_on_one_device(name: str, *words: str, num_steps: int = NUM_STEPS):
     return train(name, 1, 1, *words, num_steps=num_steps)
 
 
-@pytest.mark.parametrize(
-    "name", ["alexnet", pytest.param("alexnet_owt", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_owt"])
 def test_a_split_network_trains_as_on_one_device(name):
     """Dropout included: its masks are the same on any mesh."""
     run = train(name, 2, 2, num_steps=2)
