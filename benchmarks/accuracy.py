@@ -39,7 +39,8 @@ The errors of trained recipes, beside those of their papers. Each part says what
 shortened. `python -m benchmarks.accuracy` makes the runs and this page; nobody edits
 it. A test error is the mean over the seeds, with the standard deviation and, in
 brackets, the lowest and the highest; "mean" of networks is that of their probabilities.
-The minutes are those of the clock: other programs may have run at the same time."""
+The minutes are those of the clock: other programs may have run at the same time,
+and a run may have been paused."""
 
 
 def runs_of(experiment: str) -> list[tuple[str, int, Path]]:

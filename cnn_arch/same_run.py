@@ -84,8 +84,7 @@ def match_run(
 
     That run keeps its choices: the settings of ``choices.CHOSEN`` that are not
     ``given`` by the user, how it started, and what it has counted. A run of an earlier
-    version keeps
-    all settings that are not given: the recipe may have changed since.
+    version keeps all settings that are not given: the recipe may have changed since.
 
     Raises:
       UsageError: the directory has another run, or files that are not of a run.

@@ -12,7 +12,8 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet_owt"):
     config = base.get_config()
     config.model.name = name
     config.model.fields.dropout_rate = 0.5
-    if name == "alexnet_owt":
+    has_batch_norm = name.endswith("_bn")  # torchvision trains VGG so, too
+    if not has_batch_norm:
         config.model.fields.initial_bias = 1.0  # the network's file; a short run: 0.1
     config.batch_size = 256  # 8 GPUs, 32 each
     config.epochs = 90.0
@@ -26,5 +27,4 @@ def get_config(data: str = "imagenet2012", name: str = "alexnet_owt"):
     config.data.train_crop = "random_resized_crop"
     config.data.flip = True
     config.test.protocol = "one_crop"  # presets.py: the evaluation
-    has_batch_norm = name.endswith("_bn")
     return base.use_data_of_any_size(config, data, scales_rate=has_batch_norm)

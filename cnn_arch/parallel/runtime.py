@@ -7,6 +7,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh
@@ -46,7 +47,7 @@ def open_for_training(
       UsageError: as ``open_devices``.
     """
     mesh = _open(config, process)
-    is_native = processes.from_first(multiplies_bfloat16(mesh))
+    is_native = processes.from_first(multiplies_bfloat16(mesh.devices.flat[0]))
     if config.precision == "auto":
         chosen = "bfloat16" if is_native else "float32"
         config = settings.derive(config, {"precision": chosen})
@@ -59,12 +60,12 @@ def open_for_training(
     return mesh, FrozenConfigDict(config)
 
 
-def multiplies_bfloat16(mesh: Mesh) -> bool:
-    """Returns whether the devices have instructions for products of bfloat16.
+def multiplies_bfloat16(device: Any) -> bool:
+    """Returns whether a device of JAX has instructions for products of bfloat16.
 
-    NVIDIA's GPUs have them from compute capability 8.0 on (A100), all TPUs do.
+    NVIDIA's GPUs have them from compute capability 8.0 on (A100), all TPUs do. Of AMD's
+    GPUs it is assumed.
     """
-    device = mesh.devices.flat[0]
     if device.platform == "gpu":
         capability = getattr(device, "compute_capability", "")  # AMD's: gfx90a
         return not capability[:1].isdigit() or float(capability) >= 8.0

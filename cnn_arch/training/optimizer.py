@@ -60,12 +60,12 @@ def remark_on_size(words: Sequence[str]) -> str:
     if setting_words.of_its_size(recipe, others) != recipe:
         return f"as for ImageNet: the folder has {folders.LARGE:,} images or more"
     length = f"{long.steps:,} steps" if long.steps else f"{long.epochs:g} epochs"
-    others = [
+    fields = [
         f"{field.replace('_', ' ')} {value}"
         for field, value in long.model.fields.items()
         if value != short.model.fields[field]
     ]
-    parts = ", ".join([length, f"batch {long.batch_size}", *others])
+    parts = ", ".join([length, f"batch {long.batch_size}", *fields])
     return f"shortened from {parts}: the folder has fewer than {folders.LARGE:,} images"
 
 

@@ -1,5 +1,7 @@
 """The precision that suits the devices, and the cache of compiled programs."""
 
+from types import SimpleNamespace
+
 import jax
 import pytest
 
@@ -20,7 +22,7 @@ def no_cache():
     jax.config.update(OPTION, before)
 
 
-# From /proc/cpuinfo of machines in the cloud: the last words of the flags.
+# Some of the flags that /proc/cpuinfo has on such processors.
 PROCESSORS = {
     "Intel Xeon, Sapphire Rapids": ("avx2 avx512f avx512_bf16 amx_bf16", "bfloat16"),
     "AMD EPYC, Genoa": ("avx2 avx512f avx512_bf16 clzero", "bfloat16"),
@@ -46,6 +48,21 @@ def test_training_has_the_precision_of_the_processor(model, monkeypatch, capsys)
         shown = capsys.readouterr()
         assert f", {precision}   (no GPU used)" in shown.out
         assert (warning in shown.err) == warns
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "native"),
+    [
+        ("gpu", "7.5", False),  # T4
+        ("gpu", "8.0", True),  # A100
+        ("gpu", "10.0", True),  # B200
+        ("gpu", "gfx90a", True),  # AMD's MI250
+        ("tpu", None, True),
+    ],
+)
+def test_gpus_and_tpus_that_multiply_bfloat16(platform, capability, native):
+    device = SimpleNamespace(platform=platform, compute_capability=capability)
+    assert runtime.multiplies_bfloat16(device) == native
 
 
 def test_only_training_depends_on_the_processor():
