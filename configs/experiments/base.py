@@ -13,6 +13,11 @@ EECS498 = "EECS 498-007, lecture 8"
 D2L = "d2l.ai, modern CNNs"
 
 
+def recipes(*names: str) -> dict[str, dict[str, Any]]:
+    """Returns variants that are recipes as they are, by the recipes' names."""
+    return {name: {"config": name} for name in names}
+
+
 def difference(
     measure: str,
     first: str,

@@ -1,6 +1,6 @@
 """Krizhevsky et al. 2012 and Szegedy et al. 2014: the mean over crops of an image."""
 
-from configs.experiments.base import paired_difference
+from configs.experiments.base import paired_difference, recipes
 
 NETWORKS = "cuda_convnet", "resnet20"
 # As cuda_convnet's recipe: patches of 24 px, anywhere in the 32.
@@ -32,7 +32,7 @@ def get_experiment():
             "(10) and 7.89 % (144), at 1, 10 and 144 times the cost",
         ],
         "data": "cifar10",
-        "variants": {name: {"config": name} for name in NETWORKS},
+        "variants": recipes(*NETWORKS),
         "settings": SETTINGS,
         "sizes": {
             # The 144 crops of 10,000 images take about as long as 12 epochs.

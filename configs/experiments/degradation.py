@@ -1,6 +1,6 @@
 """He et al. 2015, "Deep Residual Learning for Image Recognition", Figure 6."""
 
-from configs.experiments.base import CS231N, EECS498, difference
+from configs.experiments.base import CS231N, EECS498, difference, recipes
 
 
 def get_experiment():
@@ -16,12 +16,7 @@ def get_experiment():
             "layers and 6.97 % with 56 layers, after 64,000 steps",
         ],
         "data": "cifar10",
-        "variants": {
-            "plain20": {"config": "plain20"},
-            "plain56": {"config": "plain56"},
-            "resnet20": {"config": "resnet20"},
-            "resnet56": {"config": "resnet56"},
-        },
+        "variants": recipes("plain20", "plain56", "resnet20", "resnet56"),
         "settings": {"data.normalisation": "mean_image"},
         "sizes": {
             "minutes": {"seeds": 1, "settings": {"epochs": 1.0}},

@@ -1,6 +1,6 @@
 """He et al. 2015, Section 3.1 and Figure 7: blocks that are nearly the identity."""
 
-from configs.experiments.base import D2L, difference, ratio
+from configs.experiments.base import D2L, difference, ratio, recipes
 
 ZERO = "resnet56, blocks begin as the identity"
 
@@ -21,10 +21,7 @@ def get_experiment():
         ],
         "data": "cifar10",
         "variants": {
-            "plain20": {"config": "plain20"},
-            "plain56": {"config": "plain56"},
-            "resnet20": {"config": "resnet20"},
-            "resnet56": {"config": "resnet56"},
+            **recipes("plain20", "plain56", "resnet20", "resnet56"),
             ZERO: {"config": "resnet56", "model.fields.zero_last_scale": True},
         },
         "settings": {

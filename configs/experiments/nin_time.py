@@ -1,6 +1,6 @@
 """Lin et al. 2013: NiN against AlexNet, on photographs."""
 
-from configs.experiments.base import D2L, ratio
+from configs.experiments.base import D2L, ratio, recipes
 
 
 def get_experiment():
@@ -11,7 +11,7 @@ def get_experiment():
         "(here: to a validation error of 70 %).",
         "sources": [D2L],
         "data": "photographs",
-        "variants": {"nin": {"config": "nin"}, "alexnet": {"config": "alexnet"}},
+        "variants": recipes("nin", "alexnet"),
         "settings": {"test.protocol": "none", "data.image_size": 96},
         "sizes": {
             "minutes": {"seeds": 1, "settings": {"epochs": 2.0}},

@@ -1,6 +1,6 @@
 """Canziani et al. 2016 (v4: 2017): the time and the power of a forward pass."""
 
-from configs.experiments.base import CS231N, ratio
+from configs.experiments.base import CS231N, ratio, recipes
 
 # Those with images of 224 to 299 px, as the paper's. Left out are networks for CIFAR-10
 # and MNIST, whose images are smaller, and variants of networks in the list: with
@@ -28,7 +28,7 @@ def get_experiment():
             "the inference time",
         ],
         "data": "",
-        "variants": {name: {"config": name} for name in NETWORKS},
+        "variants": recipes(*NETWORKS),
         "settings": {},
         # A seed is a round: each measures all networks, one after another.
         "sizes": {

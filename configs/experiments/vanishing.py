@@ -1,6 +1,6 @@
 """He et al. 2015, Section 4.1, and the gradients of deep plain networks."""
 
-from configs.experiments.base import CS231N, D2L, EECS498, ratio
+from configs.experiments.base import CS231N, D2L, EECS498, ratio, recipes
 
 
 def get_experiment():
@@ -26,7 +26,7 @@ def get_experiment():
         ],
         "data": "cifar10",
         "variants": {
-            **{name: {"config": name} for name in networks},
+            **recipes(*networks),
             **{
                 f"{name} without BatchNorm": {"config": name, **without}
                 for name in networks
