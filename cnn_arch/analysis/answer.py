@@ -5,7 +5,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnn_arch import settings
-from cnn_arch.analysis import measure, roofline
+from cnn_arch.analysis import roofline
 from cnn_arch.analysis.roofline import Floor
 from cnn_arch.costs import blocks, training_step
 from cnn_arch.costs.layers import costs_of_config
@@ -13,7 +13,6 @@ from cnn_arch.costs.summary import totals
 from cnn_arch.costs.xla import reported_xla_flops
 from cnn_arch.parallel.runtime import open_devices
 from cnn_arch.screen import Screen
-from cnn_arch.training.program import Program
 
 Record = dict[str, Any]
 UNAVAILABLE = "unavailable"  # a number that XLA or a device does not report
@@ -110,6 +109,8 @@ class Answer:
 
     def add_speed(self) -> None:
         """Measures a forward pass and a training step, in images a second."""
+        from cnn_arch.analysis import measure  # half a second, which a table can save
+
         with self._screen.timed("compile", "forward pass and training step"):
             runs = measure.prepare(self._program())
         self.record["measured"] = {
@@ -117,5 +118,7 @@ class Answer:
             for name, run in zip(("forward", "training_step"), runs, strict=True)
         }
 
-    def _program(self) -> Program:
+    def _program(self) -> Any:
+        from cnn_arch.training.program import Program
+
         return Program(self._config, self._config.data.num_classes or 1000, self._mesh)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from cnn_arch.costs.layers import LayerCost
 
@@ -63,14 +62,11 @@ def print_table(printed: Columns) -> list[str]:
         if _width(shown) > console.width and header in shown:
             del shown[header]
             left_out.append(header)
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for header in shown:
-        justify = "left" if header in TEXT else "right"
-        table.add_column(header, justify=justify, no_wrap=True)
-    for line in zip(*shown.values(), strict=True):
-        table.add_row(*line)
-    console.width = max(console.width, _width(shown))
-    console.print(table, markup=False)
+    # rich.table takes as long for 4,000 rows as counting their costs.
+    widths = {header: _cell_width(header, cells) for header, cells in shown.items()}
+    heading, *lines = zip(*((k, *cells) for k, cells in shown.items()), strict=True)
+    console.print(_line(heading, widths), style="bold", markup=False, soft_wrap=True)
+    console.out("\n".join(_line(line, widths) for line in lines), highlight=False)
     return left_out
 
 
@@ -110,7 +106,18 @@ def _number(value: int) -> str:
     return f"{value:,}" if value else ""
 
 
+def _line(cells: Sequence[str], widths: Mapping[str, int]) -> str:
+    aligned = [
+        cell.ljust(width) if header in TEXT else cell.rjust(width)
+        for cell, (header, width) in zip(cells, widths.items(), strict=True)
+    ]
+    return "  ".join(aligned).rstrip()
+
+
+def _cell_width(header: str, cells: Sequence[str]) -> int:
+    return max(map(len, [header, *cells]))
+
+
 def _width(printed: Columns) -> int:
-    return sum(
-        max(map(len, [header, *cells])) + 2 for header, cells in printed.items()
-    ) - (2 if printed else 0)
+    widths = [_cell_width(header, cells) + 2 for header, cells in printed.items()]
+    return sum(widths) - (2 if printed else 0)

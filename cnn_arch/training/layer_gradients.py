@@ -27,7 +27,6 @@ from jax import lax
 from cnn_arch.errors import UsageError
 from cnn_arch.models.inspection import Layer, is_auxiliary
 from cnn_arch.ops.loops import unrolled
-from cnn_arch.report import gradient_norms
 from cnn_arch.training.tables import Board, Table
 
 FILE = "layer_gradients.csv"
@@ -106,6 +105,8 @@ class Log:
 
     def draw(self) -> None:
         """Draws the first step, and the means over a middle epoch and the last one."""
+        from cnn_arch.report import gradient_norms  # imports matplotlib
+
         steps, rows, names = _read(self._workdir)
         lines = {f"step {steps[0]}": dict(zip(names, rows[0], strict=True))}
         means = _means(self._workdir)
