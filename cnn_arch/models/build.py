@@ -1,7 +1,6 @@
 """Makes the network of a config, and checks that it suits devices and images."""
 
 import bisect
-from functools import partial
 from typing import Any
 
 import jax
@@ -56,9 +55,9 @@ def head_layers(config: ConfigDict, num_classes: int) -> set[tuple[str, ...]]:
 
 def variable_shapes(model: nn.Module, data: ConfigDict) -> Any:
     """Returns the shapes of the variables of a network for the images of a recipe."""
+    # The key is made inside: outside, it would open the devices.
     return jax.eval_shape(
-        lambda key: init_variables(model, key, data.image_size, data.channels),
-        jax.random.key(0),
+        lambda: init_variables(model, jax.random.key(0), data.image_size, data.channels)
     )
 
 
@@ -97,7 +96,9 @@ def _empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None
     image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
     try:
         with nn.intercept_methods(note_empty):
-            jax.eval_shape(partial(model.init, train=False), jax.random.key(0), image)
+            jax.eval_shape(
+                lambda image: model.init(jax.random.key(0), image, train=False), image
+            )
     except (ValueError, ZeroDivisionError):
         return empty[0] if empty else "its first layer"
     return None

@@ -10,6 +10,9 @@ from cnn_arch.errors import UsageError
 from cnn_arch.installation import find_sweep, import_recipes
 from cnn_arch.setting_rules import RULES, Rule
 
+# The settings on which it depends whether a network can be made.
+OF_NETWORKS = "model", "data", "mesh", "precision", "scan_blocks", "remat"
+
 
 def read(path: str, function: str) -> Any:
     """Runs a sweep file and returns the result of its ``get_sweep`` or ``get_space``.
@@ -79,6 +82,7 @@ def check_trials(
       UsageError: as of ``read_trials``.
     """
     checked: list[dict[str, Any]] = []
+    networks: set[str] = set()
     for number, trial in enumerate(trials):
         where = f"{source}: trial {number}"
         if not isinstance(trial, Mapping) or not trial:
@@ -91,7 +95,7 @@ def check_trials(
                 f"{where}: equal to trial {checked.index(overrides)}; runs are "
                 'repeatable bit for bit, so vary "seed"'
             )
-        _check(where, words, overrides)
+        _check(where, words, overrides, networks)
         checked.append(overrides)
     return checked
 
@@ -107,6 +111,7 @@ def read_space(path: str, words: Sequence[str]) -> dict[str, Any]:
     if not isinstance(space, Mapping) or not space:
         raise UsageError(f"{where}: get_space must return a dictionary of settings")
     checked: dict[str, Any] = {}
+    networks: set[str] = set()
     for key, values in space.items():
         at = f"{where}: {key}"
         if isinstance(values, Mapping):
@@ -119,7 +124,7 @@ def read_space(path: str, words: Sequence[str]) -> dict[str, Any]:
             if not tried or any(isinstance(value, list) for value in tried):
                 raise UsageError(f"{at}: must be numbers or words")
         for value in tried:
-            _check(where, words, {key: value})
+            _check(where, words, {key: value}, networks)
     return checked
 
 
@@ -191,13 +196,24 @@ def _plain(value: Any, where: str) -> Any:
     return value
 
 
-def _check(where: str, words: Sequence[str], overrides: Mapping[str, Any]) -> None:
-    """Reads the settings in the same way as train.py."""
+def _check(
+    where: str, words: Sequence[str], overrides: Mapping[str, Any], networks: set[str]
+) -> None:
+    """Reads the settings in the same way as train.py, and checks the network.
+
+    ``networks`` are those that were checked before; this one is added.
+    """
+    from cnn_arch.datasets.opening import check_images  # imports JAX
+
     for word in words_of(overrides):
         name = word.partition("=")[0]
         if any(other.startswith(f"{name}=") for other in words):
             raise UsageError(f"{name}: {where} sets it too; give it once")
     try:
-        settings.parse([*words, *words_of(overrides)])
+        config, _ = settings.parse([*words, *words_of(overrides)])
+        network = "\n".join(str(config[key]) for key in OF_NETWORKS)
+        if network not in networks:
+            check_images(config)
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
+    networks.add(network)

@@ -1,10 +1,14 @@
 """Sweep files: grids, random draws, and files that are refused."""
 
+import subprocess
+import sys
+
 import pytest
 
 from cnn_arch.errors import UsageError
 from cnn_arch.sweeps import space
 from configs.sweeps.base import grid, log_uniform, random, uniform
+from tests.commands import ROOT, environment
 
 WORDS = ["--config=configs/lenet5.py", "--config.epochs=1"]
 
@@ -96,6 +100,36 @@ def test_numpy_values_and_tuples_reach_the_command_line(tmp_path):
 def test_trials_that_are_refused(trials, message, tmp_path):
     with pytest.raises(UsageError, match=message):
         space.read_trials(listed(tmp_path, trials), WORDS)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "trial", "message"),
+    [
+        ("resnet18", {"model.name": "vgg16"}, "trial 0: .*vgg16 has no such field"),
+        ("vgg11", {"data.image_size": 16}, "trial 0: .*vgg11 needs at least 32 px"),
+        ("alexnet", {"mesh.model": 3}, "trial 0: .*must divide the groups of alexnet"),
+    ],
+)
+def test_networks_that_cannot_be_made_are_refused(recipe, trial, message, tmp_path):
+    with pytest.raises(UsageError, match=message):
+        space.read_trials(listed(tmp_path, [trial]), [f"--config={recipe}"])
+
+
+def test_checking_the_networks_opens_no_device():
+    code = (
+        "from cnn_arch.sweeps import space\n"
+        "words = ['--config=configs/resnet20.py:cifar10']\n"
+        "print(len(space.read_trials('configs/sweeps/lr_wd.py', words)))"
+    )
+    # With a platform that does not exist, opening a device is an error.
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**environment(), "JAX_PLATFORMS": "none"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout == "6\n", ended.stderr
 
 
 @pytest.mark.parametrize(
