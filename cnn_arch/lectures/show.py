@@ -140,7 +140,9 @@ def _write_numbers(record: Record) -> None:
 def _show(record: Record, screen: Screen) -> None:
     is_wrong = record["verdict"].startswith(("wrong", "not as", "does not"))
     screen.row()
-    screen.row(f"{record['about']}: {record['source']}")
+    heading = f"{record['about']}: {record['source']}"
+    for line in textwrap.wrap(heading, 80, subsequent_indent="  "):
+        screen.row(line)
     for label, text in (
         ("says", record["text"]),
         ("numbers", record["numbers"]),
