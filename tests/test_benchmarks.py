@@ -1,6 +1,7 @@
 """The arithmetic, workers and networks of the benchmarks; no test measures."""
 
 import json
+import re
 import runpy
 import subprocess
 import sys
@@ -183,6 +184,19 @@ def test_fine_tuning_starts_from_a_run_that_is_made():
     (start,) = [word for word in words if word.startswith("--init_from=")]
     made = [workdir for *_, workdir in accuracy.runs_of("resnet20")]
     assert [accuracy.rounds.ROOT / start.partition("=")[2]] == made
+
+
+def test_the_errors_in_the_readme_are_on_the_page_of_results():
+    readme = (accuracy.rounds.ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Results")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    page = accuracy.PAGE.read_text(encoding="utf-8")
+    assert len(rows) >= 5
+    for name, _, epochs, error, _ in rows:
+        found = re.search(rf"^\|.* {re.escape(error)} .*$", page, re.M)
+        assert found, f"{name}: {error}"
+        lengths = [float(cell) for cell in re.findall(r" (\d+\.?\d*) (?=\|)", found[0])]
+        assert int(epochs) in map(round, lengths), f"{name}: {epochs} epochs"
 
 
 def test_the_page_of_results_is_made_from_the_record():
