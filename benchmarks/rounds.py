@@ -255,7 +255,7 @@ def header(what: str, num_rounds: int) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     """Returns what a result file says of the machine."""
     sys.path.append(str(ROOT))  # a benchmark may be run as a file
-    from cnn_arch.parallel import processor
+    from cnn_arch import processor
 
     return {
         "processor": processor.name(),

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cnn_arch import processor
 from cnn_arch.errors import UsageError
 from cnn_arch.experiments import epochs, measures
 from cnn_arch.experiments.plan import Experiment
 from cnn_arch.experiments.rules import Bound, Numbers, Value
 from cnn_arch.files import read_json, write_text
 from cnn_arch.installation import ROOT
-from cnn_arch.parallel import processor
 from cnn_arch.run_directory import read_divergence
 from cnn_arch.screen import Screen
 from cnn_arch.setting_words import UNREADABLE

@@ -13,9 +13,9 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from cnn_arch import settings
+from cnn_arch import processor, settings
 from cnn_arch.models.build import build_model
-from cnn_arch.parallel import gpus, processes, processor
+from cnn_arch.parallel import gpus, processes
 from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.screen import Screen

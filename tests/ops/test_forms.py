@@ -148,16 +148,22 @@ def test_gradients_of_convolutions(shape, precision):
     check_convolution(shape, precision)
 
 
-FORMS = {"columns": {"OWN_ELEMENTS": 0}, "taps": {"OWN_ELEMENTS": 0, "SMALL_MAPS": 0}}
+# The forms of a kernel's gradient; which one a batch gets depends on the processor too.
+FORMS = {
+    "columns": {"OWN_ELEMENTS": 0, "OWN_BATCH": 0},
+    "taps": {"OWN_ELEMENTS": 0, "OWN_BATCH": 0, "SMALL_MAPS": 0},
+    "own": {"OWN_ELEMENTS": 2**15, "OWN_BATCH": 2**20},
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("window", [(3, 3), (5, 5), (1, 7), (7, 1)], ids=str)
-def test_gradients_of_convolutions_with_larger_maps(monkeypatch, window, form):
+def test_gradients_of_convolutions_in_each_form(monkeypatch, window, precision, form):
     for name, limit in FORMS[form].items():
         monkeypatch.setattr(conv, name, limit)
     margins = tuple(size // 2 for size in window)
-    check_convolution(((9, 8, 24), window, 1, margins, 1, 8), "bfloat16")
+    check_convolution(((9, 8, 24), window, 1, margins, 1, 8), precision)
 
 
 @pytest.mark.slow  # five minutes

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from cnn_arch import settings
-from cnn_arch.parallel import processor, runtime
+from cnn_arch import processor, settings
+from cnn_arch.parallel import runtime
 from cnn_arch.screen import Screen
 from tests.commands import ROOT
 
