@@ -75,7 +75,8 @@ EXPERIMENTS = {
         "ResNet-20 on CIFAR-10 in half an hour",
         "cifar",
         "none has this recipe; He et al. 2015, Table 6, has 8.75 % after 64,000 steps.",
-        "The recipe's own length. The images are a JPEG copy (quality about 75).",
+        "The recipe's own length, in float32. The images are a JPEG copy (quality "
+        "about 75).",
         {"resnet20_fast": [f"{BASE}/resnet20_fast.py:folder"]},
         seeds=3,
     ),

@@ -62,8 +62,8 @@ def test_the_example_is_read():
 def test_the_sweep_of_the_short_recipe_is_read():
     sweep, words = "configs/sweeps/resnet20_fast.py", ["--config=resnet20_fast"]
     trials, ranges = space.read_trials(sweep, words), space.read_space(sweep, words)
-    assert len(trials) == 3 * 2 * 2 * 2
-    assert set(trials[0]) == set(ranges)
+    assert len(trials) == 2 * 3
+    assert set(trials[0]) <= set(ranges)
 
 
 def test_numpy_values_and_tuples_reach_the_command_line(tmp_path):
