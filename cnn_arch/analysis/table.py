@@ -62,6 +62,8 @@ def print_table(printed: Columns) -> list[str]:
         if _width(shown) > console.width and header in shown:
             del shown[header]
             left_out.append(header)
+    if not shown:
+        return left_out
     # rich.table takes as long for 4,000 rows as counting their costs.
     widths = {header: _cell_width(header, cells) for header, cells in shown.items()}
     heading, *lines = zip(*((k, *cells) for k, cells in shown.items()), strict=True)

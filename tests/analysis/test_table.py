@@ -42,3 +42,8 @@ def test_a_narrow_screen_hides_columns(capsys, monkeypatch):
     assert "elements" in left_out and len(wide) == len(narrow) == len(ROWS) + 1
     assert max(map(len, narrow)) <= 80 < max(map(len, wide))
     assert any(line.startswith("conv2_1/bn1 ") for line in narrow)
+
+
+def test_a_table_without_rows_prints_nothing(capsys):
+    assert print_table({"layer": [], "bytes": []}) == []
+    assert capsys.readouterr().out == ""
