@@ -43,8 +43,10 @@ Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
 # to OWN_UP_TO, if an image's input maps, at the gradient's size, have few elements.
 OWN_BELOW, OWN_UP_TO, OWN_ELEMENTS = 16, 64, 2**15
 # In float32, on a processor with AVX2 alone, if the batch has few elements: XLA's form
-# is 0.95 to 3.0 times as fast in 23 shapes, and faster in 21; above, in 4 of 15.
+# is 0.95 to 3.0 times as fast in 23 shapes, and faster in 21; above, in 4 of 15. They
+# have maps of up to 28 x 28; for large ones its long sums round more (3e-6).
 OWN_BATCH = 1_400_000 if processor.vector_unit() == "avx2" else 0
+OWN_MAP = 28 * 28
 # Up to so many input maps, one product computes a column of taps, if the batch has few
 # elements: their copies then stay in the caches.
 NARROW, NARROW_BFLOAT16, SMALL_MAPS = 32, 256, 2_500_000
@@ -160,8 +162,11 @@ def _kernel_gradient(
     is_bfloat16 = x.dtype == jnp.bfloat16
     if _is_pointwise(kernel, padding):
         return _outer(x[:, ::stride, ::stride], gradient).reshape(kernel.shape)
-    is_small = inputs * math.prod(gradient.shape[1:3]) <= OWN_ELEMENTS
-    is_own = is_small and inputs <= OWN_UP_TO if is_bfloat16 else x.size <= OWN_BATCH
+    pixels = math.prod(gradient.shape[1:3])
+    if is_bfloat16:
+        is_own = inputs <= OWN_UP_TO and inputs * pixels <= OWN_ELEMENTS
+    else:
+        is_own = pixels <= OWN_MAP and x.size <= OWN_BATCH
     if inputs < OWN_BELOW or is_own:
         conv = partial(_plain_conv, x, stride=stride, padding=padding, groups=1)
         return jax.vjp(conv, kernel)[1](gradient)[0]
