@@ -3,8 +3,8 @@
 It learns in one cycle (Smith and Topin 2018, "Super-Convergence") and has two habits of
 He, T., et al. 2019, "Bag of Tricks for Image Classification with Convolutional Neural
 Networks". ``configs/sweeps/resnet20_fast.py`` found its rate (docs/recipes.md). Half an
-hour is that of a processor with AVX2; on two cores with AMX, which multiply bfloat16,
-write --config.epochs=36: the cycle gets longer, too.
+hour is an estimate, from the time of a step on two cores with AVX2. On two cores with
+AMX, which multiply bfloat16, write --config.epochs=36: the cycle gets longer, too.
 
 Deviation: no paper has this recipe; its numbers are ours.
 """

@@ -14,8 +14,8 @@ benchmarks/README.md has whole training steps):
 - The input gradient of a strided convolution is dilated. In bfloat16 oneDNN needs the
   zeros written out; in float32 it skips them in XLA's own form, which is three to four
   times as fast (30 ms instead of 90 for 16 images of 64 x 56 x 56 and a 3x3 kernel).
-  It reads the kernel turned and transposed; with a barrier between the two, XLA
-  needs half the time.
+- An input gradient reads the kernel turned and transposed; with a barrier between the
+  two, XLA needs half the time.
 - On a processor with AVX2 alone, in float32, XLA's own gradient of a kernel is faster
   if the batch is small (12 ms instead of 17 for 128 images of 32 x 16 x 16, 9 instead
   of 17 for 64 x 8 x 8), and slower if it is not (45 instead of 26 for 16 x 32 x 32).
