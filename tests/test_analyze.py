@@ -184,6 +184,7 @@ def test_mistakes(words, expected):
         assert result.stderr.count("\n") == 1 and "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -191,10 +192,9 @@ def test_mistakes(words, expected):
             ["--model=resnet20", "--config.mesh.model=2"],
             "--config.mesh.model=2: resnet20 cannot be split",
         ),
-        pytest.param(
+        (
             ["--model=lenet5", "--batch=3", "--config.mesh.data=2"],
             "batch_size=3: must be a multiple of the 2 devices; nearest are 2 and 4",
-            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -129,10 +129,11 @@ def test_worker_that_takes_too_long_is_ended(worker):
         worker.ask({"fails": False, "seconds": 30}, limit_seconds=0.5)
 
 
-PLAIN = ("alexnet", "alexnet_owt", "vgg16", "googlenet_bn", "resnet18", "resnet50")
+PLAIN = ("alexnet_owt", "vgg16", "googlenet_bn", "resnet18", "resnet50", "resnet56")
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in PLAIN]
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "resnet20", "resnet56"])
+@pytest.mark.parametrize("name", ["alexnet", "resnet20", *SLOW])
 def test_the_plain_networks_are_the_papers(name):
     # torchvision's resnet50, the other side of the comparison, is v1.5.
     totals = TOTALS["resnet50_v1_5" if name == "resnet50" else name]

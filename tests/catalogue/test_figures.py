@@ -18,10 +18,12 @@ from cnn_arch.drawing import canvas
 from tests.costs.conftest import rows_of
 from tests.paper_tables import TOTALS
 
-NETWORKS = ["lenet5", "alexnet", "vgg19_bn", "nin", "googlenet"]
-NETWORKS += ["resnet50", "plain34", "resnet56", "resnet152"]
+SLOW = pytest.mark.slow
+NETWORKS: list = ["lenet5", "alexnet", "vgg19_bn", "googlenet", "resnet152"]
+OTHERS = "nin", "resnet50", "plain34", "resnet56"
+NETWORKS += [pytest.param(name, marks=SLOW) for name in OTHERS]
 LONGEST = [
-    pytest.param(name, marks=pytest.mark.slow)
+    pytest.param(name, marks=SLOW)
     for name in ("inception_v3", "inception_v4", "resnet1202")
 ]
 

@@ -11,6 +11,8 @@ from cnn_arch.experiments import figures, plan
 from cnn_arch.experiments.measures import MEASURES, SERIES
 from cnn_arch.sweeps import space
 
+SLOW = pytest.mark.slow  # variants of those in full
+
 FILE = """
 def get_experiment():
     small = {{"seeds": 2, "settings": {{"epochs": 0.1}}, "measures": {taken}}}
@@ -43,18 +45,19 @@ def file(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("size", ["full", pytest.param("minutes", marks=SLOW)])
 @pytest.mark.parametrize("name", installation.experiments())
-def test_the_projects_experiments_can_run(name):
+def test_the_projects_experiments_can_run(name, size):
     experiment = plan.read(name)
     assert experiment.claim and experiment.sources
+    assert set(experiment.sizes) == {"full", "minutes"}
     data = "folder" if experiment.data == "photographs" else experiment.data
-    for size, chosen in experiment.sizes.items():
-        variants, trials = plan.check(experiment, size, data, [])
-        assert len(trials) == chosen.seeds * len(set(variants))
-        assert set(variants) <= set(experiment.variants)
-        if size == "full":
-            compared = {each.first for each in experiment.rule}
-            assert compared | {each.second for each in experiment.rule} <= set(variants)
+    variants, trials = plan.check(experiment, size, data, [])
+    assert len(trials) == experiment.sizes[size].seeds * len(set(variants))
+    assert set(variants) <= set(experiment.variants)
+    if size == "full":
+        compared = {each.first for each in experiment.rule}
+        assert compared | {each.second for each in experiment.rule} <= set(variants)
 
 
 def test_the_trials_are_those_of_each_seed(file):

@@ -28,7 +28,8 @@ IMAGE_SIZES |= {name: 32 for name in MODELS if name.startswith("vgg")}
 IMAGE_SIZES |= {name: 64 for name in MODELS if name.startswith(("resnet1", "resnet5"))}
 # They take long to compile.
 SLOW = {"googlenet", "googlenet_bn", "inception_v3", "inception_v4", "resnet50"}
-SLOW |= {"alexnet_owt", "plain20", "resnet18", "vgg11_lrn", "zfnet"}
+SLOW |= {"alexnet", "alexnet_owt", "plain20", "resnet18", "vgg11_bn", "vgg11_lrn"}
+SLOW |= {"zfnet"}
 quick_ones = partial(mark_slow, quick=set(KINDS) - SLOW)
 
 

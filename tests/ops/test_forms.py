@@ -80,7 +80,7 @@ def kernel_gradient(x, kernel, gradient, stride, padding, groups):
     return expected
 
 
-def check_convolution(shape, precision):
+def check_convolution(shape):
     (*sides, inputs), kernel, stride, margins, groups, features = shape
     rng = np.random.default_rng(0)
     x = draw(rng, 2, *sides, inputs)
@@ -99,10 +99,11 @@ def check_convolution(shape, precision):
     is_plain = inputs // groups < conv.OWN_BELOW
     exact = kernel_gradient(x, kernel, gradient, *options)
     expected.append(plain if is_plain else exact)
-    given = [array.astype(precision) for array in (x, kernel, gradient)]
-    for values, right in zip(run(conv.convolve, *given), expected, strict=True):
-        assert values.dtype == precision
-        assert relative_error(values, right) < TOLERANCE[precision]
+    for precision, tolerance in TOLERANCE.items():
+        given = [array.astype(precision) for array in (x, kernel, gradient)]
+        for values, right in zip(run(conv.convolve, *given), expected, strict=True):
+            assert values.dtype == precision
+            assert relative_error(values, right) < tolerance, precision
 
 
 # ``small`` of all convolutions of the catalogue: height, width, kernel, stride,
@@ -142,10 +143,9 @@ def test_the_small_shapes_cover_the_catalogue():
     assert set(map(small, convolutions())) == set(SHAPES)
 
 
-@pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_gradients_of_convolutions(shape, precision):
-    check_convolution(shape, precision)
+def test_gradients_of_convolutions(shape):
+    check_convolution(shape)
 
 
 # The forms of a kernel's gradient; which one a batch gets depends on the processor too.
@@ -157,22 +157,20 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("window", [(3, 3), (5, 5), (1, 7), (7, 1)], ids=str)
-def test_gradients_of_convolutions_in_each_form(monkeypatch, window, precision, form):
+def test_gradients_of_convolutions_in_each_form(monkeypatch, window, form):
     for name, limit in FORMS[form].items():
         monkeypatch.setattr(conv, name, limit)
     margins = tuple(size // 2 for size in window)
-    check_convolution(((9, 8, 24), window, 1, margins, 1, 8), precision)
+    check_convolution(((9, 8, 24), window, 1, margins, 1, 8))
 
 
 @pytest.mark.slow  # five minutes
-@pytest.mark.parametrize("precision", TOLERANCE)
-def test_gradients_of_every_convolution(precision):
+def test_gradients_of_every_convolution():
     shapes = convolutions()
     assert len(shapes) > 200
     for shape in shapes:
-        check_convolution(shape, precision)
+        check_convolution(shape)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])

@@ -68,6 +68,7 @@ def test_each_block_in_a_loop_starts_with_other_weights():
     np.testing.assert_allclose(deviations, (2 / 144) ** 0.5, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_the_same_with_and_without_loops(tmp_path):
     plain: Any = create_model("resnet20", 10)
     loops = plain.clone(scan=True)
