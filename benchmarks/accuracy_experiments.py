@@ -146,21 +146,18 @@ EXPERIMENTS = {
         seeds=5,
     ),
     "nin_cifar": Experiment(
-        "NiN on CIFAR-10, with and without whitened images",
+        "NiN on CIFAR-10, with whitened images",
         "cifar",
-        "Lin et al. 2013, Table 1: 10.41 % without augmentation, 8.81 % with it; both "
-        "with whitened images.",
-        "Ten epochs instead of 260, in float32. The images are a JPEG copy "
-        "(quality about 75).",
+        "Lin et al. 2013, Table 1: 10.41 % without augmentation, 8.81 % with it.",
+        "Three epochs instead of 260, in float32. Batches have 32 images, a quarter of "
+        "the recipe's, with a quarter of its rate: so there are more steps. The images "
+        "are a JPEG copy (quality about 75).",
         {
-            "GCN and ZCA": [
+            "nin_cifar": [
                 f"{BASE}/nin_cifar.py:folder",
-                "--config.epochs=10",
-            ],
-            "channel means": [
-                f"{BASE}/nin_cifar.py:folder",
-                "--config.epochs=10",
-                "--config.data.normalisation=channels",
+                "--config.epochs=3",
+                "--config.batch_size=32",
+                "--config.optim.learning_rate=0.025",
             ],
         },
     ),
