@@ -1,0 +1,179 @@
+"""Convolutions against the plain form, for every shape in the catalogue."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from cnn_arch.models import create_model, layers
+from cnn_arch.ops import conv
+from tests.models.conftest import abstract_variables
+from tests.ops.conftest import TOLERANCE, draw, relative_error
+from tests.paper_tables import TOTALS
+
+
+def convolutions():
+    """Returns ((height, width, inputs), kernel, stride, margins, groups, features)."""
+    found = set()
+
+    def note(next_function, args, kwargs, context):
+        module = context.module
+        if isinstance(module, layers.Conv) and context.method_name == "__call__":
+            kernel, margins = layers.pair(module.kernel_size), module.padding
+            if margins is None:
+                margins = kernel[0] // 2, kernel[1] // 2
+            options = module.stride, layers.pair(margins), module.groups
+            found.add((args[0].shape[1:], kernel, *options, module.features))
+        return next_function(*args, **kwargs)
+
+    for name, (_, _, image_size, channels, _) in TOTALS.items():
+        if name != "resnet1202":  # the shapes of resnet20
+            with nn.intercept_methods(note):
+                abstract_variables(create_model(name), image_size, channels)
+    return sorted(found)
+
+
+def small(shape):
+    """Shrinks maps and numbers of channels, but keeps the form that they get."""
+    (*sides, inputs), kernel, stride, margins, groups, _ = shape
+    sides = [
+        min(side, window + 2 * stride + (side - window + 2 * margin) % stride)
+        for side, window, margin in zip(sides, kernel, margins, strict=True)
+    ]
+    inputs = groups * min(inputs // groups, 40)
+    return (*sides, inputs), kernel, stride, margins, groups, 8 * groups
+
+
+def kernel_gradient(x, kernel, gradient, stride, padding, groups):
+    """Sums outer products in float64; XLA's float32 sums err by 5e-6 on large maps."""
+    x = np.pad(np.asarray(x, np.float64), ((0, 0), *padding, (0, 0)))
+    rows, columns = (stride * (size - 1) + 1 for size in gradient.shape[1:3])
+    expected = np.zeros(kernel.shape)
+    for maps, y, part in zip(
+        np.split(x, groups, axis=-1),
+        np.split(np.asarray(gradient, np.float64), groups, axis=-1),
+        np.split(expected, groups, axis=-1),
+        strict=True,
+    ):
+        for i, j in np.ndindex(kernel.shape[:2]):
+            view = maps[:, i : i + rows : stride, j : j + columns : stride]
+            part[i, j] = np.tensordot(view, y, axes=((0, 1, 2), (0, 1, 2)))
+    return expected
+
+
+def check_convolution(shape):
+    (*sides, inputs), kernel, stride, margins, groups, features = shape
+    rng = np.random.default_rng(0)
+    x = draw(rng, 2, *sides, inputs)
+    kernel = draw(rng, *kernel, inputs // groups, features)
+    options = stride, tuple((margin, margin) for margin in margins), groups
+
+    @partial(jax.jit, static_argnums=0)
+    def run(convolve, x, kernel, gradient):
+        y, backward = jax.vjp(lambda *both: convolve(*both, *options), x, kernel)
+        return y, *backward(gradient.astype(y.dtype))
+
+    y = jax.eval_shape(lambda *both: conv.convolve(*both, *options), x, kernel)
+    gradient = draw(rng, *y.shape)
+    *expected, plain = run(conv._plain_conv, x, kernel, gradient)
+    # Below OWN_BELOW input maps, the kernel's gradient is the plain form itself.
+    is_plain = inputs // groups < conv.OWN_BELOW
+    exact = kernel_gradient(x, kernel, gradient, *options)
+    expected.append(plain if is_plain else exact)
+    for precision, tolerance in TOLERANCE.items():
+        given = [array.astype(precision) for array in (x, kernel, gradient)]
+        for values, right in zip(run(conv.convolve, *given), expected, strict=True):
+            assert values.dtype == precision
+            assert relative_error(values, right) < tolerance, precision
+
+
+# ``small`` of all convolutions of the catalogue: height, width, kernel, stride,
+# margins, groups; numbers of input maps. The features are 8 for each group.
+SMALL = {
+    (3, 3, (1, 1), 1, (0, 0), 1): (40,),
+    (3, 5, (1, 3), 1, (0, 1), 1): (40,),
+    (3, 9, (1, 7), 1, (0, 3), 1): (40,),
+    (5, 3, (3, 1), 1, (1, 0), 1): (40,),
+    (5, 5, (3, 3), 1, (0, 0), 1): (32, 40),
+    (5, 5, (3, 3), 1, (1, 1), 1): (3, 16, 24, 32, 40),
+    (5, 5, (3, 3), 1, (1, 1), 2): (80,),
+    (5, 5, (5, 5), 1, (0, 0), 1): (16, 40),
+    (6, 6, (1, 1), 2, (0, 0), 1): (40,),
+    (7, 7, (3, 3), 2, (0, 0), 1): (3, 40),
+    (7, 7, (5, 5), 1, (0, 0), 1): (1, 6),
+    (7, 7, (5, 5), 1, (2, 2), 1): (1, 3, 16, 24, 32, 40),
+    (7, 7, (5, 5), 1, (2, 2), 2): (80,),
+    (8, 8, (3, 3), 2, (1, 1), 1): (16, 32, 40),
+    (9, 3, (7, 1), 1, (3, 0), 1): (40,),
+    (9, 9, (5, 5), 2, (0, 0), 1): (40,),
+    (12, 12, (7, 7), 2, (1, 1), 1): (3,),
+    (12, 12, (7, 7), 2, (3, 3), 1): (3,),
+    (19, 19, (11, 11), 4, (0, 0), 1): (3,),
+    (20, 20, (11, 11), 4, (0, 0), 1): (3,),
+    (20, 20, (11, 11), 4, (2, 2), 1): (3,),
+}
+SHAPES = [
+    ((height, width, inputs), kernel, stride, margins, groups, 8 * groups)
+    for (height, width, kernel, stride, margins, groups), numbers in SMALL.items()
+    for inputs in numbers
+]
+
+
+@pytest.mark.slow  # traces every network
+def test_the_small_shapes_cover_the_catalogue():
+    assert set(map(small, convolutions())) == set(SHAPES)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_gradients_of_convolutions(shape):
+    check_convolution(shape)
+
+
+# The forms of a kernel's gradient; which one a batch gets depends on the processor too.
+FORMS = {
+    "columns": {"OWN_ELEMENTS": 0, "OWN_BATCH": 0},
+    "taps": {"OWN_ELEMENTS": 0, "OWN_BATCH": 0, "SMALL_MAPS": 0},
+    "own": {"OWN_ELEMENTS": 2**15, "OWN_BATCH": 2**20},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("window", [(3, 3), (5, 5), (1, 7), (7, 1)], ids=str)
+def test_gradients_of_convolutions_in_each_form(monkeypatch, window, form):
+    for name, limit in FORMS[form].items():
+        monkeypatch.setattr(conv, name, limit)
+    margins = tuple(size // 2 for size in window)
+    check_convolution(((9, 8, 24), window, 1, margins, 1, 8))
+
+
+@pytest.mark.parametrize(
+    ("shape", "products"),
+    [
+        ((128, 16, 16, 32), 0),  # XLA's own form
+        ((192, 16, 16, 32), 3),  # a larger batch: a product for each column of taps
+        ((256, 16, 16, 40), 9),  # and more maps: for each tap
+        ((16, 32, 32, 32), 3),  # larger maps
+    ],
+    ids=str,
+)
+def test_the_form_of_a_kernels_gradient_on_avx2(monkeypatch, shape, products):
+    monkeypatch.setattr(conv, "OWN_BATCH", 1_400_000)
+    x, kernel = jnp.zeros(shape), jnp.zeros((3, 3, shape[-1], 8))
+    gradient = jnp.zeros((*shape[:3], 8))
+    margins = (1, 1), (1, 1)
+    form = partial(conv._kernel_gradient, stride=1, padding=margins)
+    equations = jax.make_jaxpr(form)(gradient, kernel, x).eqns
+    names = [equation.primitive.name for equation in equations]
+    assert names.count("dot_general") == products
+    assert ("conv_general_dilated" in names) == (products == 0)
+
+
+@pytest.mark.slow  # five minutes
+def test_gradients_of_every_convolution():
+    shapes = convolutions()
+    assert len(shapes) > 200
+    for shape in shapes:
+        check_convolution(shape)
