@@ -1,4 +1,4 @@
-"""Settings that the program chooses where the user does not."""
+"""Settings that follow from others: chosen by the program, or without effect."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -106,6 +106,23 @@ EARLIER_FIELDS: dict[str, Any] = {
 # Of these, those that say only how a network starts.
 FIELDS_OF_THE_START = "model.fields.initial_bias", "model.fields.initialisation"
 
+# A setting without effect unless another one has one of these values.
+ONLY_WITH: dict[str, tuple[Any, ...]] = {
+    "epochs": ("steps", 0),
+    "optim.milestones": ("optim.schedule", "step"),
+    "optim.factor": ("optim.schedule", "step", "exponential", "plateau"),
+    "optim.fall_every": ("optim.schedule", "exponential"),
+    "optim.power": ("optim.schedule", "polynomial"),
+    "optim.patience": ("optim.schedule", "plateau"),
+    "optim.threshold": ("optim.schedule", "plateau"),
+    "optim.cooldown": ("optim.schedule", "plateau"),
+    "model.fields.head_dropout_rate": ("model.fields.head", "dense"),
+    "data.crop_padding": ("data.train_crop", "pad_crop"),
+    "data.min_area": ("data.train_crop", "random_resized_crop"),
+    "data.scale_min": ("data.train_crop", "scale_jitter_crop"),
+    "data.scale_max": ("data.train_crop", "scale_jitter_crop"),
+}
+
 
 def follow_image_size(
     config: ConfigDict, recipe: Mapping[str, Any], given: Collection[str]
@@ -190,3 +207,13 @@ def follow_length(
 def _short(value: float) -> float:
     """Returns a number of few digits, for config.json and the screen."""
     return float(f"{value:.5g}")
+
+
+def unused(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the settings of ``ONLY_WITH`` that have no effect, and why."""
+    return {
+        key: f"without effect, as {other} is {settings[other]}, not "
+        f"{' or '.join(map(str, values))}"
+        for key, (other, *values) in ONLY_WITH.items()
+        if key in settings and settings[other] not in values
+    }

@@ -236,23 +236,6 @@ SET_IN_PROJECT = SET_BY_PROGRAM | {
     "model.fields.batch_norm_axis": "batch_norm_statistics",
 }
 
-# A setting without effect unless another one has one of these values.
-ONLY_WITH: dict[str, tuple[Any, ...]] = {
-    "epochs": ("steps", 0),
-    "optim.milestones": ("optim.schedule", "step"),
-    "optim.factor": ("optim.schedule", "step", "exponential", "plateau"),
-    "optim.fall_every": ("optim.schedule", "exponential"),
-    "optim.power": ("optim.schedule", "polynomial"),
-    "optim.patience": ("optim.schedule", "plateau"),
-    "optim.threshold": ("optim.schedule", "plateau"),
-    "optim.cooldown": ("optim.schedule", "plateau"),
-    "model.fields.head_dropout_rate": ("model.fields.head", "dense"),
-    "data.crop_padding": ("data.train_crop", "pad_crop"),
-    "data.min_area": ("data.train_crop", "random_resized_crop"),
-    "data.scale_min": ("data.train_crop", "scale_jitter_crop"),
-    "data.scale_max": ("data.train_crop", "scale_jitter_crop"),
-}
-
 
 def check(
     settings: Mapping[str, Any], show: Callable[[str], str], is_project: bool

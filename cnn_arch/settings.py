@@ -97,18 +97,14 @@ def remarks(
         if key in given and given[key] != word:
             idle.append(f"{given[key]}: without effect, as {word} follows")
         given[key] = word
+    unused = choices.unused(flat)
     moved = {
         key: flat[key]
         for key in choices.CHOSEN
         # A length in epochs, which is given, replaces one in steps.
-        if key not in given and key != "steps" and flat[key] == now[key] != known[key]
+        if key not in {"steps", *given, *unused} and flat[key] == now[key] != known[key]
     }
-    idle += [
-        f"--config.{key}: without effect, as {other} is {flat[other]}, not "
-        f"{' or '.join(map(str, values))}"
-        for key, (other, *values) in setting_rules.ONLY_WITH.items()
-        if key in given and flat[other] not in values
-    ]
+    idle += [f"--config.{key}: {why}" for key, why in unused.items() if key in given]
     return moved, idle
 
 

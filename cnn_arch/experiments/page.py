@@ -197,5 +197,5 @@ def _method(experiment: Experiment, found: Record) -> Iterable[str]:
         yield f"{text}: {'; '.join(sorted({run[key] for run in runs}))}."
     if found["note"]:
         yield f"{found['note'].rstrip('.')}."
-    time = f"{record.minutes(found):.0f} minutes"
+    time = counted(round(record.minutes(found)), "minute")
     yield f"Machine: {found['machine']}; {counted(len(runs), 'run')}, {time} in all."

@@ -159,6 +159,10 @@ def test_the_screen_names_what_follows_the_epochs_and_what_has_no_effect(capsys)
         "warning: --config.data.min_area: without effect, as data.train_crop is "
         "pad_crop, not random_resized_crop\n"
     )
+    words.append("--config.optim.schedule=constant")  # it has no milestones
+    config, _ = settings.parse(words)
+    optimizer.say_recipe(config, words, 100, Screen())
+    assert "milestones" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
