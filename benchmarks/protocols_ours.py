@@ -9,7 +9,7 @@ from worker import Pass, serve
 
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.evaluation import protocols
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.screen import Screen
 
 
@@ -20,7 +20,7 @@ def prepare(case: dict) -> tuple[dict, dict[str, Pass]]:
     images = generator.integers(0, 256, (number, 375, 500, 3), np.uint8)
     source = ArraySource(images, np.zeros(number, np.int32), [""] * number)
     variables: Any = program.initialise().variables
-    one = Evaluator(program.config, program.model, program.mesh)
+    one = OneCrop(program.config, program.model, program.mesh)
     protocol = protocols.of_name("ten_crop", program.config.data)
     screen = Screen(json=True)
     ten = protocols.make_evaluator(protocol, program, program.mesh, screen)

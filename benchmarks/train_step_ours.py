@@ -10,7 +10,7 @@ from worker import serve
 
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.summary import totals
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.training.program import Program
 
@@ -40,7 +40,7 @@ def prepare(case: dict):
     config, mesh, data = program.config, program.mesh, program.config.data
     assert data.image_size == case["image_size"], "all sides use the same images"
     assert data.num_classes == case["num_classes"]
-    evaluator = Evaluator(config, program.model, mesh)
+    evaluator = OneCrop(config, program.model, mesh)
     program.compile()
     evaluator.compile(program.variable_shapes)
     state, batch = program.initialise(), make_batch(program)

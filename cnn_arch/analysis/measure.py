@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from cnn_arch import settings
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.training.program import Program
 
@@ -47,7 +47,7 @@ def prepare(program: Program) -> tuple[Callable[[], None], Callable[[], None]]:
 def prepare_forward(program: Program, variables: Any, batch: Any) -> Callable[[], None]:
     """Compiles a forward pass as in evaluation; returns a function that runs it."""
     in_one_part = settings.derive(program.config, {"accumulate": 1})
-    evaluator = Evaluator(in_one_part, program.model, program.mesh)
+    evaluator = OneCrop(in_one_part, program.model, program.mesh)
     evaluator.compile(program.variable_shapes)
     return lambda: jax.block_until_ready(evaluator.step(variables, batch))
 

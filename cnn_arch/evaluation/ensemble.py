@@ -15,9 +15,9 @@ from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.datasets.opening import Use, check_classes, open_split
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation import protocols, record, request
+from cnn_arch.evaluation.evaluator import Evaluator
 from cnn_arch.evaluation.network import Network, from_checkpoint
 from cnn_arch.evaluation.prediction import Known, Prediction, mean, read
-from cnn_arch.evaluation.protocols import AnyEvaluator
 from cnn_arch.evaluation.results import check_finite
 from cnn_arch.parallel.launcher import Process
 from cnn_arch.parallel.runtime import open_devices
@@ -29,7 +29,7 @@ from cnn_arch.screen import Screen
 class Member:
     """A network, and how and on what it is evaluated."""
 
-    evaluator: AnyEvaluator
+    evaluator: Evaluator
     network: Network
     dataset: Dataset
     split: str

@@ -15,7 +15,7 @@ from cnn_arch.data.sources import Source
 from cnn_arch.data.views import eval_size
 from cnn_arch.errors import UsageError
 from cnn_arch.evaluation.network import Network
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.files import replacing
 from cnn_arch.models import layer_output
 from cnn_arch.screen import Screen
@@ -60,7 +60,7 @@ def extract(
         output = layer_output(network.model, variables, image, layer)
         return {"features": output.astype(jnp.float32), "label": batch["label"]}
 
-    evaluator = Evaluator(network.config, network.model, mesh)
+    evaluator = OneCrop(network.config, network.model, mesh)
     return evaluator.outputs(device_step, network.variables, source, screen)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
 from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.evaluation import exact_statistics
+from cnn_arch.evaluation.evaluator import Evaluator
 from cnn_arch.evaluation.network import Network
-from cnn_arch.evaluation.protocols import AnyEvaluator
 from cnn_arch.evaluation.record import (
     evaluate_split,
     read_results,
@@ -30,7 +30,7 @@ FILTER_LAYERS = ("conv1", "C1")  # first layers whose kernels are drawn
 
 
 def test_best(
-    program: Program, evaluators: Sequence[AnyEvaluator], dataset: Dataset, run: Run
+    program: Program, evaluators: Sequence[Evaluator], dataset: Dataset, run: Run
 ) -> None:
     """Writes the best network of a run, and tests it once by each protocol.
 
@@ -75,7 +75,7 @@ def test_best(
             _test(evaluator, best, dataset, key, run)
 
 
-def _find_done(run: Run, evaluators: Sequence[AnyEvaluator], step: int) -> list[str]:
+def _find_done(run: Run, evaluators: Sequence[Evaluator], step: int) -> list[str]:
     """Returns the keys of the tests of this step that results.json has."""
     stored, done = read_results(run.workdir), []
     for evaluator in evaluators:
@@ -125,7 +125,7 @@ def _with_average(
 
 
 def _test(
-    evaluator: AnyEvaluator, network: Network, dataset: Dataset, key: str, run: Run
+    evaluator: Evaluator, network: Network, dataset: Dataset, key: str, run: Run
 ) -> None:
     """Tests a network, and stores the result without pictures."""
     source = dataset.splits["test"]

@@ -27,15 +27,13 @@ from cnn_arch.data.sources import Source, num_threads, read_image, read_shape
 from cnn_arch.data.views import SingleView, eval_size
 from cnn_arch.data.whole_images import Bucket, WholeImages
 from cnn_arch.evaluation.cost import say_cost
-from cnn_arch.evaluation.one_crop import Variables, images_at_once
+from cnn_arch.evaluation.evaluator import Evaluator, Variables
 from cnn_arch.evaluation.results import (
     Advance,
     Arrays,
     Batch,
     Finish,
-    Results,
     collect,
-    finite_results,
     judge_scores,
     log_probabilities,
 )
@@ -55,8 +53,8 @@ class Group:
     bucket: Bucket | None  # of whole images
 
 
-class ManyViews:
-    """Evaluates every example of a split exactly once, by the mean of its views.
+class ManyViews(Evaluator):
+    """Evaluates the mean over the views of each image.
 
     With combine "softmax", the mean is of probabilities, as in the papers; with
     "logits", of what comes before the softmax.
@@ -66,20 +64,16 @@ class ManyViews:
         self, config: ConfigDict, model: Any, mesh: Mesh, views: Views, combine: str
     ):
         """Compiles nothing."""
+        super().__init__(config, model, mesh)
         self.views = views
-        self.description: dict[str, Any] = {}  # for results.json
-        self.more_tops: tuple[int, ...] = ()  # k of further top-k errors
-        self.suffix = ""  # of the split, in results.json and in names of files
-        self._config, self._mesh, self._model = config, mesh, model
         self._combine = combine
-        self._at_once = images_at_once(config, mesh)
         self._chunk = jax.jit(self._sum_of_chunk)
         # Probabilities are added by their logarithms, so none becomes 0.
         is_sum = combine == "logits"
         self._add = jax.jit(jnp.add if is_sum else jnp.logaddexp)
         self._mean = jax.jit(lambda x, n: x / n if is_sum else x - jnp.log(n))
-        self._finish = jax.jit(judge_scores)
-        self._predict = jax.jit(log_probabilities)
+        self.step = jax.jit(judge_scores)
+        self.predict_step = jax.jit(log_probabilities)
         self._windows = None
         if isinstance(views, WholeImages):
             self._windows = window_sides(
@@ -110,34 +104,10 @@ class ManyViews:
             screen,
         )
 
-    def judge(
-        self, variables: Variables, source: Source, advance: Advance = lambda: None
-    ) -> Results:
-        """Evaluates a network on a split.
-
-        Raises:
-          RunError: a loss is not finite, or no image could be read.
-        """
-        arrays, skipped = self.apply(self._finish, variables, source, advance)
-        return finite_results(arrays, skipped, source)
-
-    def predict(
-        self, variables: Variables, source: Source, advance: Advance = lambda: None
-    ) -> tuple[Arrays, tuple[str, ...]]:
-        """Returns ``log_probabilities`` of every example, as ``apply`` does."""
-        return self.apply(self._predict, variables, source, advance)
-
     def apply(
-        self, finish: Finish, variables: Variables, source: Source, advance: Advance
+        self, step: Finish, variables: Variables, source: Source, advance: Advance
     ) -> tuple[Arrays, tuple[str, ...]]:
-        """Applies a function to the scores and the label of every example.
-
-        Returns:
-          As ``collect``; "index" has the positions in the split.
-
-        Raises:
-          RunError: no image could be read.
-        """
+        """As ``Evaluator.apply``; the step gets the scores and the labels."""
         groups = self._plan(source)
 
         def outputs() -> Iterator[Batch]:
@@ -147,7 +117,7 @@ class ManyViews:
                 views: Any = arrays.pop("views")
                 batch = put_batch(arrays, self._mesh)
                 scores = self.scores(variables, views)
-                yield finish(scores, batch.pop("label")) | batch
+                yield step(scores, batch.pop("label")) | batch
 
         return collect(outputs(), source, advance)
 

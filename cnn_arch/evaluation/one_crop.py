@@ -17,14 +17,13 @@ from cnn_arch.data.sources import Source
 from cnn_arch.data.views import eval_size
 from cnn_arch.datasets.opening import say_skipped
 from cnn_arch.evaluation.cost import say_cost
+from cnn_arch.evaluation.evaluator import Evaluator, Variables
 from cnn_arch.evaluation.results import (
     Advance,
     Arrays,
     Batch,
     Finish,
-    Results,
     collect,
-    finite_results,
     judge_scores,
     log_probabilities,
 )
@@ -32,42 +31,26 @@ from cnn_arch.parallel.mesh import abstract_batch, partition_specs, put_batch
 from cnn_arch.parallel.processes import batch_share
 from cnn_arch.screen import Screen
 
-Variables = Any  # {"params": ..., "batch_stats": ...}
 Step = Callable[[Variables, Batch], Batch]
 
 
-def images_at_once(config: ConfigDict, mesh: Mesh) -> int:
-    """Returns how many images of the training's size are in memory at once.
-
-    As many as in a training step, rounded up so that the devices share them evenly;
-    results do not change.
-    """
-    at_once = -(-config.batch_size // config.accumulate)
-    return at_once + -at_once % mesh.size
-
-
-class Evaluator:
-    """Evaluates every example of a split exactly once."""
+class OneCrop(Evaluator):
+    """Evaluates one view of each image."""
 
     def __init__(self, config: ConfigDict, model: Any, mesh: Mesh):
         """Compiles nothing; the blocks of the network may be in loops."""
+        super().__init__(config, model, mesh)
         size, resize = eval_size(config.data), config.data.eval_resize
         protocol = f"1 crop: shorter side {resize}, centre {size} px"
         if config.data.in_memory:
             protocol, resize = f"whole image, {size} px, {config.data.fit}", size
-        self.more_tops: tuple[int, ...] = ()  # k of further top-k errors
-        self.suffix = ""  # of the split, in results.json and in names of files
-        # For results.json.
         self.description = {"protocol": protocol, "scales": [resize], "num_crops": 1}
-        self.batch_size = images_at_once(config, mesh)
-        self._config, self._model, self._mesh = config, model, mesh
-        # Maps a batch to an array [B] for each field of ``Results`` but ``index``.
         self.step: Any = jax.jit(partial(self._on_mesh, judge_scores))
-        self._predict = jax.jit(partial(self._on_mesh, log_probabilities))
+        self.predict_step = jax.jit(partial(self._on_mesh, log_probabilities))
 
     def num_batches(self, source: Source) -> int:
         """Returns the number of batches of a split."""
-        return math.ceil(len(source) / self.batch_size)
+        return math.ceil(len(source) / self._at_once)
 
     def compile(self, variable_shapes: Variables) -> None:
         """Compiles the step before the first batch."""
@@ -76,7 +59,7 @@ class Evaluator:
 
     def prepare(self, variables: Variables, source: Source, screen: Screen) -> None:
         """Compiles the step, and says what the evaluation of a split will cost."""
-        label = np.zeros(self.batch_size // batch_share(self._mesh)[1], np.int32)
+        label = np.zeros(self._at_once // batch_share(self._mesh)[1], np.int32)
         image = np.zeros((len(label), *self._batch_shape[1:]), np.uint8)
         batch = put_batch({"image": image, "label": label}, self._mesh)
         say_cost(
@@ -86,23 +69,6 @@ class Evaluator:
             source,
             screen,
         )
-
-    def judge(
-        self, variables: Variables, source: Source, advance: Advance = lambda: None
-    ) -> Results:
-        """Evaluates a network on a split.
-
-        Raises:
-          RunError: a loss is not finite, or no image could be read.
-        """
-        arrays, skipped = self.apply(self.step, variables, source, advance)
-        return finite_results(arrays, skipped, source)
-
-    def predict(
-        self, variables: Variables, source: Source, advance: Advance = lambda: None
-    ) -> tuple[Arrays, tuple[str, ...]]:
-        """Returns ``log_probabilities`` of every example, as ``apply`` does."""
-        return self.apply(self._predict, variables, source, advance)
 
     def outputs(
         self,
@@ -135,18 +101,11 @@ class Evaluator:
     def apply(
         self, step: Step, variables: Variables, source: Source, advance: Advance
     ) -> tuple[Arrays, tuple[str, ...]]:
-        """Applies a step that returns arrays [B, ...] to every example exactly once.
-
-        Returns:
-          As ``collect``; "index" has the positions in the split.
-
-        Raises:
-          RunError: no image could be read.
-        """
+        """As ``Evaluator.apply``; the step gets the network and batches."""
 
         def outputs() -> Iterator[Batch]:
             data, share = self._config.data, batch_share(self._mesh)
-            for arrays in evaluation_batches(source, data, self.batch_size, share):
+            for arrays in evaluation_batches(source, data, self._at_once, share):
                 batch = put_batch(arrays, self._mesh)
                 places = {key: batch.pop(key) for key in ("index", "mask")}
                 yield step(variables, batch) | places
@@ -156,7 +115,7 @@ class Evaluator:
     @property
     def _batch_shape(self) -> tuple[int, int, int, int]:
         data = self._config.data
-        return self.batch_size, eval_size(data), eval_size(data), data.channels
+        return self._at_once, eval_size(data), eval_size(data), data.channels
 
     def _on_mesh(self, finish: Finish, variables: Variables, batch: Batch) -> Batch:
         """Splits ``image`` uint8 [B, H, W, C] and ``label`` int32 [B] over "data"."""

@@ -1,8 +1,4 @@
-"""The papers' tests, by name, and the evaluator of each.
-
-All evaluators have ``description`` (for results.json), ``suffix`` (of its keys and of
-files), ``num_batches``, ``prepare``, which says the cost, and ``judge``.
-"""
+"""The papers' tests, by name, and the evaluator of each."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,14 +14,14 @@ from cnn_arch.data.sources import is_in_memory
 from cnn_arch.data.views import SingleView, eval_size
 from cnn_arch.data.whole_images import WholeImages
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation.evaluator import Evaluator
 from cnn_arch.evaluation.many_views import ManyViews, Views
 from cnn_arch.evaluation.network import Network
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.models.class_map import check_class_map
 from cnn_arch.screen import Screen
 from cnn_arch.training.program import Program
 
-AnyEvaluator = Evaluator | ManyViews
 PAPER = "paper"  # the protocol of the recipe's paper
 WHOLE_IMAGES = ("dense", "multi_scale")
 # Shorter sides in px for crops of 224 px; of other sizes, in proportion.
@@ -111,11 +107,11 @@ def of_options(given: Mapping[str, str], config: ConfigDict) -> Protocol:
     return dataclasses.replace(protocol, **changes)
 
 
-def of_run(program: Program, screen: Screen) -> tuple[Evaluator, list[AnyEvaluator]]:
+def of_run(program: Program, screen: Screen) -> tuple[OneCrop, list[Evaluator]]:
     """Returns the evaluator of validation, and the paper's if that is another."""
     data = program.config.data
-    evaluator = Evaluator(program.config, program.model, program.mesh)
-    others: list[AnyEvaluator] = []
+    evaluator = OneCrop(program.config, program.model, program.mesh)
+    others: list[Evaluator] = []
     protocol = of_recipe(program.config)
     if protocol and not protocol.is_one_crop(data):
         try:
@@ -128,7 +124,7 @@ def of_run(program: Program, screen: Screen) -> tuple[Evaluator, list[AnyEvaluat
 
 def make_evaluator(
     protocol: Protocol, network: Network | Program, mesh: Mesh, screen: Screen
-) -> AnyEvaluator:
+) -> Evaluator:
     """Returns the evaluator of a protocol.
 
     Raises:
@@ -141,7 +137,7 @@ def make_evaluator(
             return make_many_views(protocol, network, mesh, screen)
         check_scales(protocol, data)
         config = settings.derive(config, {"data.eval_resize": protocol.scales[0]})
-    evaluator = Evaluator(config, model, mesh)
+    evaluator = OneCrop(config, model, mesh)
     evaluator.suffix, evaluator.more_tops = protocol.suffix(data), protocol.more_tops
     return evaluator
 

@@ -14,9 +14,9 @@ from cnn_arch.data.sources import Source
 from cnn_arch.data.views import load_examples
 from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.datasets.opening import check_classes, say_skipped
+from cnn_arch.evaluation.evaluator import Evaluator
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.prediction import Known
-from cnn_arch.evaluation.protocols import AnyEvaluator
 from cnn_arch.evaluation.results import Results
 from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.files import write_csv, write_text
@@ -48,7 +48,7 @@ class _Judged:
 
 
 def evaluate_split(
-    evaluator: AnyEvaluator | Known,
+    evaluator: Evaluator | Known,
     network: Network,
     dataset: Dataset,
     split: str,
@@ -87,7 +87,7 @@ def evaluate_split(
 
 
 def summarise(
-    results: Results, evaluator: AnyEvaluator | Known, network: Network
+    results: Results, evaluator: Evaluator | Known, network: Network
 ) -> dict[str, Any]:
     """Returns the entry of an evaluation in eval/results.json."""
     more = {f"top{k}_error": results.top_error(k) for k in evaluator.more_tops}
@@ -148,7 +148,7 @@ def say_summary(
 class Validation:
     """Evaluates networks on the split that selects the best checkpoint."""
 
-    evaluator: AnyEvaluator
+    evaluator: Evaluator
     source: Source
     screen: Screen
     skipped: set[str] = dataclasses.field(default_factory=set)  # unreadable images
@@ -172,7 +172,7 @@ class Validation:
 
 
 def evaluate(
-    evaluator: AnyEvaluator, network: Network, dataset: Dataset, split: str, run: Run
+    evaluator: Evaluator, network: Network, dataset: Dataset, split: str, run: Run
 ) -> dict[str, Any]:
     """Evaluates a restored network as ``evaluate_split`` does, and names the files.
 

@@ -24,7 +24,7 @@ from cnn_arch.data.normalisation import normalise
 from cnn_arch.data.sources import Source
 from cnn_arch.datasets.opening import Use, open_split
 from cnn_arch.evaluation.network import Network, from_checkpoint
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.models.inspection import responses
 from cnn_arch.screen import Screen
 
@@ -85,7 +85,7 @@ def deviations(
         # [B, number of layers]
         return {"mean": jnp.stack(means, 1), "variance": jnp.stack(variances, 1)}
 
-    evaluator = Evaluator(network.config, network.model, mesh)
+    evaluator = OneCrop(network.config, network.model, mesh)
     arrays = evaluator.outputs(device_step, network.variables, source, screen)
     means, variances = (arrays[key].astype(np.float64) for key in ("mean", "variance"))
     # Within images and between them: each image has as many outputs of a layer.

@@ -19,7 +19,7 @@ from cnn_arch.data.sources import Source
 from cnn_arch.datasets.dataset import load_dataset
 from cnn_arch.evaluation import features
 from cnn_arch.evaluation.network import Network, from_checkpoint
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.experiments import halves
 from cnn_arch.parallel.runtime import open_devices
 from cnn_arch.screen import Screen
@@ -108,7 +108,7 @@ def _features(layer: str, network: Network, source: Source, mesh: Mesh) -> Split
             image = normalise(batch["image"], data)
             return {"features": image, "label": batch["label"]}
 
-        evaluator = Evaluator(network.config, network.model, mesh)
+        evaluator = OneCrop(network.config, network.model, mesh)
         arrays = evaluator.outputs(device_step, network.variables, source, screen)
     else:
         arrays = features.extract(layer, network, source, mesh, screen)

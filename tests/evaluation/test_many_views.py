@@ -16,7 +16,7 @@ from cnn_arch.data.folder import FileSource
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.evaluation import protocols
 from cnn_arch.evaluation.network import Network
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.models import create_model
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.screen import Screen
@@ -124,7 +124,7 @@ def test_dense_at_the_size_of_training_equals_one_crop():
     square = ArraySource(SOURCE.images[:3, :, :40], LABELS[:3], SOURCE.names[:3])
     dense = evaluator_of(network, protocol="dense")
     assert dense.description["num_crops"] == 1
-    one = Evaluator(config, model, make_mesh(1, 1))
+    one = OneCrop(config, model, make_mesh(1, 1))
     first, second = (each.judge(variables, square) for each in (one, dense))
     np.testing.assert_allclose(first.loss, second.loss, rtol=1e-5)
 

@@ -8,7 +8,7 @@ from flax import linen as nn
 from cnn_arch import settings
 from cnn_arch.data.sources import ArraySource
 from cnn_arch.errors import RunError
-from cnn_arch.evaluation.one_crop import Evaluator
+from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.evaluation.results import Results
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
@@ -39,7 +39,7 @@ def evaluate_on(num_devices, batch_size, change=lambda weight: weight):
     model = build_model(config, 10)
     variables = init_variables(model, jax.random.key(0), 32, 1)
     variables = jax.tree.map(change, variables)
-    evaluator = Evaluator(config, model, make_mesh(num_devices, 1))
+    evaluator = OneCrop(config, model, make_mesh(num_devices, 1))
     results = evaluator.judge(variables, SOURCE)
     logits = model.apply(variables, lenet_images(config.data), train=False)
     return results, np.asarray(logits)
@@ -77,7 +77,7 @@ class MeanColour(nn.Module):
 
 def test_images_for_evaluation_may_have_another_size():
     config = settings.derive(lenet_config(8), {"data.eval_size": 48})
-    evaluator = Evaluator(config, model := MeanColour(), make_mesh(2, 1))
+    evaluator = OneCrop(config, model := MeanColour(), make_mesh(2, 1))
     assert evaluator.description == {
         "protocol": "whole image, 48 px, pad",
         "scales": [48],
