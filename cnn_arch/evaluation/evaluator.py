@@ -16,8 +16,9 @@ Variables = Any  # {"params": ..., "batch_stats": ...}
 class Evaluator(ABC):
     """Evaluates every example of a split exactly once."""
 
-    # What ``apply`` is given: by ``judge``, with an array [B] for each field of
-    # ``Results`` but ``index``; and by ``predict``, with ``log_probabilities``.
+    # ``judge`` applies ``step``, which returns an array [B] for each field of
+    # ``Results`` but ``index``; ``predict`` applies ``predict_step``, which returns
+    # ``log_probabilities``.
     step: Any
     predict_step: Any
 

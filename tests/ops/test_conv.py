@@ -154,7 +154,8 @@ def test_gradients_of_convolutions_in_each_form(monkeypatch, window, form):
     [
         ((128, 16, 16, 32), 0),  # XLA's own form
         ((192, 16, 16, 32), 3),  # a larger batch: a product for each column of taps
-        ((256, 16, 16, 40), 9),  # and more maps: for each tap
+        ((192, 16, 16, 40), 9),  # and more maps: for each tap
+        ((256, 16, 16, 32), 9),  # a still larger batch
         ((16, 32, 32, 32), 3),  # larger maps
     ],
     ids=str,
