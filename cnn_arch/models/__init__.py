@@ -31,6 +31,7 @@ from cnn_arch.models.nin import CifarNiN, NiN
 from cnn_arch.models.resnet import CifarResNet, resnet, resnet_v1_5
 from cnn_arch.models.vgg import vgg
 from cnn_arch.models.zfnet import ZFNet
+from cnn_arch.ops.platform import plain_forms
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "lenet5": LeNet5,
@@ -127,7 +128,9 @@ def init_variables(model: nn.Module, key: jax.Array, image_size: int, channels: 
     """
     image = jnp.zeros((1, image_size, image_size, channels))
     kept = ("params", "batch_stats")
-    return {"batch_stats": {}, **model.init(key, image, train=False, mutable=kept)}
+    with plain_forms():  # nothing of the outputs is kept
+        variables = model.init(key, image, train=False, mutable=kept)
+    return {"batch_stats": {}, **variables}
 
 
 def layer_output(

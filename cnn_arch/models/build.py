@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, init_variables
+from cnn_arch.ops.platform import plain_forms
 from cnn_arch.ops.split import ALL as AXES
 
 
@@ -95,7 +96,7 @@ def _empty_layer(model: nn.Module, image_size: int, channels: int) -> str | None
 
     image = jax.ShapeDtypeStruct((1, image_size, image_size, channels), jnp.float32)
     try:
-        with nn.intercept_methods(note_empty):
+        with nn.intercept_methods(note_empty), plain_forms():
             jax.eval_shape(
                 lambda image: model.init(jax.random.key(0), image, train=False), image
             )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnn_arch.models import INIT_OPTIONS, init_variables
+from cnn_arch.ops.platform import plain_forms
 from tests.paper_tables import AUX_PARAMS
 
 # One network for each kind of code; the others differ from one of these in numbers.
@@ -72,9 +73,10 @@ def trace(model, image_size, channels=3):
     image = jnp.zeros((1, image_size, image_size, channels))
 
     def outputs(key):
-        variables = model.init(key, image, train=False)
         apply = partial(model.apply, train=False, capture_intermediates=True)
-        captured = apply(variables, image, mutable=["intermediates"])[1]
+        with plain_forms():  # of the same shapes, and quicker to trace
+            variables = model.init(key, image, train=False)
+            captured = apply(variables, image, mutable=["intermediates"])[1]
         return variables, captured["intermediates"]
 
     variables, captured = jax.eval_shape(outputs, jax.random.key(0))
