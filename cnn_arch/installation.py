@@ -6,6 +6,7 @@ package. A wheel has the commands and configs/ inside the package, in ``checkout
 """
 
 import difflib
+import functools
 import os
 import re
 import shlex
@@ -23,9 +24,10 @@ COMMANDS = ("prepare", "train", "eval", "analyze", "sweep", "experiment")
 DOCTOR = "make doctor" if IS_CHECKOUT else "python -m cnn_arch.doctor"
 
 
-def recipes() -> list[str]:
+@functools.cache  # each check of settings asks
+def recipes() -> tuple[str, ...]:
     """Returns the names of the project's recipes."""
-    return [name for name in _names(ROOT / "configs") if name != "base"]
+    return tuple(name for name in _names(ROOT / "configs") if name != "base")
 
 
 def sweeps() -> list[str]:

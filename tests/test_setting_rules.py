@@ -1,5 +1,6 @@
 """Every setting's type, range and shape: on the command line, in recipes and files."""
 
+import functools
 import json
 import math
 import sys
@@ -34,10 +35,14 @@ OTHER_TYPE = {
 }
 
 
+@functools.cache
+def recipe_as_json():
+    return settings.to_json(settings.parse([RECIPE])[0])
+
+
 def written(tmp_path, **changes):
     """Returns a config.json of ResNet-20 with changes, keys with ``__`` for a dot."""
-    config, _ = settings.parse([RECIPE])
-    record = json.loads(settings.to_json(config))
+    record = json.loads(recipe_as_json())
     for key, value in changes.items():
         group, _, name = key.rpartition("__")
         (record[group] if group else record)[name] = value
