@@ -3,6 +3,7 @@
 import colorsys
 import itertools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ def image():
     return np.random.default_rng(0).integers(0, 256, (24, 9, 11, 3)).astype(np.float32)
 
 
+jitter = jax.jit(colour.jitter, static_argnames="with_hue")
+shift_hue = jax.jit(colour.shift_hue)
 ENHANCERS = ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color
 
 
@@ -25,7 +28,7 @@ def test_pca_noise_adds_one_colour_to_each_image(image):
     covariance = np.cov(image.reshape(-1, 3).T)
     values, vectors = np.linalg.eigh(covariance)
     deviations = jnp.array(values**0.5)
-    changed = colour.pca_noise(
+    changed = jax.jit(colour.pca_noise)(
         jnp.array(image),
         jnp.array(normals),
         jnp.array(vectors.T),
@@ -45,7 +48,7 @@ def test_jitter_equals_pillow_in_every_order(image):
     """Pillow cuts off the fraction after each change: up to three times."""
     orders = np.array(list(itertools.permutations(range(4))))
     factors = np.random.default_rng(2).uniform(0.5, 1.5, (24, 4))
-    changed = colour.jitter(
+    changed = jitter(
         jnp.array(image), jnp.array(orders), jnp.array(factors), with_hue=False
     )
     for row in range(24):
@@ -64,12 +67,12 @@ def test_jitter_with_hue_keeps_the_order(image):
     saturated_first = np.array([[0, 1, colour.SATURATION, colour.HUE]])
     hue_first = np.array([[0, 1, colour.HUE, colour.SATURATION]])
     first, second = (
-        colour.jitter(
+        jitter(
             jnp.array(image[:1]), jnp.array(order), jnp.array(factors), with_hue=True
         )
         for order in (saturated_first, hue_first)
     )
-    by_hand = colour.shift_hue(jnp.array(image[:1]), jnp.array([0.3]))
+    by_hand = shift_hue(jnp.array(image[:1]), jnp.array([0.3]))
     gray = (by_hand @ jnp.array(colour.GRAY))[..., None]
     np.testing.assert_allclose(second, 0.4 * by_hand + 0.6 * gray, atol=1e-3)
     assert np.abs(np.asarray(first - second)).max() > 5
@@ -79,7 +82,7 @@ def test_jitter_with_hue_keeps_the_order(image):
 def test_shift_hue_equals_colorsys(image, shift):
     image = image.copy()
     image[0, 0] = 7.0  # gray has no hue
-    shifted = colour.shift_hue(jnp.array(image), jnp.full(24, shift))
+    shifted = shift_hue(jnp.array(image), jnp.full(24, shift))
     pixels = list(zip(image[0].reshape(-1, 3), shifted[0].reshape(-1, 3), strict=True))
     for before, after in pixels:
         hue, saturation, value = colorsys.rgb_to_hsv(*(before / 255))
@@ -93,7 +96,7 @@ def test_gray_images_change_as_their_colour_versions():
     gray = generator.uniform(0, 255, (4, 6, 6, 1)).astype(np.float32)
     order = jnp.array([generator.permutation(4) for _ in range(4)])
     factors = jnp.array(generator.uniform(0.5, 1.5, (4, 4)).astype(np.float32))
-    found = colour.jitter(jnp.array(gray), order, factors, with_hue=True)
+    found = jitter(jnp.array(gray), order, factors, with_hue=True)
     colours = jnp.array(gray.repeat(3, -1))
-    wanted = colour.jitter(colours, order, factors, with_hue=False)
+    wanted = jitter(colours, order, factors, with_hue=False)
     np.testing.assert_allclose(found, wanted[..., :1], atol=1e-3)

@@ -39,12 +39,12 @@ def test_conv(size, stride, padding, groups):
     x = draw(2, 9, 9, 4)
     ones = jax.nn.initializers.ones
     conv: Any = layers.Conv(6, size, stride, padding, groups, bias_init=ones)
-    variables = conv.init(jax.random.key(0), x)
+    variables = jax.jit(conv.init)(jax.random.key(0), x)
     kernel = np.asarray(variables["params"]["kernel"])
     assert kernel.shape == (size, size, 4 // groups, 6)
     margin = size // 2 if padding is None else padding
     expected = convolve(x, kernel, stride, (margin, margin), groups) + 1
-    np.testing.assert_allclose(conv.apply(variables, x), expected, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(conv.apply)(variables, x), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(2, 1), (3, 2)])
@@ -87,7 +87,7 @@ def test_max_pool(size, options):
     x = draw(2, size, size, 3)
     module: Any = layers.MaxPool(*options)
     expected = pool(x, np.max, -np.inf, *options)
-    np.testing.assert_array_equal(module.apply({}, x), expected)
+    np.testing.assert_array_equal(jax.jit(module.apply)({}, x), expected)
 
 
 @pytest.mark.parametrize(("size", "options"), POOLS)
@@ -97,7 +97,7 @@ def test_avg_pool(size, options, count_padding):
     module: Any = layers.AvgPool(*options, count_padding=count_padding)
     reduce, fill = (np.mean, 0.0) if count_padding else (np.nanmean, np.nan)
     expected = pool(x, reduce, fill, *options)
-    np.testing.assert_allclose(module.apply({}, x), expected, atol=1e-6)
+    np.testing.assert_allclose(jax.jit(module.apply)({}, x), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -111,7 +111,7 @@ def test_local_response_norm(groups):
         total = np.square(x[..., first : last + 1]).sum(axis=-1)
         expected[..., i] = x[..., i] / (2 + 1e-4 * total) ** 0.75
     module: Any = layers.LocalResponseNorm(groups)
-    normed = module.apply({}, jnp.array(x))
+    normed = jax.jit(module.apply)({}, x)
     np.testing.assert_allclose(normed, expected, rtol=1e-5)
     assert np.abs(normed / x).min() < 0.5
 
@@ -120,9 +120,10 @@ def test_conv_bn_normalises_then_rectifies():
     x = draw(8, 4, 4, 3)
     norm = layers.batch_norm(train=True, axis=None, epsilon=1e-3, dtype=jnp.float32)
     module: Any = layers.ConvBN(5, 1, norm=norm)
-    variables = module.init(jax.random.key(0), x)
+    variables = jax.jit(module.init)(jax.random.key(0), x)
     assert set(variables["params"]["conv"]) == {"kernel"}
-    y, updates = module.apply(variables, x, mutable=["batch_stats"])
+    apply = jax.jit(module.apply, static_argnames="mutable")
+    y, updates = apply(variables, x, mutable=("batch_stats",))
     maps = x @ np.asarray(variables["params"]["conv"]["kernel"])[0, 0]
     mean, variance = maps.mean(axis=(0, 1, 2)), maps.var(axis=(0, 1, 2))
     expected = np.maximum((maps - mean) / np.sqrt(variance + 1e-3), 0)

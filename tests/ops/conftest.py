@@ -1,5 +1,6 @@
 """The tolerances, and numbers to compare."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -9,8 +10,20 @@ TOLERANCE = {"float32": 2e-6, "bfloat16": 8e-3}
 
 
 def draw(rng, *shape):
-    # Exact in bfloat16: all forms get the same numbers.
-    return jnp.asarray(rng.standard_normal(shape), jnp.bfloat16).astype(jnp.float32)
+    # Exact in bfloat16: all forms get the same numbers. By NumPy, as JAX would compile
+    # a conversion for each shape.
+    return rng.standard_normal(shape).astype(jnp.bfloat16).astype(np.float32)
+
+
+def differentiate(function, arguments, gradient):
+    """Returns the output, and the gradient of each argument, of one program."""
+
+    @jax.jit
+    def run(arguments, gradient):
+        y, backward = jax.vjp(function, *arguments)
+        return y, *backward(gradient.astype(y.dtype))
+
+    return run(arguments, gradient)
 
 
 def relative_error(values, expected):

@@ -11,7 +11,7 @@ from flax import linen as nn
 from cnn_arch.models import create_model, layers
 from cnn_arch.ops import conv
 from tests.models.conftest import abstract_variables
-from tests.ops.conftest import TOLERANCE, draw, relative_error
+from tests.ops.conftest import TOLERANCE, differentiate, draw, relative_error
 from tests.paper_tables import TOTALS
 
 
@@ -71,21 +71,23 @@ def check_convolution(shape):
     kernel = draw(rng, *kernel, inputs // groups, features)
     options = stride, tuple((margin, margin) for margin in margins), groups
 
-    @partial(jax.jit, static_argnums=0)
-    def run(convolve, x, kernel, gradient):
-        y, backward = jax.vjp(lambda *both: convolve(*both, *options), x, kernel)
-        return y, *backward(gradient.astype(y.dtype))
+    def plain_form(x, kernel):
+        return conv._plain_conv(x, kernel, *options)
 
-    y = jax.eval_shape(lambda *both: conv.convolve(*both, *options), x, kernel)
-    gradient = draw(rng, *y.shape)
-    *expected, plain = run(conv._plain_conv, x, kernel, gradient)
+    def own_form(x, kernel):
+        return conv.convolve(x, kernel, *options)
+
+    gradient = draw(rng, *jax.eval_shape(plain_form, x, kernel).shape)
+    *expected, plain = differentiate(plain_form, (x, kernel), gradient)
     # Below OWN_BELOW input maps, the kernel's gradient is the plain form itself.
     is_plain = inputs // groups < conv.OWN_BELOW
     exact = kernel_gradient(x, kernel, gradient, *options)
     expected.append(plain if is_plain else exact)
     for precision, tolerance in TOLERANCE.items():
-        given = [array.astype(precision) for array in (x, kernel, gradient)]
-        for values, right in zip(run(conv.convolve, *given), expected, strict=True):
+        dtype = jnp.dtype(precision)
+        given = x.astype(dtype), kernel.astype(dtype)
+        found = differentiate(own_form, given, gradient.astype(dtype))
+        for values, right in zip(found, expected, strict=True):
             assert values.dtype == precision
             assert relative_error(values, right) < tolerance, precision
 

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_arch.models import layers
 from cnn_arch.ops import pool_norm_relu
-from tests.ops.conftest import TOLERANCE, draw, relative_error
+from tests.ops.conftest import TOLERANCE, differentiate, draw, relative_error
 
 
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])
@@ -30,24 +30,22 @@ def test_max_pool_and_its_gradient(window, stride, size):
         expected[n, i, j, c] = values.max()
         first = np.unravel_index(values.argmax(), values.shape)
         by_x[n, rows, columns, c][first] += gradient[n, i, j, c]
-    y, backward = jax.vjp(lambda x: pool_norm_relu.max_pool(x, window, stride), x)
+    pool = partial(pool_norm_relu.max_pool, window=window, stride=stride)
+    y, found = differentiate(pool, (x,), gradient)
     np.testing.assert_array_equal(y, expected)
-    np.testing.assert_allclose(backward(jnp.asarray(gradient))[0], by_x, atol=1e-6)
+    np.testing.assert_allclose(found, by_x, atol=1e-6)
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_relu_and_its_gradient(precision):
     rng = np.random.default_rng(0)
-    x = draw(rng, 2, 5, 5, 6).astype(precision)
-    edges = [0.0, -0.0, jnp.inf, -jnp.inf, 1e-30, -1e-30]
-    x = x.at[0, 0, 0].set(jnp.asarray(edges, precision))
-    gradient = draw(rng, *x.shape).astype(precision)
-    y, backward = jax.vjp(pool_norm_relu.relu, x)
-    is_positive = np.asarray(x, np.float32) > 0
+    x = draw(rng, 2, 5, 5, 6).astype(jnp.dtype(precision))
+    x[0, 0, 0] = [0.0, -0.0, np.inf, -np.inf, 1e-30, -1e-30]
+    gradient = draw(rng, *x.shape).astype(x.dtype)
+    y, by_x = differentiate(pool_norm_relu.relu, (x,), gradient)
+    is_positive = x.astype(np.float32) > 0
     np.testing.assert_array_equal(y, np.where(is_positive, x, 0))
-    np.testing.assert_array_equal(
-        backward(gradient)[0], np.where(is_positive, gradient, 0)
-    )
+    np.testing.assert_array_equal(by_x, np.where(is_positive, gradient, 0))
     assert jnp.isnan(pool_norm_relu.relu(jnp.full(4, jnp.nan, precision))).all()
 
 
@@ -55,13 +53,12 @@ def test_relu_and_its_gradient(precision):
 @pytest.mark.parametrize("pixels", [(3, 20, 20), (1, 1, 17), (5, 1, 3)], ids=str)
 def test_bias_and_its_gradient(pixels, precision):
     rng = np.random.default_rng(0)
-    x, bias = draw(rng, *pixels, 6).astype(precision), draw(rng, 6)
-    gradient = draw(rng, *x.shape).astype(precision)
-    y, backward = jax.vjp(pool_norm_relu.add_bias, x, bias)
-    by_x, by_bias = backward(gradient)
-    assert y.dtype == by_x.dtype == precision
+    x, bias = draw(rng, *pixels, 6).astype(jnp.dtype(precision)), draw(rng, 6)
+    gradient = draw(rng, *x.shape).astype(x.dtype)
+    y, by_x, by_bias = differentiate(pool_norm_relu.add_bias, (x, bias), gradient)
+    assert y.dtype == by_x.dtype == x.dtype
     assert by_bias.dtype == jnp.float32
-    np.testing.assert_array_equal(y, x + bias.astype(precision))
+    np.testing.assert_array_equal(y, x + bias.astype(x.dtype))
     np.testing.assert_array_equal(by_x, gradient)
     right = np.asarray(gradient, np.float64).sum(axis=(0, 1, 2))
     np.testing.assert_allclose(by_bias, right, atol=1e-4)
@@ -74,25 +71,27 @@ def test_batch_norm_and_its_gradient(precision):
     scale, bias = draw(rng, 6), draw(rng, 6)
     flax: Any = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5)
     ours: Any = layers.BatchNorm(True, None, 1e-5, precision)
-    statistics = {"mean": jnp.zeros(6), "var": jnp.ones(6)}
+    statistics = {"mean": np.zeros(6, np.float32), "var": np.ones(6, np.float32)}
 
-    def run(layer: Any, x: jax.Array) -> Any:
+    @partial(jax.jit, static_argnums=0)
+    def run(layer: Any, x: jax.Array, gradient: jax.Array) -> Any:
         def apply(x, scale, bias):
             params = {"scale": scale, "bias": bias}
             variables = {"params": params, "batch_stats": statistics}
             y, updates = layer.apply(variables, x, mutable=["batch_stats"])
             return y, updates["batch_stats"]
 
-        return jax.vjp(apply, x, scale, bias, has_aux=True)
+        y, backward, running = jax.vjp(apply, x, scale, bias, has_aux=True)
+        return (y, *backward(gradient)), running
 
-    y, backward, running = run(flax, x)
-    y2, backward2, running2 = run(ours, x.astype(precision))
+    (y, *expected), running = run(flax, x, gradient)
+    dtype = jnp.dtype(precision)
+    (y2, *found), running2 = run(ours, x.astype(dtype), gradient.astype(dtype))
     assert y2.dtype == precision
     assert relative_error(y2, y) < TOLERANCE[precision]
     for name in statistics:
         np.testing.assert_allclose(running2[name], running[name], rtol=2e-6)
-    gradients = backward2(gradient.astype(precision))
-    for values, right in zip(gradients, backward(gradient), strict=True):
+    for values, right in zip(found, expected, strict=True):
         assert relative_error(values, right) < TOLERANCE[precision]
 
 
@@ -100,11 +99,11 @@ def test_batch_norm_and_its_gradient(precision):
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_the_error_of_the_variance_has_its_bound(precision, ratio):
     """The bound of training/statistics.py; Flax's BatchNorm has the same error."""
-    x = draw(np.random.default_rng(0), 32, 16, 16, 8) + ratio
-    x = x.astype(precision)
-    ones, zeros = jnp.ones(8), jnp.zeros(8)
-    _, mean, variance = pool_norm_relu.batch_norm(x, ones, zeros, 1e-5, None)
-    exact = np.asarray(x.astype(jnp.float32), np.float64)
+    x = draw(np.random.default_rng(0), 32, 16, 16, 8) + np.float32(ratio)
+    x = x.astype(jnp.dtype(precision))
+    norm = jax.jit(partial(pool_norm_relu.batch_norm, epsilon=1e-5, axis=None))
+    _, mean, variance = norm(x, np.ones(8, np.float32), np.zeros(8, np.float32))
+    exact = x.astype(np.float64)
     right = exact.var(axis=(0, 1, 2))
     bound = 8 * 2.0**-24 * (1 + ratio**2 / right)
     assert (np.abs(np.asarray(variance) / right - 1) < bound).all()
@@ -126,14 +125,15 @@ def test_batch_norm_over_devices():
             by_scale, by_bias = lax.psum((by_scale, by_bias), axis)
         return y, by_x, by_scale, by_bias
 
-    whole = run(None, x, gradient)
+    whole = jax.jit(partial(run, None))(x, gradient)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    shared = jax.shard_map(
+    spread = jax.shard_map(
         partial(run, "data"),
         mesh=mesh,
         in_specs=P("data"),
         out_specs=(P("data"), P("data"), P(), P()),
         check_vma=False,
-    )(x, gradient)
+    )
+    shared = jax.jit(spread)(x, gradient)
     for values, right in zip(shared, whole, strict=True):
         assert relative_error(values, right) < 1e-6
