@@ -22,14 +22,14 @@ ROUNDING = 1e-4  # float32 sums of thousands of terms, in another order
 # choose another maximum, which changes a gradient by about a hundredth.
 AFTER_STEPS = 0.02
 MESHES = [(1, 1), (8, 1), (4, 2), (2, 4), (1, 8)]
-# The smallest possible, or a little more; BatchNorm needs more pixels.
-IMAGE_SIZES = {"alexnet": 67, "alexnet_owt": 63, "vgg11": 32, "vgg11_bn": 64}
+# The smallest possible, or a little more.
+IMAGE_SIZES = {"alexnet": 67, "alexnet_owt": 63, "vgg11": 32, "vgg11_bn": 32}
 IMAGE_SIZES |= {"resnet20": 16, "googlenet": 79}
 # The number of the first batch, whose gradients are compared most closely. With batch 0
-# a change of the weights of vgg11 by 1e-7 already changes gradients by 0.002.
-FIRST_BATCH = {"vgg11": 1}
-# Of vgg11_bn such a change moves them by 0.0002 to 0.01, with nine of nine batches.
-GRADIENT = {"vgg11_bn": AFTER_STEPS}
+# a change of the weights by 1e-7 already changes gradients by 0.002 (vgg11) or 0.004
+# (vgg11_bn), as some unit is that near to zero. Of 35 such changes none moves those of
+# vgg11_bn with batch 20 by more than 6e-6.
+FIRST_BATCH = {"vgg11": 1, "vgg11_bn": 20}
 
 
 def make_program(name: str, data: int, model: int, *words: str) -> Program:
@@ -118,14 +118,13 @@ def train(name: str, data: int, model: int, *words: str, num_steps: int = NUM_ST
     return run
 
 
-def assert_equal_runs(run: Any, other: Any, of_gradient: float = ROUNDING) -> None:
+def assert_equal_runs(run: Any, other: Any) -> None:
     """Compares arrays, relative to their norms, and the metrics of each step."""
-    bounds = {"logits": ROUNDING, "gradient": of_gradient}
     # The last numbers of a share of odd length are computed without vectors.
     equal = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-8)
     jax.tree.map(equal, run["initial"], other["initial"])
     for key in ("logits", "gradient", "momentum", "change", "batch_stats"):
-        bound = bounds.get(key, AFTER_STEPS)
+        bound = ROUNDING if key in ("logits", "gradient") else AFTER_STEPS
         leaves = jax.tree_util.tree_leaves_with_path(run[key])
         others = jax.tree.leaves(other[key])
         norms = {path: np.linalg.norm(leaf) for path, leaf in leaves}
@@ -207,5 +206,4 @@ def test_any_mesh_trains_as_one_device(name, mesh, dropout):
             pytest.skip("it has no dropout")
         words.append("--config.model.fields.dropout_rate=0")
     run = train(name, *mesh, *words)
-    alone = train_on_one_device(name, *words)
-    assert_equal_runs(run, alone, GRADIENT.get(name, ROUNDING))
+    assert_equal_runs(run, train_on_one_device(name, *words))
