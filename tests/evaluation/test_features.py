@@ -12,7 +12,7 @@ from cnn_arch.models import create_model, layer_output
 from cnn_arch.parallel.mesh import make_mesh
 from cnn_arch.screen import Screen
 from tests.evaluation.test_one_crop import SOURCE, lenet_config, lenet_images
-from tests.models.conftest import abstract_variables, drawn_variables
+from tests.models.conftest import abstract_variables, drawn_variables, forward
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_features_of_a_split(network, tmp_path, num_devices):
         assert tuple(written["class_names"]) == network.class_names
         # The last layer computes the logits from F6.
         images = lenet_images(network.config.data)
-        logits = network.model.apply(network.variables, images, train=False)
+        logits = forward(network.model, network.variables, images)
         last = network.variables["params"]["output"]
         expected = written["features"] @ last["kernel"] + last["bias"]
         np.testing.assert_allclose(expected, logits, atol=1e-4)

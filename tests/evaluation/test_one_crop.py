@@ -13,6 +13,7 @@ from cnn_arch.evaluation.results import Results
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
 from cnn_arch.parallel.mesh import abstract, make_mesh
+from tests.models.conftest import forward
 
 NUM_EXAMPLES = 37  # no multiple of a batch size
 NOISE = np.random.default_rng(0)
@@ -41,7 +42,7 @@ def evaluate_on(num_devices, batch_size, change=lambda weight: weight):
     variables = jax.tree.map(change, variables)
     evaluator = OneCrop(config, model, make_mesh(num_devices, 1))
     results = evaluator.judge(variables, SOURCE)
-    logits = model.apply(variables, lenet_images(config.data), train=False)
+    logits = forward(model, variables, lenet_images(config.data))
     return results, np.asarray(logits)
 
 
@@ -89,7 +90,7 @@ def test_images_for_evaluation_may_have_another_size():
     results = evaluator.judge(variables, SOURCE)
     mean = SOURCE.images.sum(axis=(1, 2)) / 48**2  # zeros around
     mean = (mean - config.data.mean) / config.data.std
-    logits = np.asarray(model.apply(variables, mean[:, None, None], train=False))
+    logits = np.asarray(forward(model, variables, mean[:, None, None]))
     np.testing.assert_array_equal(results.prediction, logits.argmax(axis=1))
 
 

@@ -63,6 +63,11 @@ def abstract_variables(model, image_size, channels=3):
     return jax.eval_shape(init, jax.random.key(0))
 
 
+def forward(model, variables, images):
+    """Returns the logits in evaluation, by one program."""
+    return jax.jit(partial(model.apply, train=False))(variables, images)
+
+
 def num_params(tree):
     """Counts the parameters of a tree of arrays or shapes."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

@@ -9,7 +9,7 @@ from cnn_arch.errors import UsageError
 from cnn_arch.models import create_model, layer_output
 from cnn_arch.models.class_map import check_class_map, class_map, window_sides
 from cnn_arch.ops.sliding import sliding
-from tests.models.conftest import drawn_variables, mark_slow
+from tests.models.conftest import drawn_variables, forward, mark_slow
 
 # The layer whose maps the head reads, and a size at which these are 2 x 2.
 NETWORKS = {
@@ -61,7 +61,8 @@ def test_each_position_is_the_head_on_its_window(name):
     image = images(size + 64, size + 32, channels)
     with sliding(windows):  # the head cannot read the maps of a larger image
         maps = np.asarray(layer_output(model, variables, image, layer)[0])
-    found = class_map(model, variables, image, windows)[0]
+    over_image = jax.jit(lambda image: class_map(model, variables, image, windows))
+    found = np.asarray(over_image(image)[0])
     side = maps.shape[0] - found.shape[0] + 1
     assert side == maps.shape[1] - found.shape[1] + 1
     assert side == {"lenet5": 1, "resnet20": 8}.get(name, 2)
@@ -73,8 +74,8 @@ def test_each_position_is_the_head_on_its_window(name):
         np.testing.assert_allclose(found[i, j], expected, atol=1e-4 * scale)
     # At the size of training there is one position: the network itself.
     image = image[:, :size, :size]
-    (alone,) = class_map(model, variables, image, windows).reshape(1, 5)
-    logits = model.apply(variables, image, train=False)[0]
+    (alone,) = over_image(image).reshape(1, 5)
+    logits = forward(model, variables, image)[0]
     np.testing.assert_allclose(alone, logits, atol=1e-5 * np.abs(logits).max())
 
 

@@ -1,5 +1,7 @@
 """The head of NiN for CIFAR-10 against NumPy."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from cnn_arch.costs.layers import layer_costs
 from cnn_arch.costs.summary import totals
 from cnn_arch.models import create_model, layer_output
-from tests.models.conftest import drawn_variables
+from tests.models.conftest import drawn_variables, forward
 from tests.paper_tables import TOTALS
 
 
@@ -22,10 +24,12 @@ def test_a_dense_head_reads_every_position():
 
     variables = drawn_variables(model, 16)
     x = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
-    maps = np.asarray(layer_output(model, variables, x, "mlpconv3"))
+    maps = np.asarray(
+        jax.jit(partial(layer_output, model, layer="mlpconv3"))(variables, x)
+    )
     fc = variables["params"]["fc"]
     expected = maps.reshape(2, 4 * 4 * 10) @ fc["kernel"] + fc["bias"]
-    logits = model.apply(variables, x, train=False)
+    logits = forward(model, variables, x)
     np.testing.assert_allclose(np.asarray(logits), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -36,7 +40,9 @@ def test_dropout_before_the_dense_head(rate):
     variables = drawn_variables(model, 16)
     variables["params"]["fc"]["kernel"][:] = np.eye(160, 10)
     x = jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
-    maps = np.asarray(layer_output(model, variables, x, "mlpconv3"))
+    maps = np.asarray(
+        jax.jit(partial(layer_output, model, layer="mlpconv3"))(variables, x)
+    )
     first = maps.reshape(2, 160)[:, :10]  # the head's outputs
     rngs = {"dropout": jax.random.key(1)}
     found = np.asarray(model.apply(variables, x, train=True, rngs=rngs))

@@ -144,7 +144,7 @@ def test_safetensors_of_other_types(resnet18, tmp_path):
     path = tmp_path / "weights.safetensors"
     arrays = files.to_torchvision("resnet18", resnet18)
     halves = {
-        key: jnp.asarray(x, jnp.bfloat16 if x.ndim else None)
+        key: jnp.asarray(x.astype(jnp.bfloat16) if x.ndim else x)
         for key, x in arrays.items()
     }
     flax_save(halves, path)
