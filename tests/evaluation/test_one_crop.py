@@ -46,7 +46,10 @@ def evaluate_on(num_devices, batch_size, change=lambda weight: weight):
     return results, np.asarray(logits)
 
 
-@pytest.mark.parametrize(("num_devices", "batch_size"), [(1, 8), (4, 8), (8, 64)])
+@pytest.mark.parametrize(
+    ("num_devices", "batch_size"),
+    [(1, 8), (4, 8), (8, 64), (4, 6)],  # 6: rounded up to 8
+)
 def test_against_numpy(num_devices, batch_size):
     results, logits = evaluate_on(num_devices, batch_size)
     labels = SOURCE.labels
