@@ -27,8 +27,8 @@ IMAGE_SIZES = {"alexnet": 67, "alexnet_owt": 63, "vgg11": 32, "vgg11_bn": 32}
 IMAGE_SIZES |= {"resnet20": 16, "googlenet": 79}
 # The number of the first batch, whose gradients are compared most closely. With batch 0
 # a change of the weights by 1e-7 already changes gradients by 0.002 (vgg11) or 0.004
-# (vgg11_bn), as some unit is that near to zero. Of 35 such changes none moves those of
-# vgg11_bn with batch 20 by more than 6e-6.
+# (vgg11_bn), because it turns a unit on or off. With batch 20, none of 30 such changes
+# moves the gradients of vgg11_bn by more than 6e-6.
 FIRST_BATCH = {"vgg11": 1, "vgg11_bn": 20}
 
 
