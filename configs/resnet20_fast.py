@@ -4,7 +4,7 @@ It learns in one cycle (Smith and Topin 2018, "Super-Convergence") and has two h
 He, T., et al. 2019, "Bag of Tricks for Image Classification with Convolutional Neural
 Networks". ``configs/sweeps/resnet20_fast.py`` found its rate (docs/recipes.md). A
 run took 31 minutes on two cores with AVX2. On two cores with AMX, which multiply
-bfloat16, --config.epochs=36 should take as long; the cycle gets longer, too.
+bfloat16, --config.epochs=36 takes about as long (estimated).
 
 Deviation: no paper has this recipe; its numbers are ours.
 """
