@@ -128,7 +128,7 @@ def init_variables(model: nn.Module, key: jax.Array, image_size: int, channels: 
     """
     image = jnp.zeros((1, image_size, image_size, channels))
     kept = ("params", "batch_stats")
-    with plain_forms():  # nothing of the outputs is kept
+    with plain_forms():  # no output is kept, and these are quicker to trace
         variables = model.init(key, image, train=False, mutable=kept)
     return {"batch_stats": {}, **variables}
 

@@ -1,8 +1,10 @@
 """Fresh variables against each paper's initialisation."""
 
 import re
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
@@ -97,3 +99,19 @@ def test_the_program_of_training_draws_so():
     for layer, fan_in in {"C1": 25, "C5": 400, "F6": 120}.items():
         kernel = np.abs(params[layer]["kernel"])
         assert 0.9 * 2.4 / fan_in < kernel.max() <= 2.4 / fan_in
+
+
+def test_initial_values_are_traced_in_the_plain_forms_alone():
+    """A trace of both forms takes longer; a step after it has both again."""
+    model = create_model("lenet5")
+    image = jnp.zeros((1, 32, 32, 1))
+
+    def step(key):
+        variables = init_variables(model, key, 32, 1)
+        return model.apply(variables, image, train=False)
+
+    def count(function):
+        return str(jax.make_jaxpr(function)(jax.random.key(0))).count("platform_index")
+
+    assert count(partial(init_variables, model, image_size=32, channels=1)) == 0
+    assert count(step) > 0
