@@ -49,7 +49,7 @@ def write_report(runs: Path, target: Path) -> tuple[Path, int]:
     """Writes lectures.md of all experiments, and returns its path and their number.
 
     The records and figures go to ``target``/lectures. Those that are there, of
-    experiments that are not in ``runs``, stay; size "full" replaces "minutes".
+    experiments that are not in ``runs``, stay. A full record is before one of minutes.
     """
     from cnn_arch.lectures.show import table_of_counts  # takes a second to import
 
@@ -57,20 +57,21 @@ def write_report(runs: Path, target: Path) -> tuple[Path, int]:
     own.mkdir(parents=True, exist_ok=True)
     parts = []
     for experiment in plan.read_all():
+        found_at = {}  # size -> record
         for size in plan.SIZES:
-            folder = runs / f"{experiment.name}-{size}"
-            if found := record.load(folder):
-                write_text(
-                    own / f"{experiment.name}.json",
-                    (folder / record.NAME).read_text(encoding="utf-8"),
-                )
-                figures.draw(experiment, found, folder)
-                shutil.copyfile(folder / "figure.png", own / f"{experiment.name}.png")
-        stored = own / f"{experiment.name}.json"
-        if stored.exists():
-            found = record.read(stored)
-            picture = f"lectures/{experiment.name}.png"
-            parts.append(section(experiment, found, picture, level="##"))
+            name = f"{experiment.name}-{size}"
+            if found := record.load(runs / name):
+                write_text(own / f"{name}.json", record.as_text(found))
+            if (own / f"{name}.json").exists():
+                found_at[size] = record.read(own / f"{name}.json")
+        if not found_at:
+            continue
+        size, found = found_at.popitem()
+        folder, picture = runs / f"{experiment.name}-{size}", f"{experiment.name}.png"
+        if record.load(folder):
+            figures.draw(experiment, found, folder)
+            shutil.copyfile(folder / "figure.png", own / picture)
+        parts.append(section(experiment, found, f"lectures/{picture}", level="##"))
     path = target / "lectures.md"
     counts = COUNTED.format(*table_of_counts())
     write_text(path, "\n\n".join([INTRODUCTION, *parts, counts]))

@@ -27,9 +27,6 @@ class Size:
     settings: Mapping[str, Any]  # of all runs; they shorten the recipes
     variants: Sequence[str] = ()  # those that run; (): all
     measures: Sequence[str] = ()  # those that are taken; (): all
-    minutes: float | None = (
-        None  # that it took on two cores; docs/lectures.md says which
-    )
 
 
 @dataclasses.dataclass(frozen=True)

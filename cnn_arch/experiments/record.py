@@ -25,7 +25,7 @@ from cnn_arch.sweeps.manifest import Sweep, Trial
 
 NAME = "experiment.json"
 RUNS = Path("runs") / "experiments"
-PUBLISHED = ROOT / "docs" / "lectures"  # the records of the page docs/lectures.md
+PUBLISHED = ROOT / "docs" / "lectures"  # NAME-SIZE.json, for docs/lectures.md
 Record = dict[str, Any]
 
 
@@ -52,16 +52,20 @@ def load(folder: Path) -> Record | None:
     return read(path) if path.exists() else None
 
 
-def newest(experiment: Experiment, runs: Path) -> tuple[Record, str] | None:
-    """Returns the record that counts, and where it was made; None: there is none.
+def find(name: str, size: str, runs: Path) -> tuple[Record, str] | None:
+    """Returns the record of a size, and where it was made; None if there is none.
 
-    A full one is before one of minutes, and one of ``runs`` before a published one.
+    One of ``runs`` is before a published one.
     """
-    for size in ("full", "minutes"):
-        if found := load(runs / f"{experiment.name}-{size}"):
-            return found, "here"
-    path = PUBLISHED / f"{experiment.name}.json"
+    if found := load(runs / f"{name}-{size}"):
+        return found, "here"
+    path = PUBLISHED / f"{name}-{size}.json"
     return (read(path), "docs/lectures.md") if path.exists() else None
+
+
+def newest(name: str, runs: Path) -> tuple[Record, str] | None:
+    """Returns the record that counts: a full one is before one of minutes."""
+    return find(name, "full", runs) or find(name, "minutes", runs)
 
 
 def read(path: Path) -> Record:
@@ -176,7 +180,12 @@ def _measure(keys: Sequence[str], series: Sequence[str], workdir: Path) -> Recor
 
 def save(record: Record, folder: Path) -> None:
     """Writes the record."""
-    write_text(folder / NAME, json.dumps(record, indent=1) + "\n")
+    write_text(folder / NAME, as_text(record))
+
+
+def as_text(record: Record) -> str:
+    """Returns the text of a record's file."""
+    return json.dumps(record, indent=1) + "\n"
 
 
 def numbers(record: Record) -> Numbers:
@@ -216,6 +225,20 @@ def diverged(record: Record) -> dict[str, Record]:
 def minutes(record: Record) -> float:
     """Returns the training time of all runs together."""
     return sum(run["minutes"] for run in record["runs"].values())
+
+
+def minutes_on_two_cores(record: Record) -> float | None:
+    """Returns the training time with both cores busy; None: it was on no processor.
+
+    A run on one core leaves the other to another run.
+    """
+    runs = list(record["runs"].values())
+    cores = [re.search(r"^cpu, (\d+) core", run["device"]) for run in runs]
+    known = [int(found[1]) for found in cores if found]
+    if len(known) < len(runs):
+        return None
+    used = zip((run["minutes"] for run in runs), known, strict=True)
+    return sum(time * number for time, number in used) / 2
 
 
 def _facts(workdir: Path) -> Record:

@@ -16,7 +16,7 @@ COLUMNS = 72  # of a text beside a label
 
 
 def list_all(runs: Path, screen: Screen) -> str:
-    """Lists the experiments: minutes on two cores, verdict, claim.
+    """Lists the experiments: minutes of two cores at each size, verdict, claim.
 
     Returns:
       The command that runs the first.
@@ -24,8 +24,7 @@ def list_all(runs: Path, screen: Screen) -> str:
     screen.row(f"{'experiment':<16}{'minutes':<9}{'full':<9}verdict")
     experiments = plan.read_all()
     for experiment in experiments:
-        times = [experiment.sizes[size].minutes for size in plan.SIZES]
-        shown = ["" if each is None else f"{each:g} min" for each in times]
+        shown = [_time(experiment.name, size, runs) for size in plan.SIZES]
         verdict, origin = state(experiment, runs)
         text = f"{verdict} ({origin})" if origin else verdict
         screen.row(f"{experiment.name:<16}{shown[0]:<9}{shown[1]:<9}{text}")
@@ -36,7 +35,7 @@ def list_all(runs: Path, screen: Screen) -> str:
 
 def state(experiment: Experiment, runs: Path) -> tuple[str, str]:
     """Returns the verdict so far, and the size and place of the runs; "": none."""
-    newest = record.newest(experiment, runs)
+    newest = record.newest(experiment.name, runs)
     if not newest:
         return "not run", ""
     found, place = newest
@@ -101,6 +100,13 @@ def report(runs: Path, target: Path, screen: Screen) -> int:
     path, count = page.write_report(runs, target)
     screen.say("wrote", f"{path}   ({counted(count, 'experiment')})", last=True)
     return 0
+
+
+def _time(name: str, size: str, runs: Path) -> str:
+    """Returns how long an experiment took at a size; "": not run, or on a GPU."""
+    found = record.find(name, size, runs)
+    time = found and record.minutes_on_two_cores(found[0])
+    return f"{time:.0f} min" if time else ""
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

@@ -1,0 +1,147 @@
+"""The page of all experiments, and the published one: its verdicts are the records'."""
+
+import json
+import math
+import re
+from statistics import fmean
+
+import pytest
+from scipy import stats
+
+from cnn_arch.experiments import page, plan, record, rules, show
+from cnn_arch.installation import ROOT
+from cnn_arch.screen import Screen
+
+PAGE = ROOT / "docs" / "lectures.md"
+RECORDS = sorted((ROOT / "docs" / "lectures").glob("*.json"))
+OVERLAP, APART = plan.read("overlapping").variants
+
+
+def write_runs(runs, size, errors, device="cpu, 1 core, 24 GiB"):
+    """Writes a record of ``overlapping``: test errors by variant, a minute for each."""
+    folder = runs / f"overlapping-{size}"
+    folder.mkdir(parents=True)
+    made = record.new(plan.read("overlapping"), size, [f"--size={size}"])
+    for variant, numbers in errors.items():
+        for seed, error in enumerate(numbers):
+            made["runs"][f"{variant}-{seed}"] = {
+                "variant": variant,
+                "seed": seed,
+                "numbers": {
+                    "test_error": error,
+                    "training_error": 9.0,
+                    "gap": error,
+                },
+                "series": {},
+                "curve": [[1, 60, 55], [2, 40, 45]],
+                "diverged": "",
+                "minutes": 1.0,
+                "device": device,
+                "data": "ten",
+                "commit": "0123abc",
+            }
+    record.save(made, folder)
+    return made
+
+
+def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
+    runs, docs = tmp_path / "runs", tmp_path / "docs"
+    write_runs(runs, "minutes", {OVERLAP: [30.0], APART: [40.0]})
+    path, count = page.write_report(runs, docs)
+    heading = "\n## overlapping: not decided at this size\n"
+    assert count == 1 and heading in path.read_text()
+
+    errors = {OVERLAP: [30.0, 30.1], APART: [40.0, 40.1]}
+    full = write_runs(runs, "full", errors)
+    _, count = page.write_report(runs, docs)
+    heading = "\n## overlapping: holds\n"
+    assert count == 1 and heading in path.read_text()
+    names = {file.name for file in (docs / "lectures").iterdir()}
+    assert names == {
+        "overlapping-minutes.json",
+        "overlapping-full.json",
+        "overlapping.png",
+    }
+    stored = docs / "lectures" / "overlapping-full.json"
+    assert record.read(stored) == full
+
+    # Without the runs, what is published stays.
+    picture = (docs / "lectures" / "overlapping.png").read_bytes()
+    _, count = page.write_report(tmp_path / "none", docs)
+    assert count == 1 and heading in path.read_text()
+    assert (docs / "lectures" / "overlapping.png").read_bytes() == picture
+
+
+def test_the_list_has_the_time_of_two_cores(tmp_path, capsys):
+    errors = {OVERLAP: [30.0] * 3, APART: [40.0] * 3}
+    write_runs(tmp_path, "minutes", errors)
+    write_runs(tmp_path, "full", errors, "cpu, 2 cores, 24 GiB")
+    show.list_all(tmp_path, Screen())
+    (line,) = re.findall("^overlapping .*$", capsys.readouterr().out, re.MULTILINE)
+    assert line.split()[:5] == ["overlapping", "3", "min", "6", "min"]
+    on_gpu = write_runs(tmp_path / "gpu", "full", errors, "1 x NVIDIA H100")
+    assert record.minutes_on_two_cores(on_gpu) is None
+
+
+def outcome(comparison, numbers):
+    """Computes an interval by SciPy; None where it is not a matter of two samples."""
+    samples = [
+        numbers.get(variant, {}).get(measure, [])
+        for variant, measure in zip(
+            (comparison.first, comparison.second), comparison.measures, strict=True
+        )
+    ]
+    if any(isinstance(value, rules.Bound) for value in (*samples[0], *samples[1])):
+        return None
+    if min(map(len, samples)) < 2 or len({*samples[0]}) == len({*samples[1]}) == 1:
+        return None
+    if comparison.scale == "ratio":
+        samples = [[math.log(value) for value in sample] for sample in samples]
+    first, second = samples
+    if comparison.is_paired:
+        found = stats.ttest_rel(first, second).confidence_interval(0.95)
+    else:
+        test = stats.ttest_ind(first, second, equal_var=False)
+        found = test.confidence_interval(0.95)
+    ends = [fmean(first) - fmean(second), *found]
+    return [math.exp(x) for x in ends] if comparison.scale == "ratio" else ends
+
+
+def turned(numbers, comparison):
+    """Returns the numbers with the two sides of a comparison exchanged."""
+    (a, b), (c, d) = (comparison.first, comparison.second), comparison.measures
+    new = {variant: dict(own) for variant, own in numbers.items()}
+    new[a][c], new[b][d] = numbers[b][d], numbers[a][c]
+    return new
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_published_verdicts_follow_from_their_numbers(path):
+    found = record.read(path)
+    experiment = plan.read(found["experiment"])
+    assert path.stem == f"{experiment.name}-{found['size']}"
+    numbers = record.numbers(found)
+    verdict, outcomes = rules.decide(experiment.rule, numbers)
+    for comparison, decided in zip(experiment.rule, outcomes, strict=True):
+        if expected := outcome(comparison, numbers):
+            ends = [decided.estimate, decided.low, decided.high]
+            assert ends == pytest.approx(expected, rel=1e-6, abs=1e-9)
+        has_one_limit = (comparison.above is None) != (comparison.below is None)
+        if decided.verdict == rules.HOLDS and has_one_limit:
+            again = rules.compare(comparison, turned(numbers, comparison))
+            assert again.verdict != rules.HOLDS
+    is_shown = (
+        found["size"] == "full"
+        or not path.with_stem(f"{experiment.name}-full").exists()
+    )
+    if is_shown:
+        picture = f"lectures/{experiment.name}.png"
+        section = page.section(experiment, found, picture, level="##")
+        assert section in PAGE.read_text(encoding="utf-8")
+        assert section.startswith(f"## {experiment.name}: {verdict}\n")
+
+
+def test_every_published_record_is_on_the_page():
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    shown = set(re.findall(r"^## (\w+): ", text, re.MULTILINE))
+    assert shown == {json.loads(path.read_text())["experiment"] for path in RECORDS}
