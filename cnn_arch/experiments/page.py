@@ -45,14 +45,13 @@ def write(experiment: Experiment, found: Record, folder: Path) -> list[str]:
     return ["README.md", *(path.name for path in pictures), record.NAME]
 
 
-def write_report(runs: Path, target: Path) -> tuple[Path, int]:
+def write_report(runs: Path, target: Path, counts: tuple[str, str]) -> tuple[Path, int]:
     """Writes lectures.md of all experiments, and returns its path and their number.
 
     The records and figures go to ``target``/lectures. Those that are there, of
     experiments that are not in ``runs``, stay. A full record is before one of minutes.
+    ``counts`` has a sentence on the claims that are counted, and their table.
     """
-    from cnn_arch.lectures.show import table_of_counts  # takes a second to import
-
     own = target / "lectures"
     own.mkdir(parents=True, exist_ok=True)
     parts = []
@@ -73,8 +72,8 @@ def write_report(runs: Path, target: Path) -> tuple[Path, int]:
             shutil.copyfile(folder / "figure.png", own / picture)
         parts.append(section(experiment, found, f"lectures/{picture}", level="##"))
     path = target / "lectures.md"
-    counts = COUNTED.format(*table_of_counts())
-    write_text(path, "\n\n".join([INTRODUCTION, *parts, counts]))
+    text = "\n\n".join([INTRODUCTION, *parts, COUNTED.format(*counts)])
+    write_text(path, text)
     return path, len(parts)
 
 

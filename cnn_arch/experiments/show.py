@@ -90,6 +90,7 @@ def report(runs: Path, target: Path, screen: Screen) -> int:
       UsageError: none has been run.
     """
     from cnn_arch.experiments import page
+    from cnn_arch.lectures.show import table_of_counts  # takes a second to import
 
     command_line.check_folder("--report", str(target))
     if not any(runs.glob(f"*/{record.NAME}")):
@@ -97,7 +98,7 @@ def report(runs: Path, target: Path, screen: Screen) -> int:
         raise UsageError(
             f"--report={target}: no experiment has been run here; run one: {start}"
         )
-    path, count = page.write_report(runs, target)
+    path, count = page.write_report(runs, target, table_of_counts())
     screen.say("wrote", f"{path}   ({counted(count, 'experiment')})", last=True)
     return 0
 

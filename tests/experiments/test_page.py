@@ -14,6 +14,7 @@ from cnn_arch.screen import Screen
 
 PAGE = ROOT / "docs" / "lectures.md"
 RECORDS = sorted((ROOT / "docs" / "lectures").glob("*.json"))
+COUNTS = "Two are right.", "| claim |"
 OVERLAP, APART = plan.read("overlapping").variants
 
 
@@ -47,13 +48,13 @@ def write_runs(runs, size, errors, device="cpu, 1 core, 24 GiB"):
 def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
     runs, docs = tmp_path / "runs", tmp_path / "docs"
     write_runs(runs, "minutes", {OVERLAP: [30.0], APART: [40.0]})
-    path, count = page.write_report(runs, docs)
+    path, count = page.write_report(runs, docs, COUNTS)
     heading = "\n## overlapping: not decided at this size\n"
     assert count == 1 and heading in path.read_text()
 
     errors = {OVERLAP: [30.0, 30.1], APART: [40.0, 40.1]}
     full = write_runs(runs, "full", errors)
-    _, count = page.write_report(runs, docs)
+    _, count = page.write_report(runs, docs, COUNTS)
     heading = "\n## overlapping: holds\n"
     assert count == 1 and heading in path.read_text()
     names = {file.name for file in (docs / "lectures").iterdir()}
@@ -67,7 +68,7 @@ def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
 
     # Without the runs, what is published stays.
     picture = (docs / "lectures" / "overlapping.png").read_bytes()
-    _, count = page.write_report(tmp_path / "none", docs)
+    _, count = page.write_report(tmp_path / "none", docs, COUNTS)
     assert count == 1 and heading in path.read_text()
     assert (docs / "lectures" / "overlapping.png").read_bytes() == picture
 
