@@ -11,7 +11,7 @@ train: setup  ## train LeNet-5 on 5,000 real digits and test it: 2 minutes
 	@.venv/bin/python train.py --config=configs/lenet5.py
 
 test: setup-dev  ## run the fast tests
-	@.venv/bin/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile \
+	@.venv/bin/python -m pytest -q -n logical --maxprocesses 8 --dist loadfile \
 		--no-loadscope-reorder
 
 test-campaign: setup-dev  ## kill and disturb the commands for one minute
