@@ -35,7 +35,7 @@ def get_experiment():
         },
         "sizes": {
             "minutes": {"seeds": 2, "settings": {"epochs": 10.0}},
-            "full": {"seeds": 3, "settings": {"epochs": 60.0}},
+            "full": {"seeds": 3, "settings": {"epochs": 45.0}},
         },
         "measures": [*probes, "test_error"],
         "rule": [

@@ -35,7 +35,7 @@ def get_experiment():
         "settings": {"data.normalisation": "mean_image", "log.layer_gradients": True},
         "sizes": {
             "minutes": {"seeds": 2, "settings": {"epochs": 0.1}},
-            "full": {"seeds": 3, "settings": {"epochs": 0.5}},
+            "full": {"seeds": 3, "settings": {"epochs": 0.2}},
         },
         "measures": [start, end, "training_error"],
         "rule": [
