@@ -14,8 +14,6 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any, NoReturn
 
-import numpy as np
-
 from cnn_arch.errors import UsageError
 from cnn_arch.parallel.launcher import Process
 from cnn_arch.screen import one_line, prepare_streams, put
@@ -177,6 +175,7 @@ def gather(value: Any) -> list[Any]:
     other no longer than 30 seconds.
     """
     import jax
+    import numpy as np  # not at the top, for --help
     from jax.experimental import multihost_utils
 
     if jax.process_count() == 1:
