@@ -23,7 +23,7 @@ def get_experiment():
         "sizes": {
             "minutes": {
                 "seeds": 1,
-                "settings": {"epochs": 1.0, "data.image_size": 64},
+                "settings": {"epochs": 0.5, "data.image_size": 64},
             },
             "full": {
                 "seeds": 3,

@@ -19,7 +19,7 @@ def get_experiment():
         "variants": recipes("plain20", "plain56", "resnet20", "resnet56"),
         "settings": {"data.normalisation": "mean_image"},
         "sizes": {
-            "minutes": {"seeds": 1, "settings": {"epochs": 1.0}},
+            "minutes": {"seeds": 1, "settings": {"epochs": 0.4}},
             "full": {"seeds": 3, "settings": {"epochs": 4.0}},
         },
         "measures": ["training_error", "test_error"],

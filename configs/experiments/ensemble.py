@@ -27,7 +27,7 @@ def get_experiment():
         # a single number in an interval, and no network is in two groups.
         "group": 7,
         "sizes": {
-            "minutes": {"seeds": 14, "settings": {"epochs": 0.5}},
+            "minutes": {"seeds": 14, "settings": {"epochs": 0.3}},
             "full": {"seeds": 21, "settings": {"epochs": 3.0}},
         },
         "measures": [one, three, "ensemble_error:5", seven],

@@ -30,7 +30,7 @@ def get_experiment():
             "batch_norm_images": 4096,
         },
         "sizes": {
-            "minutes": {"seeds": 2, "settings": {"epochs": 0.2}},
+            "minutes": {"seeds": 2, "settings": {"epochs": 0.15}},
             "full": {"seeds": 3, "settings": {"epochs": 4.0}},
         },
         "measures": [response, "response:largest", loss, "training_error"],

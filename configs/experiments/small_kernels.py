@@ -24,7 +24,7 @@ def get_experiment():
         },
         "settings": {"config": "kernel_stacks", "data.normalisation": "mean_image"},
         "sizes": {
-            "minutes": {"seeds": 2, "settings": {"epochs": 1.0}},
+            "minutes": {"seeds": 2, "settings": {"epochs": 0.5}},
             "full": {"seeds": 3, "settings": {"epochs": 8.0}},
         },
         "measures": ["test_error", "parameters", "macs"],
