@@ -39,7 +39,6 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     screen.say("run", f"{run.workdir}   (stop: Ctrl-C, continues later)")
     config = same_run.match_run(run.workdir, config, overrides, screen)
     stopping.prepare(options.workdir, screen.warn)
-
     # These imports take seconds, so the first line is printed before them.
     from cnn_arch.costs.summary import describe_network
     from cnn_arch.data import loading
@@ -58,7 +57,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
     evaluator, others = protocols.of_run(compiled, screen)
     start = starting_point.read(compiled, dataset.class_names, run)
-    if not loop.is_finished(run, config, batches.steps_per_epoch):
+    if trains := not loop.is_finished(run, config, batches.steps_per_epoch):
         with screen.timed("compile", "training step"):
             compiled.compile()
             evaluator.compile(compiled.variable_shapes)
@@ -72,10 +71,11 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     validation = record.Validation(evaluator, dataset.splits["validation"], screen)
     try:
         loop.Trainer(compiled, batches, validation, run, start).fit()
+        opening.finish_inspection(dataset, batches.skipped | validation.skipped, run)
+        with stopping.stopping_at_once("in the test", has_advanced=trains):
+            final_test.test_best(compiled, (evaluator, *others), dataset, run)
     except stopping.StoppedError as stopped:
         return stopping.leave(stopped, run, requeues=process.writes)
-    opening.finish_inspection(dataset, batches.skipped | validation.skipped, run)
-    final_test.test_best(compiled, (evaluator, *others), dataset, run)
     evaluate = command("eval", f"--workdir={run.workdir}", *settings.own_recipe(words))
     write_pages(run, overrides, evaluate, dataset, compiled)
     return cli.say_next(screen, *(f"{evaluate} {option}" for option in AFTERWARDS))

@@ -77,6 +77,32 @@ def test_ctrl_c_saves_and_names_the_command_that_continues(finished, recipe, tmp
     assert_same_run(finished[0], workdir)
 
 
+def test_a_signal_after_the_last_epoch_stops_the_test(finished, recipe, tmp_path):
+    workdir = tmp_path / "tested"
+    words = (*recipe(), f"--workdir={workdir}")
+    process = subprocess.Popen(
+        command("train.py", *words),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    shown = []
+    with process:
+        assert process.stdout
+        for line in process.stdout:
+            shown.append(line)
+            if line.split()[:1] == ["3"]:  # the row of the last epoch
+                process.send_signal(signal.SIGTERM)
+    assert process.returncode == 0
+    assert shown[-1].startswith(("stopped at epoch 3, saved.", "stopped in the test"))
+    assert "Continue: python" in shown[-1]
+    assert not (workdir / "eval" / "results.json").exists()
+    result = run("train.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert_same_run(finished[0], workdir)
+
+
 def test_a_closed_terminal_saves(finished, recipe, tmp_path):
     """Its output fails from then on, also the progress bar's; the run is saved."""
     workdir = tmp_path / "hangup"

@@ -107,7 +107,7 @@ class Trainer:
                 ended = is_over(self.run, config, step, steps_per_epoch)
                 metrics.draw(last=ended)
                 self._agreement.ask(Wish(signal=stop.number))
-                if (asked := self._agreement.hear().signal) and not ended:
+                if asked := self._agreement.hear().signal:
                     self._stop(asked, step)
         self.checkpoints.close()
         if step < end:
@@ -218,7 +218,8 @@ class Trainer:
 
     def _stop(self, number: int, step: int, has_advanced: bool = True) -> NoReturn:
         self.checkpoints.close()
-        raise StoppedError(number, step / self.batches.steps_per_epoch, has_advanced)
+        place = f"at epoch {step / self.batches.steps_per_epoch:.4g}"
+        raise StoppedError(number, place, has_advanced)
 
     def _save(
         self, state: TrainState, metrics: Metrics, validation_error: float | None

@@ -5,9 +5,10 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 from ml_collections import ConfigDict
 
@@ -32,9 +33,9 @@ _STARTED = time.monotonic()
 class StoppedError(Exception):
     """A run has stopped after a signal, and its state is saved."""
 
-    def __init__(self, number: int, epoch: float, has_advanced: bool = True):
+    def __init__(self, number: int, place: str, has_advanced: bool = True):
         super().__init__(signal.Signals(number).name)
-        self.epoch = epoch  # passes over the training split so far
+        self.place = place  # where in the run, as "at epoch 7"
         self.has_advanced = has_advanced  # far enough to be worth another start
         self.by_scheduler = number in SCHEDULER_SIGNALS
         # Slurm starts a job again only if it ended with status 0.
@@ -82,17 +83,45 @@ def stop_request(*, hangup: bool = True) -> Iterator[StopRequest]:
     with nohup.
     """
     request = StopRequest(_early.number)
+
+    def note(number: int, previous: Mapping[int, Any]) -> None:
+        request.number = number
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
+
+    with _handled_by(note, hangup=hangup):
+        yield request
+
+
+@contextmanager
+def stopping_at_once(place: str, *, has_advanced: bool) -> Iterator[None]:
+    """Lets a signal end work that needs no saving, as the test after the training does.
+
+    Raises:
+      StoppedError: there was a signal.
+    """
+
+    def stop(number: int, previous: Mapping[int, Any]) -> NoReturn:
+        raise StoppedError(number, place, has_advanced)
+
+    with _handled_by(stop, hangup=True):
+        yield
+
+
+@contextmanager
+def _handled_by(
+    handle: Callable[[int, Mapping[int, Any]], None], *, hangup: bool
+) -> Iterator[None]:
+    """Calls a function with each signal to stop, and with the handlers of before."""
     numbers = [signal.SIGINT, *SCHEDULER_SIGNALS]
     if hangup and HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:
         numbers.append(HANGUP)
 
     def note(number, _):
-        request.number = number
-        signal.signal(signal.SIGINT, previous[signal.SIGINT])
+        handle(number, previous)
 
     previous = {each: signal.signal(each, note) for each in numbers}
     try:
-        yield request
+        yield
     finally:
         for each, handler in previous.items():
             signal.signal(each, handler)
@@ -111,7 +140,7 @@ def leave(stopped: StoppedError, run: Run, *, requeues: bool) -> int:
         count_requeue(run.workdir, stopped)
         if requeue():
             then = "Slurm will start it again"
-    run.screen.row(f"stopped at epoch {stopped.epoch:.4g}, saved. {then}", last=True)
+    run.screen.row(f"stopped {stopped.place}, saved. {then}", last=True)
     return stopped.exit_status
 
 
@@ -130,7 +159,7 @@ def count_requeue(workdir: Path, stopped: StoppedError) -> None:
     path.unlink(missing_ok=True)
     if count:
         raise RunError(
-            f"stopped at epoch {stopped.epoch:.4g}, saved, but not started again: in "
+            f"stopped {stopped.place}, saved, but not started again: in "
             f"{count} starts in a row, the signal came before the run had trained for "
             "as long as it took to begin; give the job more time, or send the signal "
             "later (--signal)"

@@ -32,7 +32,7 @@ def test_a_scheduler_may_ask_twice(name):
         signal.raise_signal(number)
         assert request.number == number
     assert signal.getsignal(number) == before
-    stopped = StoppedError(request.number, epoch=7)
+    stopped = StoppedError(request.number, "at epoch 7")
     assert (stopped.exit_status, stopped.by_scheduler) == (0, True)
 
 
@@ -41,9 +41,25 @@ def test_a_second_ctrl_c_ends_the_run_at_once():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), stop_request() as request:
         signal.raise_signal(signal.SIGINT)
-        stopped = StoppedError(request.number, epoch=7)
+        stopped = StoppedError(request.number, "at epoch 7")
         assert (stopped.exit_status, stopped.by_scheduler) == (130, False)
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_the_test_after_the_training_stops_at_once(name):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(StoppedError) as caught,
+        stopping.stopping_at_once("in the test", has_advanced=False),
+    ):
+        signal.raise_signal(number)
+        time.sleep(5)
+    assert signal.getsignal(number) == before
+    stopped = caught.value
+    assert (stopped.place, stopped.has_advanced) == ("in the test", False)
+    assert stopped.exit_status == (130 if name == "SIGINT" else 0)
 
 
 def test_outside_slurm_there_is_no_warning_and_no_requeue(monkeypatch):
@@ -81,7 +97,7 @@ def test_a_closed_terminal_stops_the_run_unless_it_shall_not(hangup):
     with stop_request() as request:
         signal.raise_signal(signal.SIGHUP)
         assert request.number == signal.SIGHUP
-        stopped = StoppedError(request.number, epoch=7)
+        stopped = StoppedError(request.number, "at epoch 7")
         assert (stopped.exit_status, stopped.by_scheduler) == (129, False)
     assert signal.getsignal(signal.SIGHUP) == hangup
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
@@ -108,7 +124,7 @@ def test_a_job_without_progress_is_started_again_three_times(tmp_path, monkeypat
     run = Run(tmp_path / "run", Screen(muted=True))
 
     def leave(has_advanced):
-        stopped = StoppedError(signal.SIGUSR1, 0.1, has_advanced)
+        stopped = StoppedError(signal.SIGUSR1, "at epoch 0.1", has_advanced)
         return stopping.leave(stopped, run, requeues=True)
 
     def num_requeued():
