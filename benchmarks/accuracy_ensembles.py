@@ -36,12 +36,19 @@ def evaluate(*words: str) -> dict[str, Any]:
 
 
 def of_runs(workdirs: Sequence[Path], protocols: Sequence[str]) -> list[Row]:
-    """Returns a row for each protocol: of the runs, and of their mean."""
-    paths = [f"--workdir={path}" for path in workdirs]
+    """Returns a row for each protocol: of the runs, and of their mean.
+
+    Probabilities that a run has already saved are not computed again.
+    """
     rows = []
     for protocol in protocols:
-        answer = evaluate(*paths, *([f"--protocol={protocol}"] if protocol else []))
-        rows.append(_row(*answer.values()))
+        suffix = f"_{protocol}" if protocol else ""
+        files = [path / "eval" / f"probabilities_test{suffix}.npz" for path in workdirs]
+        chosen = [f"--protocol={protocol}"] if protocol else []
+        for path, file in zip(workdirs, files, strict=True):
+            if not file.exists():
+                evaluate(f"--workdir={path}", *chosen, "--save_probabilities")
+        rows.append(_row(_average(files)))
     return rows
 
 
@@ -54,7 +61,11 @@ def of_published(resnets: Path, cifar: str) -> Row:
         if not files[-1].exists():
             words = words_of(name, resnets / f"{name}.th", cifar)
             evaluate(*words, f"--workdir={folder / name}")
-    return _row(evaluate(f"--average_of={','.join(map(str, files))}"))
+    return _row(_average(files))
+
+
+def _average(files: Sequence[Path]) -> dict[str, Any]:
+    return evaluate(f"--average_of={','.join(map(str, files))}")
 
 
 def words_of(name: str, weights: Path, cifar: str) -> list[str]:
