@@ -10,6 +10,7 @@ import argparse
 import statistics
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from itertools import product
@@ -35,6 +36,8 @@ RECIPES = {"resnet50": "resnet50_v1_5", "resnet50_v1": "resnet50"}
 PEERS = ("pytorch", "pytorch_compile", "flax", "keras")
 PRECISIONS = ("float32", "bf16")
 PASSES = ("train", "forward")
+# JAX takes three quarters of a GPU's memory at its start; the other sides need it, too.
+NOT_ALL_MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 MATMUL_SIZE = 4096  # of square matrices; their product shows the machine's top speed
 # The gradients of weights and of inputs cost as much as the forward pass, each.
 FLOPS_PER_MAC = {"train": 2 * 3, "forward": 2}
@@ -85,23 +88,63 @@ def sides(options: argparse.Namespace, network: str) -> dict[str, tuple[str, str
     }
 
 
-def measure(case: dict[str, Any], peers: dict[str, tuple[str, str]], options: Any):
-    """Times a case on all sides; returns seconds a call by (side, pass), and facts."""
+def case_of(
+    network: str, batch_size: int, precision: str, matmul_size: int, words: list[str]
+) -> dict[str, Any]:
+    """Returns what the workers are told; ``words`` are settings of our recipe."""
+    size, num_classes, _ = NETWORKS[network]
+    return {
+        "network": network,
+        "recipe": RECIPES.get(network, network),
+        "image_size": size,
+        "num_classes": num_classes,
+        "batch_size": batch_size,
+        "precision": precision,
+        "matmul_size": matmul_size,
+        "words": words,
+    }
+
+
+def open_sides(
+    case: dict[str, Any],
+    peers: dict[str, tuple[str, str]],
+    stack: ExitStack,
+    *,
+    at_once: bool,
+) -> tuple[dict[str, rounds.Worker], dict[str, Any]]:
+    """Starts and prepares a worker for each side; returns them, and their facts."""
+    workers = {"cnn_arch": rounds.our_worker("train_step_ours", **NOT_ALL_MEMORY)}
+    workers |= {name: rounds.peer_worker(*peer) for name, peer in peers.items()}
+
+    def open_side(name: str) -> dict[str, Any]:
+        rounds.console.print(f"  {name}: compiles and warms up", style="dim")
+        compiled = {"compiled": name == "pytorch_compile"}
+        return rounds.open_side(stack, name, workers[name], case | compiled)
+
+    with ThreadPoolExecutor(len(workers) if at_once else 1) as pool:
+        return workers, dict(zip(workers, pool.map(open_side, workers), strict=True))
+
+
+def measure(
+    case: dict[str, Any],
+    peers: dict[str, tuple[str, str]],
+    options: Any,
+    *,
+    at_once: bool = False,
+):
+    """Times a case on all sides; returns seconds a call by (side, pass), and facts.
+
+    With ``at_once``, all sides compile at the same time: for machines with many cores.
+    """
 
     def turn(worker: rounds.Worker, work: str, num_calls: int) -> float:
         answer = worker.ask({"pass": work, "num_calls": num_calls})
         return answer["seconds"] / num_calls
 
-    facts, turns = {}, {}
+    turns = {}
     with ExitStack() as stack:
-        for name in ("cnn_arch", *peers):
-            rounds.console.print(f"  {name}: compiles and warms up", style="dim")
-            if name == "cnn_arch":
-                worker = rounds.our_worker("train_step_ours")
-            else:
-                worker = rounds.peer_worker(*peers[name])
-            compiled = {"compiled": name == "pytorch_compile"}
-            facts[name] = rounds.open_side(stack, name, worker, case | compiled)
+        workers, facts = open_sides(case, peers, stack, at_once=at_once)
+        for name, worker in workers.items():
             for work, seconds in facts[name].get("call_seconds", {}).items():
                 if work == "matmul" or work in options.passes:
                     num_calls = rounds.num_calls(seconds, options.seconds)
@@ -179,7 +222,7 @@ def main() -> None:
     results = rounds.header("training step and forward pass", options.rounds)
     results |= {"settings": words, "sides": [], "rows": []}
     for network in options.networks:
-        size, num_classes, batches = NETWORKS[network]
+        batches = NETWORKS[network][2]
         peers = sides(options, network)
         if not peers:
             rounds.console.print(f"{network}: left out: no given peer has it")
@@ -188,17 +231,9 @@ def main() -> None:
             batches = tuple(map(int, options.batch_sizes.split(",")))
         elif not options.all_batch_sizes:
             batches = batches[:1]
-        for batch_size, precision in product(batches, options.precisions):
-            case = {
-                "network": network,
-                "recipe": RECIPES.get(network, network),
-                "image_size": size,
-                "num_classes": num_classes,
-                "batch_size": batch_size,
-                "precision": precision,
-                "matmul_size": options.matmul_size,
-                "words": words,
-            }
+        cases: list[tuple[int, str]] = list(product(batches, options.precisions))
+        for batch_size, precision in cases:
+            case = case_of(network, batch_size, precision, options.matmul_size, words)
             title = f"{network}, batch {batch_size}, {precision}"
             rounds.console.print(title, style="bold")
             measured, facts = measure(case, peers, options)

@@ -1,6 +1,7 @@
 """The worker of train_step.py for this project."""
 
 import os
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,10 +58,16 @@ def prepare(case: dict):
     square = jnp.ones((size, size), PRECISIONS[case["precision"]])
     product = jax.jit(jnp.matmul)
     rows = layer_costs(program.model, data.image_size, data.channels)
+    device: Any = mesh.devices.flat[0]
+
+    def peak_bytes() -> int | None:
+        return (device.memory_stats() or {}).get("peak_bytes_in_use")
+
     facts = {
         "macs": totals(rows)["macs"],
         "versions": {"jax": jax.__version__},
-        "device": str(mesh.devices.flat[0].device_kind),
+        "device": str(device.device_kind),
+        "peak_bytes": peak_bytes,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
     return facts, {

@@ -44,7 +44,8 @@ def serve(prepare: Callable[[dict], tuple[dict, dict[str, Pass]]]) -> None:
     ``num_calls``; its answer is the result of ``timed``.
 
     Args:
-      prepare: takes the case; returns the facts, and the passes by name.
+      prepare: takes the case; returns the facts, and the passes by name. A fact that is
+        a function is called after these calls.
     """
     # Prints of libraries go to stderr: they must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
@@ -60,6 +61,7 @@ def serve(prepare: Callable[[dict], tuple[dict, dict[str, Pass]]]) -> None:
         name: timed(work, WARMUP_CALLS)["seconds"] / WARMUP_CALLS
         for name, work in passes.items()
     }
+    facts = {key: each() if callable(each) else each for key, each in facts.items()}
     answer({**facts, "first_call_seconds": first, "call_seconds": later})
     for line in sys.stdin:
         request = json.loads(line)

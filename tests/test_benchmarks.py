@@ -32,7 +32,7 @@ def run(name: str, word: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "name",
     "train_step loader compile startup whole_run augmentation protocols "
-    "precision".split(),
+    "precision gpu".split(),
 )
 def test_help_works_without_any_peer(name):
     result = run(name, "--help")
@@ -47,6 +47,7 @@ def test_help_works_without_any_peer(name):
         ("train_step", "--precision=bf16"),
         ("compile", "--network=resnet20"),
         ("augmentation", "--steps=mixing"),
+        ("gpu", "--networks=resnet21"),
     ],
 )
 def test_a_wrong_option_is_refused(name, word):
