@@ -27,9 +27,9 @@ def parse_rate(option: str, text: str) -> float:
     return _num_bytes(option, text, "(B|b|bit)(?:/s|ps)?", rule)
 
 
-def counted(number: int, noun: str) -> str:
-    """Returns 1 image, 2 images, 1,000 images."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(count: float, noun: str) -> str:
+    """Returns 1 image, 2 images, 1,000 images, 0.5 images."""
+    return f"{number(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def number(value: float) -> str:

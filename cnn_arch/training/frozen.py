@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from cnn_arch import hints
 from cnn_arch.errors import UsageError
+from cnn_arch.units import counted
 
 Layer = tuple[str, ...]  # the path of a layer: ("conv2_1", "bn1")
 
@@ -19,7 +20,7 @@ def describe(config: ConfigDict) -> str:
     """Returns which layers do not learn, or learn slowly; "" if all learn alike."""
     parts = []
     if config.freeze_epochs:
-        parts.append(f"the head alone for {config.freeze_epochs:g} epochs")
+        parts.append(f"the head alone for {counted(config.freeze_epochs, 'epoch')}")
     if config.freeze:
         parts.append(f"frozen: {' '.join(config.freeze)}")
     if config.optim.body_rate != 1.0:

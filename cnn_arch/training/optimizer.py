@@ -59,7 +59,7 @@ def remark_on_size(words: Sequence[str]) -> str:
         return ""
     if setting_words.of_its_size(recipe, others) != recipe:
         return f"as for ImageNet: the folder has {folders.LARGE:,} images or more"
-    length = f"{long.steps:,} steps" if long.steps else f"{long.epochs:g} epochs"
+    length = _length(long)
     fields = [
         f"{field.replace('_', ' ')} {value}"
         for field, value in long.model.fields.items()
@@ -73,16 +73,21 @@ def _is_setting(word: str) -> bool:
     return not word.startswith("--config=")
 
 
+def _length(config: ConfigDict) -> str:
+    if config.steps:
+        return counted(config.steps, "step")
+    return counted(config.epochs, "epoch")
+
+
 def describe_recipe(config: ConfigDict) -> str:
     """Returns the recipe in one line."""
     optim = config.optim
-    length = f"{config.steps:,} steps" if config.steps else f"{config.epochs:g} epochs"
     warmup = optim.warmup_steps or optim.warmup_epochs
     rise = f", warm-up {warmup:g}" if warmup else ""
     decay = f", L2 {optim.weight_decay:g}" if optim.weight_decay else ""
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
     return (
-        f"{length}, batch {config.batch_size}{parts}, {optim.name} momentum "
+        f"{_length(config)}, batch {config.batch_size}{parts}, {optim.name} momentum "
         f"{optim.momentum:g}, lr {optim.learning_rate:g} "
         f"{_describe_rate(config)}{rise}{decay}, seed {config.seed}"
     )
