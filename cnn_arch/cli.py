@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import runpy
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -103,6 +104,17 @@ class Ending:
 Main = Callable[[argparse.Namespace, list[str], Ending], int]
 
 
+def _ignore_late_signals() -> None:
+    """Lets no signal that the command handled fail it after its work is done.
+
+    Python takes its handlers away before the process has ended, and a scheduler would
+    see a failed job.
+    """
+    for number in signal.valid_signals() - {signal.SIGINT}:
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def run(main: Main, parser: Parser, *, needs_words: bool = True) -> NoReturn:
     """Runs a command's ``main`` and ends the process with its status.
 
@@ -121,6 +133,7 @@ def run(main: Main, parser: Parser, *, needs_words: bool = True) -> NoReturn:
         options, words = command_line.read(parser)
         status = main(options, words, ending)
         sys.stdout.flush()  # here, so that a reader that has ended is noticed
+        _ignore_late_signals()
         raise SystemExit(status)
     except KeyboardInterrupt:
         logging.getLogger("cnn_arch").info("stopped")

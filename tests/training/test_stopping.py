@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,6 +13,7 @@ from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen
 from cnn_arch.training import stopping
 from cnn_arch.training.stopping import StoppedError, stop_request
+from tests.commands import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +149,28 @@ def test_a_stop_is_late_once_the_training_took_longer_than_the_start(monkeypatch
     assert not request.is_late
     request.began -= 11
     assert request.is_late
+
+
+LATE = """
+import os, signal, sys
+from cnn_arch import cli, command_line
+
+class Late:
+    def __del__(self):  # when Python has taken its handlers away
+        os.kill(os.getpid(), signal.SIGTERM)
+
+def main(options, words, ending):
+    if os.environ["HANDLES"]:
+        signal.signal(signal.SIGTERM, lambda *_: None)
+    return 0
+
+late = Late()
+cli.run(main, command_line.parser("Ends.", ""), needs_words=False)
+"""
+
+
+@pytest.mark.parametrize(("handles", "status"), [("1", 0), ("", -signal.SIGTERM)])
+def test_a_late_signal_fails_no_command_that_handled_it(handles, status):
+    words, variables = [sys.executable, "-c", LATE], os.environ | {"HANDLES": handles}
+    ended = subprocess.run(words, cwd=ROOT, env=variables)
+    assert ended.returncode == status
