@@ -6,6 +6,7 @@ lowest error on validation images. G. Alain and Y. Bengio, "Understanding interm
 layers using linear classifier probes", 2016, https://arxiv.org/abs/1610.01644.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,24 +59,24 @@ def error_of_run(workdir: Path, layer: str) -> float:
 
 def error(train: Split, validation: Split, test: Split) -> float:
     """Returns the error of a probe in percent."""
-    solutions = [ridge(*train, strength) for strength in STRENGTHS]
+    solutions = ridge(*train, STRENGTHS)
     best = min(solutions, key=lambda solution: _error(solution, validation))
     return _error(best, test)
 
 
 def ridge(
-    inputs: np.ndarray, labels: np.ndarray, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the weights [D, K] and the biases [K] of a linear classifier.
+    inputs: np.ndarray, labels: np.ndarray, strengths: Iterable[float]
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the weights [D, K] and the biases [K] of linear classifiers.
 
-    They minimise the squared distance to one-hot targets and the penalty ``strength``
+    They minimise the squared distance to one-hot targets and the penalty: a strength
     times the mean squared singular value of the centred inputs times the squared
     weights; there is no penalty on the biases.
 
     Args:
       inputs: float [N, D].
       labels: 0 to K - 1, int [N].
-      strength: above 0.
+      strengths: above 0, one for each classifier.
     """
     targets = np.eye(labels.max() + 1)[labels]
     center, mean = inputs.mean(axis=0), targets.mean(axis=0)
@@ -83,13 +84,14 @@ def ridge(
     # In the smaller of the two spaces: images or features.
     is_wide = centered.shape[1] > len(centered)
     gram = centered @ centered.T if is_wide else centered.T @ centered
-    penalty = strength * np.trace(gram) / len(gram)
-    gram[np.diag_indices_from(gram)] += penalty
-    if is_wide:
-        weights = centered.T @ np.linalg.solve(gram, targets - mean)
-    else:
-        weights = np.linalg.solve(gram, centered.T @ (targets - mean))
-    return weights, mean - center @ weights
+    right = targets - mean if is_wide else centered.T @ (targets - mean)
+    diagonal = np.eye(len(gram)) * np.trace(gram) / len(gram)
+    solutions = []
+    for strength in strengths:
+        weights = np.linalg.solve(gram + strength * diagonal, right)
+        weights = centered.T @ weights if is_wide else weights
+        solutions.append((weights, mean - center @ weights))
+    return solutions
 
 
 def _error(solution: tuple[np.ndarray, np.ndarray], split: Split) -> float:

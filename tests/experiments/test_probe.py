@@ -25,7 +25,7 @@ def drawn():
 @pytest.mark.parametrize(("num_images", "num_features"), [(40, 6), (12, 30)])
 def test_a_probe_solves_the_normal_equations(drawn, num_images, num_features):
     inputs, labels = drawn(num_images, num_features)
-    weights, biases = probe.ridge(inputs, labels, 0.1)
+    _, (weights, biases) = probe.ridge(inputs, labels, [7, 0.1])
     centered = inputs - inputs.mean(axis=0)
     penalty = 0.1 * np.square(centered).sum() / min(num_images, num_features)
     # The bias is a feature of ones without a penalty.
