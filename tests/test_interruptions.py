@@ -52,55 +52,50 @@ def test_killed_twice_and_resumed_is_the_same_run(finished, recipe, tmp_path):
     assert_same_run(finished[0], workdir)
 
 
-def test_ctrl_c_saves_and_names_the_command_that_continues(finished, recipe, tmp_path):
-    workdir = tmp_path / "stopped"
-    words = (*recipe(), f"--workdir={workdir}")
-    process = subprocess.Popen(
+def train_until(words, beginning, number):
+    """Sends a signal when a line begins so; returns the exit status and the last."""
+    line = ""
+    with subprocess.Popen(
         command("train.py", *words),
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
         text=True,
-    )
-    shown = []
-    with process:
+    ) as process:
         assert process.stdout
         for line in process.stdout:
-            shown.append(line)
-            if line.startswith("epoch"):
-                process.send_signal(signal.SIGINT)
-    assert process.returncode == 130
-    assert "saved. Continue: python" in shown[-1]
-    assert f"--workdir={workdir}" in shown[-1]
+            if line.lstrip().startswith(beginning):
+                process.send_signal(number)
+    return process.returncode, line
+
+
+def assert_continues(words, finished, workdir):
     result = run("train.py", *words)
     assert result.returncode == 0, result.stderr
     assert_same_run(finished[0], workdir)
+
+
+def test_ctrl_c_saves_and_names_the_command_that_continues(finished, recipe, tmp_path):
+    workdir = tmp_path / "stopped"
+    words = (*recipe(), f"--workdir={workdir}")
+    status, last = train_until(words, "epoch", signal.SIGINT)
+    assert status == 130
+    assert "saved. Continue: python" in last
+    assert f"--workdir={workdir}" in last
+    assert_continues(words, finished, workdir)
 
 
 def test_a_signal_after_the_last_epoch_stops_the_test(finished, recipe, tmp_path):
     workdir = tmp_path / "tested"
     words = (*recipe(), f"--workdir={workdir}")
-    process = subprocess.Popen(
-        command("train.py", *words),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
+    status, last = train_until(words, "3  ", signal.SIGTERM)  # the last epoch's row
+    assert status == 0
+    assert last.startswith(
+        ("stopped at epoch 3, saved.", "stopped in the test, saved.")
     )
-    shown = []
-    with process:
-        assert process.stdout
-        for line in process.stdout:
-            shown.append(line)
-            if line.split()[:1] == ["3"]:  # the row of the last epoch
-                process.send_signal(signal.SIGTERM)
-    assert process.returncode == 0
-    assert shown[-1].startswith(("stopped at epoch 3, saved.", "stopped in the test"))
-    assert "Continue: python" in shown[-1]
+    assert "Continue: python" in last
     assert not (workdir / "eval" / "results.json").exists()
-    result = run("train.py", *words)
-    assert result.returncode == 0, result.stderr
-    assert_same_run(finished[0], workdir)
+    assert_continues(words, finished, workdir)
 
 
 def test_a_closed_terminal_saves(finished, recipe, tmp_path):
