@@ -116,6 +116,23 @@ def turned(numbers, comparison):
     return new
 
 
+def mirror(comparison, value):
+    """Returns a difference or a ratio the other way round."""
+    return 1 / value if comparison.scale == "ratio" else -value
+
+
+def is_one_sided(comparison):
+    """Whether no number is in the range together with its mirror."""
+    equal, above, below = (
+        comparison.scale == "ratio",
+        comparison.above,
+        comparison.below,
+    )
+    return (above is not None and above >= equal) or (
+        below is not None and below <= equal
+    )
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_published_verdicts_follow_from_their_numbers(path):
     found = record.read(path)
@@ -127,10 +144,12 @@ def test_published_verdicts_follow_from_their_numbers(path):
         if expected := outcome(comparison, numbers):
             ends = [decided.estimate, decided.low, decided.high]
             assert ends == pytest.approx(expected, rel=1e-6, abs=1e-9)
-        has_one_limit = (comparison.above is None) != (comparison.below is None)
-        if decided.verdict == rules.HOLDS and has_one_limit:
             again = rules.compare(comparison, turned(numbers, comparison))
-            assert again.verdict != rules.HOLDS
+            mirrored = [mirror(comparison, expected[i]) for i in (0, 2, 1)]
+            ends = [again.estimate, again.low, again.high]
+            assert ends == pytest.approx(mirrored, rel=1e-6, abs=1e-9)
+            if is_one_sided(comparison) and decided.verdict == rules.HOLDS:
+                assert again.verdict == rules.FAILS
     is_shown = (
         found["size"] == "full"
         or not path.with_stem(f"{experiment.name}-full").exists()
