@@ -56,20 +56,18 @@ def write_report(runs: Path, target: Path, counts: tuple[str, str]) -> tuple[Pat
     own.mkdir(parents=True, exist_ok=True)
     parts = []
     for experiment in plan.read_all():
-        found_at = {}  # size -> record
-        for size in plan.SIZES:
-            name = f"{experiment.name}-{size}"
+        names = [f"{experiment.name}-{size}" for size in plan.SIZES]
+        for name in names:
             if found := record.load(runs / name):
                 write_text(own / f"{name}.json", record.as_text(found))
-            if (own / f"{name}.json").exists():
-                found_at[size] = record.read(own / f"{name}.json")
-        if not found_at:
+        stored = [name for name in names if (own / f"{name}.json").exists()]
+        if not stored:
             continue
-        size, found = found_at.popitem()
-        folder, picture = runs / f"{experiment.name}-{size}", f"{experiment.name}.png"
-        if record.load(folder):
-            figures.draw(experiment, found, folder)
-            shutil.copyfile(folder / "figure.png", own / picture)
+        shown, picture = stored[-1], f"{experiment.name}.png"  # full is the last
+        found = record.read(own / f"{shown}.json")
+        if (runs / shown / record.NAME).exists():
+            figures.draw(experiment, found, runs / shown)
+            shutil.copyfile(runs / shown / "figure.png", own / picture)
         parts.append(section(experiment, found, f"lectures/{picture}", level="##"))
     path = target / "lectures.md"
     text = "\n\n".join([INTRODUCTION, *parts, COUNTED.format(*counts)])
