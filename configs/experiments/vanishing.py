@@ -35,7 +35,7 @@ def get_experiment():
         "settings": {"data.normalisation": "mean_image", "log.layer_gradients": True},
         "sizes": {
             "minutes": {"seeds": 2, "settings": {"epochs": 0.05}},
-            "full": {"seeds": 3, "settings": {"epochs": 0.2}},
+            "full": {"seeds": 3, "settings": {"epochs": 0.1}},
         },
         "measures": [start, end, "training_error"],
         "rule": [
