@@ -31,7 +31,7 @@ def get_experiment():
             },
             "full": {
                 "seeds": 3,
-                "settings": {"epochs": 10.0, "data.image_size": 96},
+                "settings": {"epochs": 5.0, "data.image_size": 96},
             },
         },
         "measures": [start, "first_gradient:last_epoch", "test_error"],

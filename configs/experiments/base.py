@@ -12,6 +12,9 @@ CS231N = "CS231n 2017, lecture 9"
 EECS498 = "EECS 498-007, lecture 8"
 D2L = "d2l.ai, modern CNNs"
 
+# Settings of CIFAR-10's recipes: half of the side, and a quarter of the operations.
+HALF_SIDE = {"data.image_size": 16, "data.crop_padding": 2}
+
 
 def recipes(*names: str) -> dict[str, dict[str, Any]]:
     """Returns variants that are recipes as they are, by the recipes' names."""

@@ -1,6 +1,6 @@
 """Szegedy et al. 2015, Figure 2, and He et al. 2015, Figure 5: 1x1 bottlenecks."""
 
-from configs.experiments.base import CS231N, EECS498, difference, ratio
+from configs.experiments.base import CS231N, EECS498, HALF_SIDE, difference, ratio
 
 
 def get_experiment():
@@ -34,7 +34,7 @@ def get_experiment():
                 "settings": {"epochs": 1.0},
                 "variants": ["bottleneck", "naive, equal MACs"],
             },
-            "full": {"seeds": 3, "settings": {"epochs": 3.0}},
+            "full": {"seeds": 3, "settings": {"epochs": 2.0, **HALF_SIDE}},
         },
         "measures": ["test_error", "macs", "parameters"],
         "rule": [

@@ -28,7 +28,7 @@ def get_experiment():
         "group": 7,
         "sizes": {
             "minutes": {"seeds": 14, "settings": {"epochs": 0.3}},
-            "full": {"seeds": 21, "settings": {"epochs": 3.0}},
+            "full": {"seeds": 21, "settings": {"epochs": 1.0}},
         },
         "measures": [one, three, "ensemble_error:5", seven],
         "rule": [

@@ -27,7 +27,7 @@ def get_experiment():
         },
         "sizes": {
             "minutes": {"seeds": 2, "settings": {"epochs": 2.0}},
-            "full": {"seeds": 5, "settings": {"epochs": 6.0}},
+            "full": {"seeds": 5, "settings": {"epochs": 3.0}},
         },
         "measures": ["test_error", "training_error"],
         "rule": [

@@ -36,7 +36,7 @@ def get_experiment():
             },
             "full": {
                 "seeds": 3,
-                "settings": {"epochs": 20.0, "data.image_size": 96},
+                "settings": {"epochs": 10.0, "data.image_size": 96},
             },
         },
         "measures": ["test_error", "gap_of_trained"],
