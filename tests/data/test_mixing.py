@@ -1,6 +1,7 @@
 """Mixup, CutMix and random erasing, compared with NumPy and on several devices."""
 
 import math
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +20,18 @@ def alphas(mixup, cutmix):
     return ConfigDict({"mixup": mixup, "cutmix": cutmix})
 
 
-def on_devices(num_devices, function, *arrays):
-    """Calls a function on parts of the arrays, as the training step does."""
+@cache
+def mixer(num_devices, *values):
+    """Returns the mixing of a key's numbers on some devices, as in training."""
     mesh = Mesh(np.array(jax.devices()[:num_devices]), ("data",))
     mapped = jax.shard_map(
-        function, mesh=mesh, in_specs=P("data"), out_specs=SPECS, check_vma=False
+        lambda key, image, label: mixing.mix(image, label, key, alphas(*values)),
+        mesh=mesh,
+        in_specs=(P(), P("data"), P("data")),
+        out_specs=SPECS,
+        check_vma=False,
     )
-    return jax.jit(mapped)(*arrays)
+    return jax.jit(mapped)
 
 
 def alone(function):
@@ -43,10 +49,7 @@ def batch():
 @pytest.mark.parametrize("seed", range(3))
 def test_mixup_is_the_weighted_mean_with_the_row_before(batch, seed):
     image, label = batch
-    key = jax.random.key(seed)
-    mixed, partner, share = on_devices(
-        1, lambda x, y: mixing.mix(x, y, key, alphas(0.2, 0.0)), *batch
-    )
+    mixed, partner, share = mixer(1, 0.2, 0.0)(jax.random.key(seed), *batch)
     expected = share * image + (1 - share) * np.roll(image, 1, axis=0)
     np.testing.assert_allclose(mixed, expected, atol=1e-6)
     np.testing.assert_array_equal(partner, np.roll(label, 1))
@@ -55,10 +58,7 @@ def test_mixup_is_the_weighted_mean_with_the_row_before(batch, seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_cutmix_counts_the_pixels_that_are_left(batch, seed):
     image, _ = batch
-    key = jax.random.key(seed)
-    mixed, _, share = on_devices(
-        1, lambda x, y: mixing.mix(x, y, key, alphas(0.0, 1.0)), *batch
-    )
+    mixed, _, share = mixer(1, 0.0, 1.0)(jax.random.key(seed), *batch)
     is_own = np.asarray(mixed) == image
     is_other = np.asarray(mixed) == np.roll(image, 1, axis=0)
     assert (is_own | is_other).all()
@@ -72,10 +72,8 @@ def test_cutmix_counts_the_pixels_that_are_left(batch, seed):
 @pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("values", [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
 def test_mixing_is_the_same_on_any_number_of_devices(batch, num_devices, values):
-    def mix(image, label):
-        return mixing.mix(image, label, jax.random.key(4), alphas(*values))
-
-    one, several = on_devices(1, mix, *batch), on_devices(num_devices, mix, *batch)
+    key = jax.random.key(4)
+    one, several = (mixer(number, *values)(key, *batch) for number in (1, num_devices))
     jax.tree.map(np.testing.assert_array_equal, one, several)
 
 
