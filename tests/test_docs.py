@@ -163,8 +163,9 @@ def samples() -> list[tuple[str, str, str]]:
     ]
 
 
+SLOW = "--collectives", "--scale", "--training"
 SAMPLES = [
-    pytest.param(*each, marks=pytest.mark.slow) if "--collectives" in each[1] else each
+    pytest.param(*each, marks=[pytest.mark.slow] * any(map(each[1].count, SLOW)))
     for each in samples()
 ]
 

@@ -11,7 +11,7 @@ from cnn_arch.experiments import figures, plan
 from cnn_arch.experiments.measures import MEASURES, SERIES
 from cnn_arch.sweeps import space
 
-SLOW = pytest.mark.slow  # variants of those in full
+SLOW = pytest.mark.slow
 
 FILE = """
 def get_experiment():
@@ -45,8 +45,20 @@ def file(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("size", ["full", pytest.param("minutes", marks=SLOW)])
-@pytest.mark.parametrize("name", installation.experiments())
+def is_slow(name, size):
+    return (size == "minutes") != (
+        name == "time_and_energy"
+    )  # it has 16 large networks
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        pytest.param(name, size, marks=[SLOW] * is_slow(name, size))
+        for name in installation.experiments()
+        for size in ("full", "minutes")
+    ],
+)
 def test_the_projects_experiments_can_run(name, size):
     experiment = plan.read(name)
     assert experiment.claim and experiment.sources

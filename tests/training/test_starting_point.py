@@ -88,7 +88,11 @@ def test_without_checkpoints_the_weights_of_a_run_are_read(trained, run, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "classes", [("cat", "dog", "owl"), tuple("abcdefghij")], ids=["fewer", "others"]
+    "classes",
+    [
+        pytest.param(("cat", "dog", "owl"), id="fewer"),
+        pytest.param(tuple("abcdefghij"), id="others", marks=pytest.mark.slow),
+    ],
 )
 def test_other_classes_get_a_new_head(trained, run, capsys, classes):
     path, expected = trained

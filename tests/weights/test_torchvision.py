@@ -57,9 +57,8 @@ def test_logits_equal_torchvisions(name):
     assert relative_error(logits, golden["logits"]) < 1e-5
 
 
-@pytest.mark.parametrize(
-    "name", mark_slow(["googlenet_bn", "inception_v3"], {"googlenet_bn"})
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["googlenet_bn", "inception_v3"])
 def test_auxiliary_logits_equal_torchvisions(name):
     golden = GOLDENS[TORCHVISION[name].name]
     variables = from_torchvision(name, state_dict(name))
