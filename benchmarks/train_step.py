@@ -33,7 +33,7 @@ NETWORKS: dict[str, tuple[int, int, tuple[int, ...]]] = {
 # Our recipe, if its name differs. torchvision's resnet50 halves maps in the 3x3
 # convolution, which is v1.5. Keras' resnet50 is the paper's, v1.
 RECIPES = {"resnet50": "resnet50_v1_5", "resnet50_v1": "resnet50"}
-PEERS = ("pytorch", "pytorch_compile", "flax", "keras")
+PEERS = ("pytorch", "pytorch_compile", "openvino", "flax", "keras")
 PRECISIONS = ("float32", "bf16")
 PASSES = ("train", "forward")
 # JAX takes three quarters of a GPU's memory at its start; the other sides need it, too.
@@ -58,7 +58,7 @@ def read_options() -> tuple[argparse.Namespace, list[str]]:
     """Returns the options, and the settings of our recipes."""
     parser = rounds.make_parser(__doc__, "train_step")
     add = parser.add_argument
-    add("--peer_python", help="has torch and torchvision")
+    add("--peer_python", help="has torch, torchvision, and perhaps openvino")
     add("--keras_python", help="has keras and jax")
     add("--batch_sizes", help="of all networks, as 16,32; default: see README.md")
     add("--all_batch_sizes", action="store_true", help="16 and 32, not only 16")
@@ -78,6 +78,7 @@ def sides(options: argparse.Namespace, network: str) -> dict[str, tuple[str, str
     known = {
         "pytorch": (torch, "train_step_pytorch"),
         "pytorch_compile": (torch, "train_step_pytorch"),
+        "openvino": (torch, "train_step_openvino"),
         "flax": (sys.executable, "train_step_flax"),
         "keras": (keras, "train_step_keras"),
     }
