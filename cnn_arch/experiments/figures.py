@@ -76,7 +76,7 @@ def dots(figure: Figure, experiment: Experiment, found: record.Record) -> None:
                 continue
             bounds = [x.least for x in values if isinstance(x, rules.Bound)]
             plain = [x for x in values if not isinstance(x, rules.Bound)]
-            mean, low, high = rules.interval(values)
+            mean, low, high = measures.interval(measure, values)
             if np.isfinite(low):
                 axes.plot([low, high], [place, place], color=color, alpha=0.5)
             axes.plot(mean, place, "|", color=color, markersize=26, markeredgewidth=3)

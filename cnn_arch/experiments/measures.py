@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cnn_arch.experiments import by_layer, epochs, speeds
+from cnn_arch.experiments import by_layer, epochs, rules, speeds
 from cnn_arch.experiments.rules import Value
 from cnn_arch.run_directory import read_divergence
 
@@ -33,6 +33,7 @@ class Measure:
     is_joint: bool = False  # of a group: ``of`` gets the directories of its runs
     axis: Axis | None = None
     of_diverged: bool = False  # a run whose loss is not finite has it too
+    on_logarithms: bool = False  # seeds differ by factors: a geometric mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,10 +105,16 @@ def label(text: str) -> str:
     return measure.label.format(argument.replace("_", " "))
 
 
-def with_unit(measure: str) -> str:
-    """Returns the label of a measure with its unit, if it has one."""
-    unit = find(measure)[0].unit
-    return ", ".join(filter(None, (label(measure), unit)))
+def with_unit(text: str) -> str:
+    """Returns the label of a measure, with its unit and its kind of mean."""
+    measure, _ = find(text)
+    mean = "geometric mean" * measure.on_logarithms
+    return ", ".join(filter(None, (label(text), measure.unit, mean)))
+
+
+def interval(text: str, values: Sequence[Value]) -> tuple[float, float, float]:
+    """Returns the mean of a measure's numbers and its 95 % interval over the seeds."""
+    return rules.interval(values, of_logarithms=find(text)[0].on_logarithms)
 
 
 def _training_error(workdir: Path, _: str) -> float:
@@ -243,12 +250,14 @@ MEASURES = {
         "",
         by_layer.gradient_ratio,
         by_layer.MOMENTS,
+        on_logarithms=True,
     ),
     "first_gradient": Measure(
         "norm of the first layer's gradient, {}",
         "",
         by_layer.first_gradient,
         by_layer.MOMENTS,
+        on_logarithms=True,
     ),
 }
 

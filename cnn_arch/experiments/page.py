@@ -147,7 +147,7 @@ def _table(experiment: Experiment, found: Record) -> Iterable[str]:
     for variant in experiment.variants:
         if variant in numbers:
             own = numbers[variant]
-            cells = [_cell(own.get(each, [])) for each in taken]
+            cells = [_cell(each, own.get(each, [])) for each in taken]
             count = f"{runs[variant]}"
             if diverged[variant]:
                 count += f", {counted(diverged[variant], 'run')} diverged"
@@ -166,11 +166,11 @@ def _diverged(found: Record) -> Iterable[str]:
         )
 
 
-def _cell(values: Sequence[rules.Value]) -> str:
+def _cell(measure: str, values: Sequence[rules.Value]) -> str:
     """Writes a mean and its 95 % interval, or "over" the mean of lower bounds."""
     if not values:
         return "unavailable"
-    mean, low, high = rules.interval(values)
+    mean, low, high = measures.interval(measure, values)
     over = "over " * any(isinstance(value, rules.Bound) for value in values)
     if math.isinf(low) or over or low == high:  # one seed, or a count
         return f"{over}{number(mean)}"

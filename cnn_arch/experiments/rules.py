@@ -106,14 +106,21 @@ def _verdict(comparison: Comparison, low: float, high: float) -> str:
     return OPEN
 
 
-def interval(values: Sequence[Value]) -> tuple[float, float, float]:
-    """Returns the mean of a variant's numbers and its 95 % interval over the seeds."""
-    plain = _plain(values, False)
-    mean = statistics.fmean(plain)
-    if len(plain) < 2:
-        return mean, -math.inf, math.inf
-    half = _half_width(statistics.variance(plain) / len(plain), len(plain) - 1)
-    return mean, mean - half, mean + half
+def interval(
+    values: Sequence[Value], *, of_logarithms: bool = False
+) -> tuple[float, float, float]:
+    """Returns the mean of a variant's numbers and its 95 % interval over the seeds.
+
+    ``of_logarithms`` takes those of the logarithms: the mean is the geometric one.
+    """
+    plain = _plain(values, of_logarithms)
+    mean, low, high = statistics.fmean(plain), -math.inf, math.inf
+    if len(plain) > 1:
+        half = _half_width(statistics.variance(plain) / len(plain), len(plain) - 1)
+        low, high = mean - half, mean + half
+    if of_logarithms and len(plain) > 1:
+        low, high = math.exp(low), math.exp(high)
+    return math.exp(mean) if of_logarithms else mean, low, high
 
 
 def _interval(

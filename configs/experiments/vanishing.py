@@ -2,6 +2,8 @@
 
 from configs.experiments.base import CS231N, D2L, EECS498, ratio, recipes
 
+NETWORKS = "plain20", "plain56", "resnet20", "resnet56"
+
 
 def get_experiment():
     """Returns the experiment; see ``configs/experiments/base.py``."""
@@ -12,7 +14,6 @@ def get_experiment():
         "optim.learning_rate": 0.001,
         "optim.clip_norm": 1.0,
     }
-    networks = "plain20", "plain56", "resnet20", "resnet56"
     return {
         "claim": "Gradients vanish through deep plain networks and not through "
         "residual ones (here: from 20 to 56 layers, the first layer's gradient becomes "
@@ -23,13 +24,16 @@ def get_experiment():
             D2L,
             "He et al. 2015, Section 4.1, does not agree for plain networks with "
             'BatchNorm: "neither forward nor backward signals vanish"',
+            "Yang et al. 2019, abstract, does not agree either: in networks with "
+            'BatchNorm and without shortcuts "gradient signals grow exponentially in '
+            'depth"',
         ],
         "data": "cifar10",
         "variants": {
-            **recipes(*networks),
+            **recipes(*NETWORKS),
             **{
                 f"{name} without BatchNorm": {"config": name, **without}
-                for name in networks
+                for name in NETWORKS
             },
         },
         "settings": {"data.normalisation": "mean_image", "log.layer_gradients": True},

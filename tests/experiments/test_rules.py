@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy import stats
 
+from cnn_arch.experiments import measures
 from cnn_arch.experiments.rules import (
     FAILS,
     HOLDS,
@@ -150,3 +152,20 @@ def test_intervals_are_those_of_scipy():
     assert (outcome.low, outcome.high) == pytest.approx(test)
     spread = stats.t.interval(0.95, 3, loc=11.875, scale=stats.sem(first))
     assert interval(first)[1:] == pytest.approx(spread)
+
+
+def test_the_interval_of_logarithms_is_around_the_geometric_mean():
+    values = [0.5, 4.0, 120.0]
+    logs = np.log(values)
+    spread = stats.t.interval(0.95, 2, loc=logs.mean(), scale=stats.sem(logs))
+    found = interval(values, of_logarithms=True)
+    assert found == pytest.approx((stats.gmean(values), *np.exp(spread)))
+    mean, low, high = interval([4.0], of_logarithms=True)
+    assert (mean, low, high) == (pytest.approx(4), -math.inf, math.inf)
+
+
+def test_gradients_have_a_geometric_mean():
+    ratio, error = "gradient_ratio:first_step", "test_error"
+    assert measures.with_unit(ratio).endswith(", first step, geometric mean")
+    assert measures.interval(ratio, [1.0, 100.0])[0] == pytest.approx(10)
+    assert measures.interval(error, [1.0, 100.0])[0] == pytest.approx(50.5)
