@@ -16,8 +16,8 @@ from cnn_arch.screen import Screen
 # on any mesh.) The images are compared one by one, wherever their folder is.
 FREE = (
     "mesh.data", "mesh.model", "data.dir", "data.skip_broken", "data.num_threads",
-    "checkpoint.every_minutes", "early_stopping", "test.protocol", "test.scales",
-    "test.combine", "log.layer_gradients",
+    "data.keep_decoded", "checkpoint.every_minutes", "early_stopping", "test.protocol",
+    "test.scales", "test.combine", "log.layer_gradients",
 )  # fmt: skip
 # Another value of these is another run, whatever the version.
 IDENTITY = ("model.name", "seed", "data.source", "data.name", "data.dir")

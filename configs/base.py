@@ -142,6 +142,8 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.pixels = "shown"
     config.data.skip_broken = False  # a broken image: stop, or skip it and count
     config.data.num_threads = 0  # that decode images; 0: one for each usable core
+    # Decoded training images stay in memory, if they fit into this share of the free.
+    config.data.keep_decoded = 0.25
 
     config.mesh = ConfigDict()
     config.mesh.data = 0  # parts of a batch; 0: as many as the devices allow

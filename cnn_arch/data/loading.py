@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from cnn_arch.data import transforms
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.device import WHOLE_CROPS
-from cnn_arch.data.sources import DataConfig, Source, num_threads, read_image
+from cnn_arch.data.kept import KeptImages, room_for
+from cnn_arch.data.sources import DataConfig, Source, num_threads
 from cnn_arch.data.views import central_view, check_view, evaluation_view, load_batch
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel.processes import batch_share
@@ -48,6 +49,7 @@ class TrainBatches:
     seed: int
     batch_size: int  # of all processes together
     share: tuple[int, int] = (0, 1)  # (i, n): part i, from 0, of n equal parts
+    room: int = 0  # bytes in which decoded images stay for later epochs
     check: Callable[[], None] = lambda: None  # before each batch; may raise RunError
 
     def __post_init__(self) -> None:
@@ -77,14 +79,22 @@ class TrainBatches:
         if data.sampling == "balanced":
             labels = self.source.labels
             self._members = [np.flatnonzero(labels == k) for k in np.unique(labels)]
+        self._images = KeptImages(self.source, data, self.room)
         self.skipped: set[str] = set()  # names of images that could not be read
 
     @classmethod
-    def of_run(cls, config: ConfigDict, dataset: Any, mesh: Mesh) -> "TrainBatches":
-        """Returns the part of a run's batches that this process makes."""
+    def of_run(
+        cls, config: ConfigDict, dataset: Any, mesh: Mesh, *, keep: bool = False
+    ) -> "TrainBatches":
+        """Returns the part of a run's batches that this process makes.
+
+        With ``keep``, decoded images stay in memory, if all have room.
+        """
+        source = dataset.splits["train"]
         return cls(
-            dataset.splits["train"],
+            source,
             config.data,
+            room=room_for(source, config.data) if keep else 0,
             check=dataset.check,
             seed=config.seed,
             batch_size=config.batch_size,
@@ -174,7 +184,7 @@ class TrainBatches:
         """Reads an image or, if it is skipped, the next readable one of the split."""
         for i in range(len(self.source)):
             candidate = (index + i) % len(self.source)
-            image, label = read_image(self.source, candidate, self.data)
+            image, label = self._images.read(candidate)
             if image is not None:
                 return image, label
             self.skipped.add(self.source.name(candidate))

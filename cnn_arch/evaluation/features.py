@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from jax.sharding import Mesh
 
 from cnn_arch.data.normalisation import normalise
@@ -18,6 +17,7 @@ from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.files import replacing
 from cnn_arch.models import layer_output
+from cnn_arch.parallel import memory
 from cnn_arch.screen import Screen
 
 
@@ -77,7 +77,7 @@ def _output_shape(network: Network, layer: str, num_examples: int) -> tuple[int,
     shape = output.shape[1:]
     # float32, twice: as batches and as one array.
     num_bytes = 2 * 4 * num_examples * int(np.prod(shape))
-    free = psutil.virtual_memory().available
+    free = memory.available()
     if num_bytes > free:
         raise UsageError(
             f"--features={layer}: {num_examples:,} outputs {shape} need "

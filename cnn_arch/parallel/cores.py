@@ -5,10 +5,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from cnn_arch.parallel import control_groups
 from cnn_arch.parallel.launcher import tasks_on_node
 
-CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
 PER_TASK, ON_NODE = SLURM_COUNTS = "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"
 
 
@@ -18,7 +17,7 @@ def usable() -> int:
     They may be fewer than the machine's: by ``taskset`` or a scheduler's binding, by
     the limit of a container, or by what Slurm has assigned to the task.
     """
-    counts = [os.cpu_count() or 1, assigned(os.environ), limit(CGROUPS, OWN_CGROUP)]
+    counts = [os.cpu_count() or 1, assigned(os.environ), limit()]
     if hasattr(os, "sched_getaffinity"):
         counts.append(len(os.sched_getaffinity(0)))
     return max(1, min(count for count in counts if count is not None))
@@ -33,22 +32,17 @@ def assigned(environment: Mapping[str, str]) -> int | None:
     return None
 
 
-def limit(root: Path, own: Path) -> int | None:
+def limit(
+    root: Path = control_groups.ROOT, own: Path = control_groups.OWN
+) -> int | None:
     """Returns the lowest limit of Linux's control groups (version 2), rounded up.
 
-    Args:
-      root: the folder of all groups.
-      own: the file that names the group of this process.
+    The arguments are those of ``control_groups.folders``.
     """
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return None
-    group = next((line[4:] for line in lines if line.startswith("0::/")), "")
     limits = []
-    for folder in (Path(group), *Path(group).parents):
+    for folder in control_groups.folders(root, own):
         try:
-            quota, period = (root / folder / "cpu.max").read_text().split()
+            quota, period = (folder / "cpu.max").read_text().split()
             limits.append(math.ceil(int(quota) / int(period)))
         except (OSError, ValueError, ZeroDivisionError):
             pass  # there is no limit: no such file, or "max"

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_arch import installation
 from cnn_arch.errors import UsageError
-from cnn_arch.parallel import cores, processes
+from cnn_arch.parallel import cores, memory, processes
 from cnn_arch.units import counted
 
 
@@ -164,5 +164,5 @@ def available_bytes(mesh: Mesh) -> int | None:
     devices = mesh.local_devices
     if devices[0].platform == "cpu":
         num_sharing = len(devices) * processes.num_on_this_host()
-        return psutil.virtual_memory().available // num_sharing
+        return memory.available() // num_sharing
     return (devices[0].memory_stats() or {}).get("bytes_limit")

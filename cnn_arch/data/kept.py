@@ -1,0 +1,65 @@
+"""Decoded training images that stay in memory: later epochs need not decode them."""
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from cnn_arch.data.bundled import ArraySource
+from cnn_arch.data.sources import DataConfig, Source, read_image, read_shape
+from cnn_arch.parallel import memory, processes
+
+NUM_SAMPLES = 64  # images from whose sizes the whole split's is estimated
+Example = tuple[np.ndarray | None, int]
+
+
+class KeptImages:
+    """The images of a split; each is decoded once, if all have room in memory.
+
+    Threads may share it.
+    """
+
+    def __init__(self, source: Source, data: DataConfig, room: int):
+        """Keeps images in at most ``room`` bytes."""
+        self._source, self._data, self._room = source, data, room
+        self._kept: dict[int, Example] = {}
+        self._lock = threading.Lock()
+
+    def read(self, index: int) -> Example:
+        """Returns an example as ``read_image`` does; nobody may write to the image."""
+        found = self._kept.get(index)
+        if found is None:
+            found = read_image(self._source, index, self._data)
+            self._keep(index, found)
+        return found
+
+    def _keep(self, index: int, example: Example) -> None:
+        image, _ = example
+        if image is None or image.nbytes > self._room:
+            return
+        with self._lock:
+            if index not in self._kept and image.nbytes <= self._room:
+                self._room -= image.nbytes
+                image.flags.writeable = False
+                self._kept[index] = example
+
+
+def room_for(source: Source, data: DataConfig) -> int:
+    """Returns the bytes in which a split may be kept: 0 if it needs more.
+
+    The limit is ``data.keep_decoded`` of the free memory, which the processes on this
+    machine share. The need is estimated from the sizes of some images.
+    """
+    if isinstance(source, ArraySource) or not data.keep_decoded:
+        return 0
+    free = memory.available() / processes.num_on_this_host()
+    room = int(data.keep_decoded * free)
+    return room if _needed_bytes(source, data) <= room else 0
+
+
+def _needed_bytes(source: Any, data: DataConfig) -> float:
+    count = len(source)
+    chosen = np.unique(np.linspace(0, count - 1, NUM_SAMPLES).astype(int)).tolist()
+    shapes = [read_shape(source, index, data) for index in chosen]
+    pixels = [height * width for height, width in filter(None, shapes)]
+    return count * data.channels * float(np.mean(pixels)) if pixels else 0.0
