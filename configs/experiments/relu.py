@@ -25,6 +25,7 @@ def get_experiment():
         "settings": {
             "config": "cuda_convnet",
             "data.normalisation": "mean_image",
+            "optim.learning_rate": 0.003,  # with the recipe's 0.001, 25 % take longer
             "optim.weight_decay": 0.0,
             "optim.schedule": "constant",
             "data.train_crop": "none",
@@ -33,7 +34,7 @@ def get_experiment():
         },
         "sizes": {
             "minutes": {"seeds": 2, "settings": {"epochs": 1.5}},
-            "full": {"seeds": 3, "settings": {"epochs": 10.0}},
+            "full": {"seeds": 2, "settings": {"epochs": 12.0}},
         },
         "measures": [steps, "training_error"],
         "rule": [
