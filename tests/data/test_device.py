@@ -59,7 +59,13 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name == "colours"))
+        for name in SETTINGS
+    ],
+)
 def test_training_images_are_the_same_on_any_number_of_devices(
     image, data_config, name
 ):

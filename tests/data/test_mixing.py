@@ -69,8 +69,14 @@ def test_cutmix_counts_the_pixels_that_are_left(batch, seed):
         assert area == len(rows)
 
 
-@pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("values", [(0.2, 0.0), (0.0, 1.0), (0.2, 1.0)])
+SLOW = pytest.mark.slow
+ONE_METHOD = (0.2, 0.0), (0.0, 1.0)
+
+
+@pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=SLOW)])
+@pytest.mark.parametrize(
+    "values", [(0.2, 1.0), *(pytest.param(each, marks=SLOW) for each in ONE_METHOD)]
+)
 def test_mixing_is_the_same_on_any_number_of_devices(batch, num_devices, values):
     key = jax.random.key(4)
     one, several = (mixer(number, *values)(key, *batch) for number in (1, num_devices))

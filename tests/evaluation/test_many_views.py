@@ -61,7 +61,9 @@ def ten_crops(image):
     return np.stack([*crops, *(crop[:, ::-1] for crop in crops)]).astype(np.float32)
 
 
-@pytest.mark.parametrize("combine", ["softmax", "logits"])
+@pytest.mark.parametrize(
+    "combine", ["softmax", pytest.param("logits", marks=pytest.mark.slow)]
+)
 def test_ten_crop_equals_ten_forward_passes(network, combine):
     data = network.config.data
     apply = jax.jit(

@@ -41,6 +41,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 def test_each_network_is_traced_once_and_little_is_compiled():
     """Else the command takes a quarter of a minute of processor time."""
     compilations = []

@@ -23,7 +23,7 @@ NETWORKS = {
     "lenet5": ("C5", 32),
 }
 DENSE = {"vgg11": "fc6 fc7 fc8", "alexnet": "fc6 fc7 fc8", "zfnet": "fc6 fc7 fc8"}
-QUICK = "lenet5", "resnet20"
+QUICK = ("lenet5",)
 
 
 def images(height, width, channels=3):

@@ -150,6 +150,7 @@ def shapes_of(**fields):
     return {jax.tree_util.keystr(path): leaf.shape for path, leaf in leaves}
 
 
+@pytest.mark.slow
 def test_36_convolutions_and_three_parallel_pairs_have_another_order():
     figures, slim = shapes_of(), shapes_of(tf_slim=True)
     assert figures.keys() == slim.keys()

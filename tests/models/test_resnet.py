@@ -51,7 +51,9 @@ def captured(model, variables, image):
     return jax.jit(apply)(variables, image)[1]["intermediates"]
 
 
-@pytest.mark.parametrize("block", [BasicBlock, Bottleneck])
+@pytest.mark.parametrize(
+    "block", [BasicBlock, pytest.param(Bottleneck, marks=pytest.mark.slow)]
+)
 def test_with_the_last_scale_zero_a_block_begins_as_its_shortcut(block):
     model = ResNet((2,), block, num_classes=10, zero_last_scale=True)
     variables = fresh_variables(model, 32)

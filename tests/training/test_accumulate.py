@@ -103,6 +103,7 @@ def test_parts_of_a_batch_give_the_steps_of_the_whole(parts, num_devices, words)
     assert metrics_of_parts["top1_error"] == metrics["top1_error"]
 
 
+@pytest.mark.slow
 def test_batch_norm_sees_parts_as_it_sees_parts_on_devices():
     in_parts, _ = train(with_batch_norm("--config.accumulate=4"))
     per_device = with_batch_norm(

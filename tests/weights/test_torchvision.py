@@ -20,7 +20,7 @@ from tests.models.conftest import abstract_variables, mark_slow
 from tests.weights.formula import NUM_CLASSES, images, weight
 
 GOLDENS = json.loads(Path(__file__).with_name("goldens.json").read_text())
-QUICK = {"resnet18", "resnet50_v1_5"}
+QUICK = {"resnet18"}
 
 
 @lru_cache(maxsize=1)
