@@ -122,7 +122,7 @@ install_packages() {
         "pip failed") fail "pip: ${cause:-failed}; see .venv/pip.log" ;;
         esac
     done 3>.venv/pip.log
-    # pip would take three times as long: it has one process, and compiles packages' tests.
+    # On all cores, and without the packages' own tests; pip would use one core.
     .venv/bin/python -I -m compileall -q -j 0 -x '/tests/' .venv/lib >/dev/null || :
     mkdir -p .venv/installed
     cp "$@" .venv/installed/

@@ -52,7 +52,7 @@ def main(options: argparse.Namespace, words: list[str], ending: cli.Ending) -> i
     run = run.at(processes.from_first(str(run.workdir)))
     dataset, config = opening.open_for_training(config, run)
     screen.say("model", describe_network(config, dataset.num_classes))
-    batches = loading.TrainBatches.of_run(config, dataset, mesh, keep=True)
+    batches = loading.TrainBatches.of_run(config, dataset, mesh)
     optimizer.say_recipe(config, words, batches.steps_per_epoch, screen)
     compiled = Program(config, dataset.num_classes, mesh, batches.steps_per_epoch)
     evaluator, others = protocols.of_run(compiled, screen)

@@ -32,24 +32,13 @@ def sides() -> dict[str, str]:
 
 def measure(case: dict[str, Any], options: Any) -> dict[tuple[str, str], list[float]]:
     """Returns the seconds of a call by side and pass, one for each round."""
-
-    def turn(worker: rounds.Worker, work: str, num_calls: int) -> float:
-        answer = worker.ask({"pass": work, "num_calls": num_calls})
-        return answer["seconds"] / num_calls
-
-    turns = {}
+    workers, facts = {}, {}
     with ExitStack() as stack:
         for name, flags in sides().items():
             rounds.console.print(f"  {name}: compiles and warms up", style="dim")
-            worker = rounds.our_worker("train_step_ours", XLA_FLAGS=flags)
-            facts = rounds.open_side(stack, name, worker, case)
-            for work in options.passes:
-                if "error" in facts:
-                    continue
-                calls = rounds.num_calls(facts["call_seconds"][work], options.seconds)
-                turns[name, work] = partial(turn, worker, work, calls)
-        turns = dict(sorted(turns.items(), key=lambda item: item[0][1]))
-        return rounds.take_turns(turns, options.rounds, "  measures")
+            workers[name] = rounds.our_worker("train_step_ours", XLA_FLAGS=flags)
+            facts[name] = rounds.open_side(stack, name, workers[name], case)
+        return train_step.time_passes(workers, facts, options.passes, options)
 
 
 def rows_of(case: dict[str, Any], measured: dict) -> list[dict[str, Any]]:

@@ -137,23 +137,33 @@ def measure(
 
     With ``at_once``, all sides compile at the same time: for machines with many cores.
     """
+    passes = (*options.passes, "matmul")
+    with ExitStack() as stack:
+        workers, facts = open_sides(case, peers, stack, at_once=at_once)
+        return time_passes(workers, facts, passes, options), facts
+
+
+def time_passes(
+    workers: dict[str, rounds.Worker],
+    facts: dict[str, Any],
+    passes: Sequence[str],
+    options: Any,
+) -> dict[tuple[str, str], list[float]]:
+    """Returns the seconds of a call by side and pass, one for each round."""
 
     def turn(worker: rounds.Worker, work: str, num_calls: int) -> float:
         answer = worker.ask({"pass": work, "num_calls": num_calls})
         return answer["seconds"] / num_calls
 
     turns = {}
-    with ExitStack() as stack:
-        workers, facts = open_sides(case, peers, stack, at_once=at_once)
-        for name, worker in workers.items():
-            for work, seconds in facts[name].get("call_seconds", {}).items():
-                if work == "matmul" or work in options.passes:
-                    num_calls = rounds.num_calls(seconds, options.seconds)
-                    turns[name, work] = partial(turn, worker, work, num_calls)
-        # All sides do one pass, then all the next.
-        turns = dict(sorted(turns.items(), key=lambda item: item[0][1]))
-        measured = rounds.take_turns(turns, options.rounds, "  measures")
-    return measured, facts
+    for name, worker in workers.items():
+        for work, seconds in facts[name].get("call_seconds", {}).items():
+            if work in passes:
+                num_calls = rounds.num_calls(seconds, options.seconds)
+                turns[name, work] = partial(turn, worker, work, num_calls)
+    # All sides do one pass, then all the next.
+    turns = dict(sorted(turns.items(), key=lambda item: item[0][1]))
+    return rounds.take_turns(turns, options.rounds, "  measures")
 
 
 def rows_of(case: dict[str, Any], measured: dict, facts: dict) -> list[dict[str, Any]]:

@@ -84,11 +84,11 @@ class TrainBatches:
 
     @classmethod
     def of_run(
-        cls, config: ConfigDict, dataset: Any, mesh: Mesh, *, keep: bool = False
+        cls, config: ConfigDict, dataset: Any, mesh: Mesh, *, keep: bool = True
     ) -> "TrainBatches":
         """Returns the part of a run's batches that this process makes.
 
-        With ``keep``, decoded images stay in memory, if all have room.
+        With ``keep``, decoded images stay in memory, if all have room: for whole runs.
         """
         source = dataset.splits["train"]
         return cls(

@@ -75,7 +75,7 @@ def measure(
         return variables, {}
     measurement = _Measurement.of_program(program)
     step = jax.jit(measurement.moments)
-    batches = TrainBatches.of_run(measurement.config, dataset, program.mesh)
+    batches = TrainBatches.of_run(measurement.config, dataset, program.mesh, keep=False)
     placed, found = program.place(variables), []
     count = num_images(config)
     number = count // batches.batch_size

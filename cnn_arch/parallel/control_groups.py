@@ -7,7 +7,7 @@ ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 
 
-def folders(root: Path, own: Path) -> Iterator[Path]:
+def folders(root: Path = ROOT, own: Path = OWN) -> Iterator[Path]:
     """Yields the folders of the process's group and of those around it.
 
     Args:

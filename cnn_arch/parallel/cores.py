@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cnn_arch.parallel import control_groups
@@ -17,7 +17,11 @@ def usable() -> int:
     They may be fewer than the machine's: by ``taskset`` or a scheduler's binding, by
     the limit of a container, or by what Slurm has assigned to the task.
     """
-    counts = [os.cpu_count() or 1, assigned(os.environ), limit()]
+    counts = [
+        os.cpu_count() or 1,
+        assigned(os.environ),
+        limit(control_groups.folders()),
+    ]
     if hasattr(os, "sched_getaffinity"):
         counts.append(len(os.sched_getaffinity(0)))
     return max(1, min(count for count in counts if count is not None))
@@ -32,15 +36,10 @@ def assigned(environment: Mapping[str, str]) -> int | None:
     return None
 
 
-def limit(
-    root: Path = control_groups.ROOT, own: Path = control_groups.OWN
-) -> int | None:
-    """Returns the lowest limit of Linux's control groups (version 2), rounded up.
-
-    The arguments are those of ``control_groups.folders``.
-    """
+def limit(groups: Iterable[Path]) -> int | None:
+    """Returns the lowest limit of control groups, rounded up; None: there is none."""
     limits = []
-    for folder in control_groups.folders(root, own):
+    for folder in groups:
         try:
             quota, period = (folder / "cpu.max").read_text().split()
             limits.append(math.ceil(int(quota) / int(period)))

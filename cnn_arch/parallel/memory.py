@@ -1,6 +1,7 @@
 """The memory that this process may still use."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -11,19 +12,14 @@ from cnn_arch.parallel import control_groups
 def available() -> int:
     """Returns the bytes that are free: on the machine, and within a job's limit."""
     free = psutil.virtual_memory().available
-    within = limit()
+    within = limit(control_groups.folders())
     return free if within is None else min(free, within)
 
 
-def limit(
-    root: Path = control_groups.ROOT, own: Path = control_groups.OWN
-) -> int | None:
-    """Returns the bytes that the control groups still allow; None: any number.
-
-    The arguments are those of ``control_groups.folders``.
-    """
+def limit(groups: Iterable[Path]) -> int | None:
+    """Returns the bytes that some control groups still allow; None: any number."""
     found = []
-    for folder in control_groups.folders(root, own):
+    for folder in groups:
         try:
             most = int((folder / "memory.max").read_text())
             used = int((folder / "memory.current").read_text())

@@ -133,7 +133,7 @@ def show_batch(
     mesh, config = runtime.open_for_training(config, screen, process)
     run = run_directory.open_run(None, config, screen, cleanup=None)  # makes no folder
     dataset, config = opening.open_for_training(config, run)
-    batches = TrainBatches.of_run(config, dataset, mesh)
+    batches = TrainBatches.of_run(config, dataset, mesh, keep=False)
     Preview(words, config, batches, dataset.class_names, mesh).draw(Path(path))
     opening.say_skipped(processes.union(batches.skipped), screen)
 

@@ -1,15 +1,19 @@
 """Training images that are decoded once: the same batches, within the memory."""
 
 import shutil
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from cnn_arch.data import kept
 from cnn_arch.data.decoding import decode
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.errors import RunError
 from cnn_arch.parallel import memory
+from cnn_arch.parallel.mesh import make_mesh
 
 EPOCH, ALL = 3, 36  # steps with batches of 12; images
 
@@ -53,6 +57,15 @@ def test_all_are_kept_or_none(photos, monkeypatch):
     assert kept.room_for(splits["train"], data) == 0
     data, splits = photos(keep_decoded=0.5, in_memory=True)
     assert kept.room_for(splits["train"], data) == 0
+
+
+def test_a_run_keeps_them(photos):
+    data, splits = photos()
+    config = ConfigDict({"data": data, "seed": 0, "batch_size": 12})
+    dataset = SimpleNamespace(splits=splits, check=lambda: None)
+    make = partial(TrainBatches.of_run, config, dataset, make_mesh(1, 1))
+    assert make().room >= sum(sizes_of(splits["train"], data))
+    assert make(keep=False).room == 0
 
 
 def test_a_wrong_estimate_does_not_pass_the_room(photos):

@@ -7,6 +7,7 @@ import pytest
 from cnn_arch.data.sources import num_threads
 from cnn_arch.datasets.listing import list_folder
 from cnn_arch.parallel import cores
+from cnn_arch.parallel.control_groups import folders
 from cnn_arch.parallel.mesh import describe, make_mesh
 from configs import base
 
@@ -56,8 +57,8 @@ def test_the_limit_of_a_container(tmp_path, limits, count):
     (tmp_path / "job" / "task").mkdir(parents=True)
     for folder, text in limits.items():
         (tmp_path / folder / "cpu.max").write_text(f"{text}\n")
-    assert cores.limit(tmp_path, own) == count
-    assert cores.limit(tmp_path, tmp_path / "none") is None
+    assert cores.limit(folders(tmp_path, own)) == count
+    assert cores.limit(folders(tmp_path, tmp_path / "none")) is None
 
 
 def test_the_loader_has_a_thread_for_each_of_them(many, monkeypatch, photos):

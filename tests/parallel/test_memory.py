@@ -4,6 +4,7 @@ import psutil
 import pytest
 
 from cnn_arch.parallel import memory
+from cnn_arch.parallel.control_groups import folders
 
 
 @pytest.mark.parametrize(
@@ -27,15 +28,15 @@ def test_the_limit_of_a_job(tmp_path, limits, expected):
         (place / "memory.max").write_text(f"{most}\n")
         (place / "memory.current").write_text(f"{used}\n")
         (place / "memory.stat").write_text(f"anon 3\ninactive_file {files}\nslab 1\n")
-    assert memory.limit(tmp_path, own) == expected
-    assert memory.limit(tmp_path, tmp_path / "none") is None
+    assert memory.limit(folders(tmp_path, own)) == expected
+    assert memory.limit(folders(tmp_path, tmp_path / "none")) is None
 
 
 def test_the_lower_of_machine_and_job(monkeypatch):
     machine = psutil.virtual_memory().total
-    monkeypatch.setattr(memory, "limit", lambda: None)
+    monkeypatch.setattr(memory, "limit", lambda _: None)
     assert 0 < memory.available() <= machine
-    monkeypatch.setattr(memory, "limit", lambda: 1000)
+    monkeypatch.setattr(memory, "limit", lambda _: 1000)
     assert memory.available() == 1000
-    monkeypatch.setattr(memory, "limit", lambda: 2 * machine)
+    monkeypatch.setattr(memory, "limit", lambda _: 2 * machine)
     assert memory.available() <= machine
