@@ -1,5 +1,6 @@
 """Convolutions against the plain form, for every shape in the catalogue."""
 
+import re
 from functools import partial
 
 import jax
@@ -157,6 +158,27 @@ def test_gradients_of_convolutions_in_each_form(monkeypatch, window, form):
         monkeypatch.setattr(conv, name, limit)
     margins = tuple(size // 2 for size in window)
     check_convolution(((9, 8, 24), window, 1, margins, 1, 8))
+
+
+# Side of the maps, side of the kernel, stride: the maps, or those of the output, have
+# fewer pixels than the kernel has taps.
+@pytest.mark.parametrize("case", [(4, 5, 1), (2, 3, 1), (4, 3, 2), (1, 3, 1)], ids=str)
+def test_xla_does_not_exchange_a_kernel_and_small_maps(case):
+    side, window, stride = case
+    margins = window // 2, window // 2
+    shape = (side, side, 40), (window, window), stride, margins, 1, 8
+    check_convolution(shape)
+
+    def both(x, kernel, gradient):
+        options = stride, tuple((margin, margin) for margin in margins)
+        y = conv._cpu_conv(x, kernel, *options)
+        return y, conv._input_gradient(gradient, kernel, x, *options)
+
+    y_side = -(-side // stride)
+    arrays = (2, side, side, 40), (window, window, 40, 8), (2, y_side, y_side, 8)
+    program = jax.jit(both).lower(*map(jnp.zeros, arrays)).compile().as_text() or ""
+    orders = re.findall(r" convolution\(.*dim_labels=([^ ,]+)", program)
+    assert orders == ["b01f_01io->b01f"] * 2  # of maps, kernel and result
 
 
 @pytest.mark.parametrize(
