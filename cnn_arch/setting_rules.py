@@ -184,6 +184,7 @@ RULES: dict[str, Rule] = {
     "data.pixels": one_of("shown", "stored"),
     "data.skip_broken": SWITCH,
     "data.num_threads": whole(0, 4096),
+    "data.decode_side": whole(0, 3 * 16_384, 512),
     "data.keep_decoded": SHARE,
     "mesh.data": whole(0, 2**20),
     "mesh.model": whole(1, 2**20),

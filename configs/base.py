@@ -142,6 +142,9 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.data.pixels = "shown"
     config.data.skip_broken = False  # a broken image: stop, or skip it and count
     config.data.num_threads = 0  # that decode images; 0: one for each usable core
+    # JPEG files of training images are decoded at 1/2, 1/4 or 1/8 of their size where
+    # this leaves their shorter side so many px; 0: at their own.
+    config.data.decode_side = 0
     # Decoded training images stay in memory, if they fit into this share of the free.
     config.data.keep_decoded = 0.25
 

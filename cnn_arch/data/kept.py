@@ -29,7 +29,8 @@ class KeptImages:
         """Returns an example as ``read_image`` does; nobody may write to the image."""
         found = self._kept.get(index)
         if found is None:
-            found = read_image(self._source, index, self._data)
+            side = self._data.decode_side
+            found = read_image(self._source, index, self._data, side)
             self._keep(index, found)
         return found
 
@@ -60,6 +61,6 @@ def room_for(source: Source, data: DataConfig) -> int:
 def _needed_bytes(source: Any, data: DataConfig) -> float:
     count = len(source)
     chosen = np.unique(np.linspace(0, count - 1, NUM_SAMPLES).astype(int)).tolist()
-    shapes = [read_shape(source, index, data) for index in chosen]
+    shapes = [read_shape(source, index, data, data.decode_side) for index in chosen]
     pixels = [height * width for height, width in filter(None, shapes)]
     return count * data.channels * float(np.mean(pixels)) if pixels else 0.0

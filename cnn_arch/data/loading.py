@@ -73,6 +73,7 @@ class TrainBatches:
                 f" {data.image_size}; leave it out, and it follows image_size"
             )
         check_view(data)
+        _check_decode_side(data)
         self._rows = process_rows(batch_size, self.share)
         self.steps_per_epoch = num_images // batch_size
         self._members: list[np.ndarray] = []  # the images of each class
@@ -234,6 +235,18 @@ def _training_view(
     if data.train_crop == "ten_crop":
         return transforms.five_place_crop(image, uniforms[0], size=size, square=square)
     return central_view(image, data, size)
+
+
+def _check_decode_side(data: DataConfig) -> None:
+    cut = {
+        "random_resized_crop": data.image_size,
+        "scale_jitter_crop": data.scale_max,
+    }.get(data.train_crop, max(data.image_size, data.eval_resize))
+    if 0 < data.decode_side < cut:
+        raise UsageError(
+            f"--config.data.decode_side={data.decode_side}: must be 0, or at least"
+            f" {cut}, the px that are cut; write --config.data.decode_side={cut}"
+        )
 
 
 def process_rows(batch_size: int, share: tuple[int, int]) -> slice:

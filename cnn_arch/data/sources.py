@@ -30,9 +30,9 @@ def num_threads(source: Source, data: DataConfig) -> int:
 
 
 def read_image(
-    source: Source, index: int, data: DataConfig
+    source: Source, index: int, data: DataConfig, least_side: int = 0
 ) -> tuple[np.ndarray | None, int]:
-    """Reads and decodes an example.
+    """Reads and decodes an example; ``least_side`` is as in ``decoding.decode``.
 
     Returns:
       The image, uint8 [height, width, channels] at its own size, and its label. With
@@ -46,7 +46,9 @@ def read_image(
     try:
         encoded, label = source.example(index)
         shown = data.pixels == "shown"
-        return decoding.decode(encoded, data.channels, shown=shown), label
+        channels = data.channels
+        image = decoding.decode(encoded, channels, shown=shown, least_side=least_side)
+        return image, label
     except decoding.UnreadableImageError as error:
         if data.skip_broken:
             return None, -1
@@ -56,8 +58,10 @@ def read_image(
         ) from None
 
 
-def read_shape(source: Source, index: int, data: DataConfig) -> tuple[int, int] | None:
-    """Returns the height and width of an example, or None if its header is damaged.
+def read_shape(
+    source: Source, index: int, data: DataConfig, least_side: int = 0
+) -> tuple[int, int] | None:
+    """Returns the height and width that ``read_image`` gives; None: a damaged header.
 
     It decodes no pixels, so an image with a shape may still be unreadable.
     """
@@ -65,6 +69,7 @@ def read_shape(source: Source, index: int, data: DataConfig) -> tuple[int, int] 
         return source.images.shape[1], source.images.shape[2]
     try:
         encoded, _ = source.example(index)
-        return decoding.image_shape(encoded, shown=data.pixels == "shown")
+        shown = data.pixels == "shown"
+        return decoding.image_shape(encoded, shown=shown, least_side=least_side)
     except decoding.UnreadableImageError:
         return None
