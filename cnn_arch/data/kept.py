@@ -1,4 +1,8 @@
-"""Decoded training images that stay in memory: later epochs need not decode them."""
+"""Decoded training images that stay in memory: later epochs need not decode them.
+
+What stays is all that the crops need: whole images if each crop has another scale, and
+otherwise the central square at the scale of all crops.
+"""
 
 import threading
 from typing import Any
@@ -7,6 +11,7 @@ import numpy as np
 
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.sources import DataConfig, Source, read_image, read_shape
+from cnn_arch.data.views import source_side, source_view
 from cnn_arch.parallel import memory, processes
 
 NUM_SAMPLES = 64  # images from whose sizes the whole split's is estimated
@@ -26,18 +31,25 @@ class KeptImages:
         self._lock = threading.Lock()
 
     def read(self, index: int) -> Example:
-        """Returns an example as ``read_image`` does; nobody may write to the image."""
-        found = self._kept.get(index)
-        if found is None:
-            side = self._data.decode_side
-            found = read_image(self._source, index, self._data, side)
-            self._keep(index, found)
+        """Returns the ``source_view`` of an image, and its label; or None, and -1.
+
+        Nobody may write to the image.
+        """
+        if found := self._kept.get(index):
+            return found
+        side = self._data.decode_side
+        image, label = read_image(self._source, index, self._data, side)
+        if image is None:
+            return image, label
+        image = source_view(image, self._data)
+        if image.nbytes > self._room:
+            return image, label
+        found = image.copy(), label  # it may be a part of a larger array
+        self._keep(index, found)
         return found
 
-    def _keep(self, index: int, example: Example) -> None:
+    def _keep(self, index: int, example: tuple[np.ndarray, int]) -> None:
         image, _ = example
-        if image is None or image.nbytes > self._room:
-            return
         with self._lock:
             if index not in self._kept and image.nbytes <= self._room:
                 self._room -= image.nbytes
@@ -61,6 +73,8 @@ def room_for(source: Source, data: DataConfig) -> int:
 def _needed_bytes(source: Any, data: DataConfig) -> float:
     count = len(source)
     chosen = np.unique(np.linspace(0, count - 1, NUM_SAMPLES).astype(int)).tolist()
+    if side := source_side(data):
+        return count * data.channels * side**2
     shapes = [read_shape(source, index, data, data.decode_side) for index in chosen]
     pixels = [height * width for height, width in filter(None, shapes)]
     return count * data.channels * float(np.mean(pixels)) if pixels else 0.0

@@ -14,8 +14,8 @@ from cnn_arch.data import transforms
 from cnn_arch.data.bundled import ArraySource
 from cnn_arch.data.device import WHOLE_CROPS
 from cnn_arch.data.kept import KeptImages, room_for
-from cnn_arch.data.sources import DataConfig, Source, num_threads
-from cnn_arch.data.views import central_view, check_view, evaluation_view, load_batch
+from cnn_arch.data.sources import DataConfig, Source, num_threads, read_image
+from cnn_arch.data.views import check_view, evaluation_view, load_batch
 from cnn_arch.errors import RunError, UsageError
 from cnn_arch.parallel.processes import batch_share
 
@@ -122,7 +122,8 @@ class TrainBatches:
 
     def evaluation_views(self, step: int, number: int) -> np.ndarray:
         """Returns the first images of a batch in the view for evaluation, uint8."""
-        images = (self._read(index)[0] for index in self._indices(step)[:number])
+        read = functools.partial(read_image, self.source, data=self.data)
+        images = (self._read(index, read)[0] for index in self._indices(step)[:number])
         return np.stack([evaluation_view(image, self.data) for image in images])
 
     def iterate(self, start_step: int, stop_step: int) -> Generator[Batch, None, None]:
@@ -175,17 +176,17 @@ class TrainBatches:
         labels = np.empty(len(indices), np.int32)
         mirrors = data.flip and data.train_crop not in WHOLE_CROPS
         for row, index in enumerate(indices):
-            image, labels[row] = self._read(index)
+            image, labels[row] = self._read(index, self._images.read)
             view = _training_view(image, uniforms[row], data, methods[row])
             is_mirrored = mirrors and uniforms[row, -1] < 0.5
             images[row] = transforms.flip(view) if is_mirrored else view
         return images, labels
 
-    def _read(self, index: int) -> tuple[np.ndarray, int]:
+    def _read(self, index: int, read: Any) -> tuple[np.ndarray, int]:
         """Reads an image or, if it is skipped, the next readable one of the split."""
         for i in range(len(self.source)):
             candidate = (index + i) % len(self.source)
-            image, label = self._images.read(candidate)
+            image, label = read(candidate)
             if image is not None:
                 return image, label
             self.skipped.add(self.source.name(candidate))
@@ -218,7 +219,7 @@ def evaluation_batches(
 def _training_view(
     image: np.ndarray, uniforms: np.ndarray, data: DataConfig, method: int | None
 ) -> np.ndarray:
-    """Cuts image_size px out of an image at random, or returns the whole image."""
+    """Cuts image_size px out of an image's ``source_view`` at random."""
     size = data.image_size
     if data.train_crop == "random_resized_crop":
         return transforms.random_resized_crop(
@@ -229,12 +230,11 @@ def _training_view(
         return transforms.scale_jitter_crop(
             image, uniforms[:3], size=size, scales=scales, method=method
         )
-    square = max(data.eval_resize, size)
     if data.train_crop == "square_crop":
-        return transforms.square_crop(image, uniforms[:2], size=size, square=square)
+        return transforms.square_crop(image, uniforms[:2], size=size)
     if data.train_crop == "ten_crop":
-        return transforms.five_place_crop(image, uniforms[0], size=size, square=square)
-    return central_view(image, data, size)
+        return transforms.five_place_crop(image, uniforms[0], size=size)
+    return image
 
 
 def _check_decode_side(data: DataConfig) -> None:

@@ -152,35 +152,29 @@ def scale_jitter_crop(
     return resized[top : top + size, left : left + size]
 
 
-def square_crop(
-    image: np.ndarray, uniforms: np.ndarray, *, size: int, square: int
-) -> np.ndarray:
-    """Cuts a random square of `size` px out of the central one of `square` px.
+def square_crop(square: np.ndarray, uniforms: np.ndarray, *, size: int) -> np.ndarray:
+    """Cuts a random square of `size` px out of a larger one.
 
     Krizhevsky et al. 2012, Sections 2 and 4.1: the shorter side is resized to 256 px,
     the central 256x256 px are cut out, and of these 224x224 anywhere. The uniforms [2]
     are for the vertical and the horizontal offset.
     """
-    image = resize_centre_crop(image, square, square)
-    top, left = (int(uniform * (square - size + 1)) for uniform in uniforms)
-    return image[top : top + size, left : left + size]
+    top, left = (int(uniform * (len(square) - size + 1)) for uniform in uniforms)
+    return square[top : top + size, left : left + size]
 
 
-def five_place_crop(
-    image: np.ndarray, uniform: float, *, size: int, square: int
-) -> np.ndarray:
-    """Cuts `size` px out of the centre or a corner of the central `square` px.
+def five_place_crop(square: np.ndarray, uniform: float, *, size: int) -> np.ndarray:
+    """Cuts `size` px out of the centre or a corner of a larger square.
 
     Zeiler and Fergus 2013, "Visualizing and Understanding Convolutional Networks",
     Section 3: "10 different sub-crops of size 224x224 (corners + center with(out)
     horizontal flips)". The uniform chooses one of the five places.
     """
-    image = resize_centre_crop(image, square, square)
-    place, end = int(5 * uniform), square - size
+    place, end = int(5 * uniform), len(square) - size
     if place == 4:
-        return centre_crop(image, size)
+        return centre_crop(square, size)
     top, left = end * (place // 2), end * (place % 2)
-    return image[top : top + size, left : left + size]
+    return square[top : top + size, left : left + size]
 
 
 # Szegedy et al. 2015, Section 6: "random interpolation methods (bilinear, area, nearest

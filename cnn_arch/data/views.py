@@ -82,6 +82,27 @@ def central_view(image: np.ndarray, data: DataConfig, size: int) -> np.ndarray:
     return transforms.pad_to(image, size)
 
 
+def source_side(data: DataConfig) -> int:
+    """Returns the side of what ``source_view`` gives, px; 0: the image's own."""
+    if data.train_crop in ("random_resized_crop", "scale_jitter_crop"):
+        return 0
+    if data.train_crop in ("square_crop", "ten_crop"):
+        return max(data.eval_resize, data.image_size)
+    return data.image_size
+
+
+def source_view(image: np.ndarray, data: DataConfig) -> np.ndarray:
+    """Returns that out of which a training cuts: the same in each epoch.
+
+    It is the image, if each crop has another scale; or its central square at the one
+    scale of all crops; or the crop itself, [side, side, channels].
+    """
+    side = source_side(data)
+    if data.train_crop in ("square_crop", "ten_crop"):
+        return transforms.resize_centre_crop(image, side, side)
+    return central_view(image, data, side) if side else image
+
+
 class SingleView(NamedTuple):
     """The view for evaluation alone, as `boxes.Crops` has several."""
 

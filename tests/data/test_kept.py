@@ -29,8 +29,12 @@ def sizes_of(source, data):
     ]
 
 
-def test_the_second_epoch_needs_no_file(photos):
-    data, splits = photos(train_crop="random_resized_crop")
+CROPS = "random_resized_crop", "scale_jitter_crop", "square_crop", "ten_crop", "none"
+
+
+@pytest.mark.parametrize("crop", CROPS)
+def test_the_second_epoch_needs_no_file(photos, crop):
+    data, splits = photos(train_crop=crop)
     source = splits["train"]
     plain, keeping = (batches_of(source, data, room) for room in (0, 2**30))
     expected = [plain.batch(step) for step in range(3 * EPOCH)]
@@ -57,6 +61,24 @@ def test_all_are_kept_or_none(photos, monkeypatch):
     assert kept.room_for(splits["train"], data) == 0
     data, splits = photos(keep_decoded=0.5, in_memory=True)
     assert kept.room_for(splits["train"], data) == 0
+
+
+@pytest.mark.parametrize(
+    ("crop", "side"), [("square_crop", 20), ("ten_crop", 20), ("none", 16)]
+)
+def test_only_what_the_crops_need_is_kept(photos, monkeypatch, crop, side):
+    data, splits = photos(train_crop=crop)
+    source, needed = splits["train"], ALL * side * side * 3
+    monkeypatch.setattr(memory, "available", lambda: 4 * needed)
+    assert kept.room_for(source, data) == needed
+    monkeypatch.setattr(memory, "available", lambda: 4 * needed - 4)
+    assert kept.room_for(source, data) == 0
+    images = kept.KeptImages(source, data, needed)
+    first, again = ([images.read(i)[0] for i in range(ALL)] for _ in range(2))
+    for image, other in zip(first, again, strict=True):
+        assert image is other
+        assert image is not None and image.shape == (side, side, 3)
+        assert image.base is None or image.base.nbytes == image.nbytes
 
 
 def test_a_run_keeps_them(photos):
