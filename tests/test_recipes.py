@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cnn_arch import folders, settings
+from cnn_arch.costs.summary import describe_network
 from cnn_arch.data import views
 from cnn_arch.models import MODELS, create_model
 from cnn_arch.models.build import check_image_size
@@ -13,7 +14,7 @@ from configs import base
 from configs.base import DATA, FOLDERS
 from tests import deviations, paper_recipes
 from tests.models.conftest import KINDS, mark_slow
-from tests.paper_tables import TOTALS
+from tests.paper_tables import AUX_PARAMS, TOTALS
 
 RECIPES = sorted(path.stem for path in Path("configs").glob("[a-z]*.py"))
 RECIPES.remove("base")
@@ -65,6 +66,21 @@ def test_no_map_is_empty(name):
     for size in {config.data.image_size for config in configs}:
         model = create_model(network(name), 10, **configs[0].model.fields)
         check_image_size(model, network(name), size, channels=3)
+
+
+@pytest.mark.parametrize(
+    "name", mark_slow(TOTALS, {"lenet5", "resnet20", "googlenet_bn", "inception_v3"})
+)
+def test_a_run_says_the_size_of_its_network(name):
+    """As its step has the network: BatchNorm's mean is over all devices."""
+    params, macs, _, _, num_classes = TOTALS[name]
+    in_heads = (
+        AUX_PARAMS.get(name, 0) if parse(name).model.fields.get("aux_heads") else 0
+    )
+    shown = describe_network(parse(name), num_classes)
+    assert f" {params:,} parameters" in shown
+    assert f", {macs / 1e6:,.2f} MMAC an image" in shown
+    assert (f", {in_heads:,} more in auxiliary heads" in shown) == (in_heads > 0)
 
 
 @pytest.mark.parametrize("name", RECIPES)

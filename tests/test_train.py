@@ -15,6 +15,7 @@ from tests.commands import (
     error_line,
     run,
 )
+from tests.models.conftest import KINDS
 from tests.runs import assert_same_run, rows
 
 
@@ -48,6 +49,16 @@ def test_what_a_run_leaves(finished, network):
         assert "each used once; whole)" in shown
     assert "train 108  val 12  test 27; 3 classes" in shown
     assert f"python eval.py --workdir={workdir}" in shown
+
+
+@pytest.mark.slow  # ten minutes
+@pytest.mark.parametrize("name", [*KINDS, "kernel_stacks", "inception_cifar"])
+def test_every_kind_of_network_trains(name, photos, tmp_path):
+    words = f"--config=configs/{name}.py:folder", f"--config.data.dir={photos}"
+    short = "--config.steps=1", "--config.batch_size=4", "--config.test.protocol=none"
+    result = run("train.py", *words, *short, f"--workdir={tmp_path / 'run'}")
+    assert result.returncode == 0, result.stderr
+    assert len(rows(tmp_path / "run" / "steps.csv")) == 1
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ def trace_layers(
       The traced function of (variables, images), which can be lowered; and the class of
       each module by its path, such as ``{"conv2_1/bn1": "BatchNorm"}``.
     """
+    if getattr(model, "batch_norm_axis", None):  # here there are no devices
+        model = model.clone(batch_norm_axis=None)
 
     def forward(variables: Any, image: jax.Array):
         rngs = {"dropout": jax.random.key(0)} if train else {}
