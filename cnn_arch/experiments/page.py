@@ -89,6 +89,7 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
         "Sources: " + "; ".join(experiment.sources) + ".",
         f"![{experiment.name}]({picture})",
         "\n".join(_table(experiment, found)),
+        *_unfinished(experiment, found),
         *_diverged(found),
         f"**Rule.** The claim holds if all of these hold (95 % intervals over {over}):",
         "\n".join(
@@ -100,6 +101,15 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
         f"```\n{again(found)}\n```",
     ]
     return "\n\n".join(parts)
+
+
+def _unfinished(experiment: Experiment, found: Record) -> Iterable[str]:
+    done, of_all = len(found["runs"]), len(list(experiment.trials(found["size"], "")))
+    if done < of_all:
+        yield (
+            f"**Unfinished.** {done} of {counted(of_all, 'run')} are done; the others "
+            "can change the numbers and the verdict."
+        )
 
 
 def again(found: Record) -> str:

@@ -45,6 +45,17 @@ def write_runs(runs, size, errors, device="cpu, 1 core, 24 GiB"):
     return made
 
 
+def test_a_page_says_that_runs_are_missing(tmp_path):
+    experiment = plan.read("overlapping")
+    seeds = experiment.sizes["full"].seeds
+    errors = {OVERLAP: [30.0] * seeds, APART: [40.0] * (seeds - 1)}
+    found = write_runs(tmp_path, "full", errors)
+    missing = f"\n**Unfinished.** {2 * seeds - 1} of {2 * seeds} runs are done; "
+    assert missing in page.section(experiment, found, "x.png", level="#")
+    whole = write_runs(tmp_path / "whole", "full", errors | {APART: [40.0] * seeds})
+    assert "Unfinished" not in page.section(experiment, whole, "x.png", level="#")
+
+
 def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
     runs, docs = tmp_path / "runs", tmp_path / "docs"
     write_runs(runs, "minutes", {OVERLAP: [30.0], APART: [40.0]})
