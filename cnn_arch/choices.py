@@ -71,6 +71,8 @@ EARLIER = {
     "data.sampling": "shuffle",
     "data.repeats": 1,
     "data.eval_size": 0,
+    "data.decode_side": 0,
+    "data.keep_decoded": 0.0,
     "data.interpolation": "bilinear",
     "data.trivial_augment": False,
     "data.pca_noise": 0.0,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cnn_arch import choices, cli, run_directory, same_run, settings
+from cnn_arch import choices, cli, run_directory, same_run, setting_rules, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.screen import Screen
 
@@ -126,6 +126,25 @@ def test_the_home_is_found_after_an_equals_sign(monkeypatch):
         ("--quiet", "--quiet"),
     ):
         assert cli._expand_home(word) == expected
+
+
+# What config.json of the first runs has.
+OF_THE_FIRST_RUNS = """
+    seed batch_size epochs label_smoothing aux_weight precision scan_blocks remat
+    batch_norm_statistics model.name optim.learning_rate optim.schedule optim.milestones
+    optim.factor optim.warmup_epochs optim.momentum optim.weight_decay optim.decay
+    data.source data.name data.dir data.image_size data.channels data.num_classes
+    data.test_split data.validation_fraction data.in_memory data.fit data.train_crop
+    data.crop_padding data.min_area data.scale_min data.scale_max data.flip
+    data.eval_resize data.mean data.std data.skip_broken data.num_threads mesh.data
+    mesh.model checkpoint.every_minutes
+"""
+
+
+def test_every_later_setting_has_the_value_of_earlier_runs():
+    """Without it in ``choices.EARLIER``, no earlier run can be evaluated."""
+    later = setting_rules.RULES.keys() - set(OF_THE_FIRST_RUNS.split())
+    assert later == choices.EARLIER.keys()
 
 
 def test_a_run_of_an_earlier_version_keeps_the_settings_of_its_recipe(tmp_path, capsys):
