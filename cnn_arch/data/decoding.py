@@ -74,7 +74,7 @@ def decode(
 def image_shape(encoded: bytes, *, shown: bool, least_side: int = 0) -> tuple[int, int]:
     """Returns the height and width that ``decode`` gives, from the header alone.
 
-    Only with ``least_side``, and of some JPEG files with four inks, it is smaller.
+    One case is wrong: with ``least_side``, a file with four inks that keeps its size.
 
     Raises:
       UnreadableImageError: the header is damaged, or the image is too large.
@@ -106,8 +106,10 @@ def _decode_stored(encoded: bytes, channels: int, least_side: int) -> np.ndarray
             height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
             _check_size(height, width)
             colours = "RGB" if channels == 3 else "GRAY"
-            sides = _reduced(height, width, least_side) if least_side else ()
-            return simplejpeg.decode_jpeg(encoded, colours, False, False, *sides)
+            height, width = _reduced(height, width, least_side)
+            return simplejpeg.decode_jpeg(
+                encoded, colours, min_height=height, min_width=width
+            )
         except ValueError as error:
             picture = _open_with_pillow(encoded)
             has_inks = picture is not None and picture.mode == "CMYK"

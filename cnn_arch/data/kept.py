@@ -72,9 +72,9 @@ def room_for(source: Source, data: DataConfig) -> int:
 
 def _needed_bytes(source: Any, data: DataConfig) -> float:
     count = len(source)
-    chosen = np.unique(np.linspace(0, count - 1, NUM_SAMPLES).astype(int)).tolist()
     if side := source_side(data):
         return count * data.channels * side**2
+    chosen = np.unique(np.linspace(0, count - 1, NUM_SAMPLES).astype(int)).tolist()
     shapes = [read_shape(source, index, data, data.decode_side) for index in chosen]
     pixels = [height * width for height, width in filter(None, shapes)]
     return count * data.channels * float(np.mean(pixels)) if pixels else 0.0
