@@ -49,7 +49,8 @@ def prepare_forward(program: Program, variables: Any, batch: Any) -> Callable[[]
     in_one_part = settings.derive(program.config, {"accumulate": 1})
     evaluator = OneCrop(in_one_part, program.model, program.mesh)
     evaluator.compile(program.variable_shapes)
-    return lambda: jax.block_until_ready(evaluator.step(variables, batch))
+    folded = evaluator.fold(variables)
+    return lambda: jax.block_until_ready(evaluator.step(folded, batch))
 
 
 def random_batch(program: Program) -> Any:

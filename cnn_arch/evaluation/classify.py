@@ -15,6 +15,7 @@ from cnn_arch.data.views import (
     small_views,
 )
 from cnn_arch.errors import UsageError
+from cnn_arch.evaluation.evaluator import Variables
 from cnn_arch.evaluation.many_views import ManyViews
 from cnn_arch.evaluation.network import Network
 from cnn_arch.evaluation.writing import own_turn
@@ -57,11 +58,12 @@ def classify(
     answer: dict[str, Answer] = {file: [] for file in files}
     unread: dict[str, str] = {}  # file -> why it cannot be read
     drawn: list[tuple[str, np.ndarray]] = []
+    variables = evaluator.fold(network.variables)
     for batch, reasons in _batches(files, network.config, evaluator):
         unread |= reasons
         drawn += [(each.file, each.picture) for each in batch][: NUM_DRAWN - len(drawn)]
         for each, row in zip(
-            batch, _probabilities(batch, network, evaluator), strict=True
+            batch, _probabilities(batch, variables, evaluator), strict=True
         ):
             answer[each.file] = _most_probable(row, network.class_names)
             likely = ", ".join(
@@ -111,7 +113,7 @@ def _batches(
 
 
 def _probabilities(
-    batch: Sequence[_Picture], network: Network, evaluator: ManyViews
+    batch: Sequence[_Picture], variables: Variables, evaluator: ManyViews
 ) -> list[np.ndarray]:
     """Returns the probabilities of the classes of each picture.
 
@@ -125,7 +127,7 @@ def _probabilities(
         views = [
             np.stack(stacks) for stacks in zip(*(p.views for p in group), strict=True)
         ]
-        found = evaluator.probabilities(network.variables, views)
+        found = evaluator.probabilities(variables, views)
         rows |= zip((each.file for each in group), found, strict=True)
     return [rows[each.file] for each in batch]
 

@@ -7,7 +7,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from cnn_arch.data.sources import Source
+from cnn_arch.data.views import eval_size
 from cnn_arch.evaluation.results import Advance, Arrays, Results, finite_results
+from cnn_arch.models.folding import Folding
 from cnn_arch.screen import Screen
 
 Variables = Any  # {"params": ..., "batch_stats": ...}
@@ -27,6 +29,9 @@ class Evaluator(ABC):
         self.more_tops: tuple[int, ...] = ()  # k of further top-k errors
         self.suffix = ""  # of the split, in results.json and in names of files
         self._config, self._model, self._mesh = config, model, mesh
+        size = eval_size(config.data)
+        # Steps take the variables that it returns: without BatchNorm layers.
+        self.fold = Folding(model, (size, size, config.data.channels))
         # How many images of the training's size are in memory at once: as many as in a
         # training step, rounded up so that the devices share them evenly. Results do
         # not depend on it.
@@ -47,6 +52,8 @@ class Evaluator(ABC):
     ) -> tuple[Arrays, tuple[str, ...]]:
         """Applies a step that returns arrays [B, ...] to every example exactly once.
 
+        The step gets the variables as they are.
+
         Returns:
           As ``collect``; "index" has the positions in the split.
 
@@ -62,11 +69,11 @@ class Evaluator(ABC):
         Raises:
           RunError: a loss is not finite, or no image could be read.
         """
-        arrays, skipped = self.apply(self.step, variables, source, advance)
+        arrays, skipped = self.apply(self.step, self.fold(variables), source, advance)
         return finite_results(arrays, skipped, source)
 
     def predict(
         self, variables: Variables, source: Source, advance: Advance = lambda: None
     ) -> tuple[Arrays, tuple[str, ...]]:
         """Returns ``log_probabilities`` of every example, as ``apply`` does."""
-        return self.apply(self.predict_step, variables, source, advance)
+        return self.apply(self.predict_step, self.fold(variables), source, advance)

@@ -61,7 +61,8 @@ def extract(
         return {"features": output.astype(jnp.float32), "label": batch["label"]}
 
     evaluator = OneCrop(network.config, network.model, mesh)
-    return evaluator.outputs(device_step, network.variables, source, screen)
+    variables = evaluator.fold(network.variables, keep=layer)
+    return evaluator.outputs(device_step, variables, source, screen)
 
 
 def _output_shape(network: Network, layer: str, num_examples: int) -> tuple[int, ...]:

@@ -96,8 +96,9 @@ class ManyViews(Evaluator):
             for stack in self.views.stacks(first.bucket)
         ]
         number = sum(map(self._num_pixels, groups)) / self._num_pixels(first)
+        folded = self.fold(variables)
         say_cost(
-            lambda: self.scores(variables, blank),
+            lambda: self.scores(folded, blank),
             number,
             self.description,
             source,
@@ -141,7 +142,8 @@ class ManyViews(Evaluator):
     ) -> np.ndarray:
         """Returns the probabilities of the classes, float32 [m, K], for any m.
 
-        The views are as in ``scores``. For a single process.
+        The views are as in ``scores``, the variables as ``fold`` returns them. For a
+        single process.
         """
         num_images = len(views[0])
         rows = [(0, -num_images % self._mesh.size)]

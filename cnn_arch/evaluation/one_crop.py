@@ -27,7 +27,7 @@ from cnn_arch.evaluation.results import (
     judge_scores,
     log_probabilities,
 )
-from cnn_arch.parallel.mesh import abstract_batch, partition_specs, put_batch
+from cnn_arch.parallel.mesh import abstract, abstract_batch, partition_specs, put_batch
 from cnn_arch.parallel.processes import batch_share
 from cnn_arch.screen import Screen
 
@@ -55,15 +55,17 @@ class OneCrop(Evaluator):
     def compile(self, variable_shapes: Variables) -> None:
         """Compiles the step before the first batch."""
         batch = abstract_batch(self._batch_shape, self._mesh)
-        self.step = self.step.lower(variable_shapes, batch).compile()
+        shapes = abstract(self.fold(variable_shapes), self._model, self._mesh)
+        self.step = self.step.lower(shapes, batch).compile()
 
     def prepare(self, variables: Variables, source: Source, screen: Screen) -> None:
         """Compiles the step, and says what the evaluation of a split will cost."""
         label = np.zeros(self._at_once // batch_share(self._mesh)[1], np.int32)
         image = np.zeros((len(label), *self._batch_shape[1:]), np.uint8)
         batch = put_batch({"image": image, "label": label}, self._mesh)
+        folded = self.fold(variables)
         say_cost(
-            lambda: self.step(variables, batch),
+            lambda: self.step(folded, batch),
             self.num_batches(source),
             self.description,
             source,

@@ -25,7 +25,7 @@ ConvMaker = Callable[..., nn.Module]  # a partial Conv or ConvBN
 # Rectifiers", Equation 10: a normal distribution of variance 2 / fan-in.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 zeros, ones = nn.initializers.zeros, nn.initializers.ones
-relu = pool_norm_relu.relu
+relu, flatten = pool_norm_relu.relu, sliding.flatten
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -94,11 +94,6 @@ class Dense(nn.Module):
         return self.activation(x) if self.activation else x
 
 
-def flatten(x: jax.Array) -> jax.Array:
-    """Returns maps as vectors [B, H * W * C], unless the network slides over them."""
-    return x if sliding.windows() is not None else x.reshape(x.shape[0], -1)
-
-
 def batch_norm(
     *, train: bool, axis: split.Axes | None, epsilon: float = 1e-5, dtype: Any
 ) -> Callable[..., nn.Module]:
@@ -111,7 +106,8 @@ class BatchNorm(nn.Module):
 
     Ioffe and Szegedy 2015. It has the parameters and the statistics of ``nn.BatchNorm``
     with momentum 0.9, and a faster gradient. A variable ``is_frozen`` in the collection
-    "frozen" puts the layer in evaluation mode (training/frozen.py).
+    "frozen" puts the layer in evaluation mode (training/frozen.py). Without a
+    scale it is folded into its convolution (models/folding.py).
     """
 
     train: bool  # use the batch's statistics, not the running ones
@@ -123,6 +119,9 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         shape = x.shape[-1:]
+        if not (self.is_initializing() or self.has_variable("params", "scale")):
+            bias = self.get_variable("params", "bias")
+            return x if bias is None else pool_norm_relu.add_bias(x, bias)
         scale = self.param("scale", self.scale_init, shape)
         bias = self.param("bias", zeros, shape)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)

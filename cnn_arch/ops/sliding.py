@@ -36,6 +36,11 @@ def sliding(windows: Windows) -> Iterator[None]:
         _windows.reset(token)
 
 
+def flatten(x: jax.Array) -> jax.Array:
+    """Returns maps as vectors [B, H * W * C], unless the network slides over them."""
+    return x if windows() is not None else x.reshape(x.shape[0], -1)
+
+
 def slide(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Applies a dense layer's kernel to maps [B, H, W, C], at each position.
 

@@ -12,8 +12,9 @@ from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.evaluation.results import Results
 from cnn_arch.models import init_variables
 from cnn_arch.models.build import build_model
-from cnn_arch.parallel.mesh import abstract, make_mesh
-from tests.models.conftest import forward
+from cnn_arch.models.resnet import CifarResNet
+from cnn_arch.parallel.mesh import abstract, make_mesh, replicated
+from tests.models.conftest import drawn_variables, forward
 
 NUM_EXAMPLES = 37  # no multiple of a batch size
 NOISE = np.random.default_rng(0)
@@ -95,6 +96,22 @@ def test_images_for_evaluation_may_have_another_size():
     mean = (mean - config.data.mean) / config.data.std
     logits = np.asarray(forward(model, variables, mean[:, None, None]))
     np.testing.assert_array_equal(results.prediction, logits.argmax(axis=1))
+
+
+@pytest.mark.parametrize("num_devices", [1, 4])
+def test_batch_norm_is_folded_after_compilation(num_devices):
+    config = lenet_config(8)
+    mesh = make_mesh(num_devices, 1)
+    model = CifarResNet(depth=8)
+    variables = drawn_variables(model, 32, 1)
+    evaluator = OneCrop(config, model, mesh)
+    evaluator.compile(abstract(jax.eval_shape(lambda: variables), model, mesh))
+    variables = jax.device_put(variables, replicated(mesh))
+    results = evaluator.judge(variables, SOURCE)
+    logits = np.asarray(forward(model, variables, lenet_images(config.data)))
+    np.testing.assert_array_equal(results.prediction, logits.argmax(axis=1))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(results.probability, probabilities.max(1), rtol=1e-4)
 
 
 def test_equal_logits_are_not_all_right():

@@ -1,0 +1,136 @@
+"""BatchNorm folded into convolutions: the network's outputs stay the same."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax.traverse_util import flatten_dict
+
+from cnn_arch.models import MODELS, create_model, layer_output
+from cnn_arch.models.folding import Folding
+from cnn_arch.models.layers import ConvBN, batch_norm
+from cnn_arch.ops.loops import rolled
+from tests.models.conftest import (
+    abstract_variables,
+    drawn_variables,
+    forward,
+    mark_slow,
+)
+
+# The smallest image without empty maps; for all others, 32 px.
+IMAGE_SIZES = {"inception_v3": 299, "inception_v4": 75}
+WITH_BATCH_NORM = [
+    name
+    for name in MODELS
+    if name.startswith(("resnet", "plain"))
+    or name.endswith("_bn")
+    or name in ("inception_v3", "inception_v4", "inception_cifar", "kernel_stacks")
+]
+some = partial(mark_slow, quick={"resnet20", "vgg11_bn", "inception_cifar"})
+
+
+@cache
+def make(name):
+    """Returns a network, variables unlike those at the start, and images."""
+    model, side = create_model(name, 10), IMAGE_SIZES.get(name, 32)
+    generator = np.random.default_rng(0)
+
+    def change(path, leaf):
+        if path[-1].key in ("scale", "var"):
+            return generator.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        if path[-1].key in ("bias", "mean"):
+            return generator.normal(0, 0.1, leaf.shape).astype(np.float32)
+        return leaf
+
+    variables = drawn_variables(model, side)
+    variables = jax.tree_util.tree_map_with_path(change, variables)
+    images = generator.normal(size=(2, side, side, 3)).astype(np.float32)
+    return model, variables, images
+
+
+def assert_close(found, wanted):
+    """Compares outputs, relative to the largest."""
+    atol = 1e-5 * np.abs(wanted).max()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("name", some(WITH_BATCH_NORM))
+def test_the_outputs_stay_the_same(name):
+    if name == "resnet1202":
+        pytest.skip("as ResNet-110, and takes minutes to compile without its loop")
+    model, variables, images = make(name)
+    folded = Folding(model, images.shape[1:])(variables)
+    paths = flatten_dict(folded["params"]).keys() | flatten_dict(folded["batch_stats"])
+    # Evaluation does not use the auxiliary heads.
+    left = {path[-1] for path in paths if not path[0].startswith("aux")}
+    assert left <= {"kernel", "bias"}, "every layer is folded"
+    wanted = forward(model, variables, images)
+    assert_close(forward(model, folded, images), wanted)
+
+
+class OneLayer(nn.Module):
+    """A 1x1 convolution and BatchNorm, of one map."""
+
+    use_bias: bool
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        norm = batch_norm(train=train, axis=None, epsilon=0.25, dtype=jnp.float32)
+        return ConvBN(1, 1, use_bias=self.use_bias, norm=norm, name="layer")(x)
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_by_hand(use_bias):
+    conv = {"kernel": np.full((1, 1, 1, 1), 3.0)} | (
+        {"bias": np.full(1, 5.0)} if use_bias else {}
+    )
+    layer = {"conv": conv, "bn": {"scale": np.full(1, 2.0), "bias": np.full(1, 7.0)}}
+    statistics = {"bn": {"mean": np.full(1, 1.5), "var": np.full(1, 0.75)}}
+    variables = {"params": {"layer": layer}, "batch_stats": {"layer": statistics}}
+    found = Folding(OneLayer(use_bias), (1, 1, 1))(variables)["params"]["layer"]
+    # 2 / sqrt(0.75 + 0.25) = 2; 3 * 2 = 6; 7 - 2 * 1.5 = 4, and 2 * 5 more.
+    kernel = {"kernel": 6}
+    folded = {"conv": kernel, "bn": {"bias": 4}}
+    assert found == ({"conv": kernel | {"bias": 14}} if use_bias else folded)
+
+
+def test_a_network_without_batch_norm_stays_as_it_is():
+    model = create_model("lenet5")
+    variables = drawn_variables(model, 32, 1)
+    assert Folding(model, (32, 32, 1))(variables) is variables
+
+
+def test_the_convolution_whose_output_is_wanted_stays_as_it_is():
+    model, variables, images = make("resnet20")
+    folding = Folding(model, images.shape[1:])
+    for layer in ("conv2_2/conv1", "conv2_2/bn1", "pool"):
+        folded = folding(variables, keep=layer)
+        output = jax.jit(partial(layer_output, model, layer=layer))
+        assert_close(output(folded, images), output(variables, images))
+    folded = folding(variables)["params"]["conv2_2"]["conv1"]["kernel"]
+    kept = folding(variables, keep="conv2_2/conv1")["params"]["conv2_2"]["conv1"]
+    np.testing.assert_array_equal(
+        kept["kernel"], variables["params"]["conv2_2"]["conv1"]["kernel"]
+    )
+    assert not np.array_equal(folded, kept["kernel"])
+
+
+def test_blocks_in_a_loop():
+    model, variables, images = make("resnet20")
+    looped = create_model("resnet20", 10, scan=True)
+    stacked = rolled(variables, abstract_variables(looped, 32))
+    folded = Folding(looped, images.shape[1:])(stacked)
+    assert not jax.tree.leaves(folded["batch_stats"])
+    wanted = forward(model, variables, images)
+    assert_close(forward(looped, folded, images), wanted)
+
+
+def test_shapes_give_shapes():
+    model, variables, images = make("resnet20")
+    folding = Folding(model, images.shape[1:])
+    shapes = folding(abstract_variables(model, 32))
+    arrays = jax.eval_shape(lambda: folding(variables))
+    assert shapes == arrays
