@@ -13,7 +13,7 @@ from cnn_arch.evaluation.one_crop import OneCrop
 from cnn_arch.parallel.mesh import put_batch
 from cnn_arch.training.program import Program
 
-MIN_RUNS, MAX_RUNS, ENOUGH_SECONDS = 5, 50, 5.0
+MIN_RUNS, MAX_RUNS, ENOUGH_SECONDS = 3, 50, 5.0
 
 
 class Speed(NamedTuple):

@@ -68,7 +68,6 @@ def _measure(config: ConfigDict, mesh: Any, screen: Screen) -> dict[str, Any]:
     with screen.timed("compile", f"forward pass of {batch}"):
         variables = program.initialise().variables
         run = measure.prepare_forward(program, variables, measure.random_batch(program))
-        run()
     with energy.metered(mesh.devices.flat[0].platform) as used:
         speed = measure.measure(run, batch)
     images = batch * (speed.runs + 1)  # one warms up

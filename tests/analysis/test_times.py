@@ -20,7 +20,7 @@ def test_a_folder_of_times(tmp_path):
     speed = found["batches"]["1"]
     assert 0 < speed["shortest"] <= speed["milliseconds"] <= speed["longest"]
     rate = pytest.approx(1000 / speed["milliseconds"])
-    assert speed["images_per_second"] == rate and speed["runs"] >= 5
+    assert speed["images_per_second"] == rate and speed["runs"] >= 3
     assert "| 1 | " in (tmp_path / "README.md").read_text()
     assert "commit " in (tmp_path / "environment.txt").read_text()
     assert read_times(tmp_path / "none") is None
