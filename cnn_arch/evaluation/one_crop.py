@@ -55,7 +55,8 @@ class OneCrop(Evaluator):
     def compile(self, variable_shapes: Variables) -> None:
         """Compiles the step before the first batch."""
         batch = abstract_batch(self._batch_shape, self._mesh)
-        shapes = abstract(self.fold(variable_shapes), self._model, self._mesh)
+        folded = jax.eval_shape(self.fold, variable_shapes)
+        shapes = abstract(folded, self._model, self._mesh)
         self.step = self.step.lower(shapes, batch).compile()
 
     def prepare(self, variables: Variables, source: Source, screen: Screen) -> None:

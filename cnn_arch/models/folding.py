@@ -7,6 +7,7 @@ pass over the maps. In ResNet-20's forward pass 5 loops over maps are left of 41
 compiles in 0.3 s instead of 1.7; benchmarks/README.md has the times of a pass.
 """
 
+from collections import Counter, defaultdict
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +16,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
+from jax.extend import core
 
 from cnn_arch.models.layers import BatchNorm, Conv
 from cnn_arch.ops.platform import plain_forms
@@ -45,29 +48,30 @@ class Folding:
         Of a layer that is folded, BatchNorm keeps only ``bias``, or nothing if the
         convolution has one. Layers that do not follow a convolution stay as they are,
         and so does the convolution with the path ``keep``, whose output is wanted.
-        Shapes (jax.ShapeDtypeStruct) give shapes.
         """
         if not variables.get("batch_stats"):
             return variables
         if self._pairs is None:
             self._pairs = find_pairs(self._model, variables, self._shape)
         pairs = tuple(pair for pair in self._pairs if "/".join(pair.conv) != keep)
-        leaves = jax.tree.leaves(variables)
-        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves):
-            return jax.eval_shape(partial(fold_pairs, pairs), variables)
         return _fold(pairs, variables)
 
 
 def find_pairs(
     model: nn.Module, variables: Variables, image_shape: tuple[int, int, int]
 ) -> tuple[Pair, ...]:
-    """Returns the pairs of a network, found in a trace of its forward pass."""
+    """Returns the pairs of a network, found in a trace of its forward pass.
+
+    A convolution whose output has another reader, such as a shortcut, is in no pair;
+    nor is one with an activation, or one that is used twice.
+    """
     outputs: dict[int, tuple[Path, Any]] = {}  # of convolutions, by identity
     pairs: dict[Pair, None] = {}  # a loop may trace a layer more than once
 
     def watch(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         y, module = call(*args, **kwargs), context.module
-        if isinstance(module, Conv):
+        if isinstance(module, Conv) and not module.activation:
+            y = checkpoint_name(y, "/".join(module.path))
             outputs[id(y)] = module.path, y  # kept, so that no other has its identity
         elif isinstance(module, BatchNorm) and id(args[0]) in outputs:
             conv, _ = outputs[id(args[0])]
@@ -76,8 +80,29 @@ def find_pairs(
 
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     with nn.intercept_methods(watch), plain_forms():
-        jax.eval_shape(lambda v, x: model.apply(v, x, train=False), variables, image)
-    return tuple(pairs)
+        program = jax.make_jaxpr(partial(model.apply, train=False))(variables, image)
+    readers = _readers(program.jaxpr)
+    return tuple(pair for pair in pairs if readers["/".join(pair.conv)] == [1])
+
+
+def _readers(jaxpr: core.Jaxpr) -> defaultdict[str, list[int]]:
+    """Returns how often each named value is read, by its name."""
+    found: defaultdict[str, list[int]] = defaultdict(list)
+    read = Counter(
+        variable
+        for variables in (*(each.invars for each in jaxpr.eqns), jaxpr.outvars)
+        for variable in variables
+        if not isinstance(variable, core.Literal)
+    )
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "name":
+            found[equation.params["name"]].append(read[equation.outvars[0]])
+        for inner in jax.tree.leaves(list(equation.params.values())):
+            inner = getattr(inner, "jaxpr", inner)  # closed ones have constants
+            if isinstance(inner, core.Jaxpr):
+                for name, counts in _readers(inner).items():
+                    found[name] += counts
+    return found
 
 
 def fold_pairs(pairs: tuple[Pair, ...], variables: Variables) -> Variables:

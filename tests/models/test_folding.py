@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from cnn_arch.models import MODELS, create_model, layer_output
 from cnn_arch.models.folding import Folding
-from cnn_arch.models.layers import ConvBN, batch_norm
+from cnn_arch.models.layers import Conv, ConvBN, batch_norm, relu
 from cnn_arch.ops.loops import rolled
 from tests.models.conftest import (
     abstract_variables,
@@ -97,6 +97,33 @@ def test_by_hand(use_bias):
     assert found == ({"conv": kernel | {"bias": 14}} if use_bias else folded)
 
 
+class Unfoldable(nn.Module):
+    """Convolutions before BatchNorm that cannot have it in their kernels."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        norm = batch_norm(train=train, axis=None, dtype=jnp.float32)
+        x = Conv(4, 3, name="read_twice")(x)  # as before a block with pre-activation
+        x += norm(name="bn1")(x)
+        x = Conv(4, 3, activation=relu, name="with_activation")(x)
+        x = norm(name="bn2")(x)
+        twice = Conv(4, 1, name="used_twice")
+        x = norm(name="bn3")(twice(x)) + norm(name="bn4")(twice(x + 1))
+        x = norm(name="bn6")(norm(name="bn5")(Conv(4, 1, name="foldable")(x)))
+        return x.mean(axis=(1, 2))
+
+
+def test_what_cannot_be_folded_stays_as_it_is():
+    model = Unfoldable()
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(2, 8, 8, 3)).astype(np.float32)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))
+    variables = jax.tree.map(lambda leaf: generator.uniform(0.5, 1, leaf.shape), shapes)
+    folded = Folding(model, (8, 8, 3))(variables)
+    assert folded["batch_stats"].keys() == {"bn1", "bn2", "bn3", "bn4", "bn6"}
+    assert_close(forward(model, folded, images), forward(model, variables, images))
+
+
 def test_a_network_without_batch_norm_stays_as_it_is():
     model = create_model("lenet5")
     variables = drawn_variables(model, 32, 1)
@@ -126,11 +153,3 @@ def test_blocks_in_a_loop():
     assert not jax.tree.leaves(folded["batch_stats"])
     wanted = forward(model, variables, images)
     assert_close(forward(looped, folded, images), wanted)
-
-
-def test_shapes_give_shapes():
-    model, variables, images = make("resnet20")
-    folding = Folding(model, images.shape[1:])
-    shapes = folding(abstract_variables(model, 32))
-    arrays = jax.eval_shape(lambda: folding(variables))
-    assert shapes == arrays
