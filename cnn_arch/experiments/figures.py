@@ -29,7 +29,8 @@ COLORS = (
 def draw(experiment: Experiment, found: record.Record, folder: Path) -> list[Path]:
     """Draws the figure of an experiment as ``figure.png`` and ``figure.svg``."""
     figure = Figure(figsize=(canvas.WIDTH, 7.0), layout="constrained")
-    title = "\n".join(textwrap.wrap(experiment.claim, 100, break_on_hyphens=False))
+    claim = experiment.claim.replace(" %", "\N{NO-BREAK SPACE}%")
+    title = "\n".join(textwrap.wrap(claim, 100, break_on_hyphens=False))
     verdict, _ = rules.decide(experiment.rule, record.numbers(found))
     figure.suptitle(f"{title}\nHere: {verdict}", x=0.01, ha="left")
     FIGURES[experiment.figure](figure, experiment, found)

@@ -139,9 +139,16 @@ def describe(comparison: rules.Comparison, outcome: rules.Outcome) -> str:
     text = f"{what} is {' and '.join(limits)}: {outcome.verdict}"
     if outcome.estimate is None:
         return f"{text} (not run, or unavailable here)"
-    shown = number(outcome.estimate)
+    if not any(outcome.reached):
+        return f"{text} (neither has reached it)"
+    first, second = outcome.reached
+    shown = "over " * (not first) + "under " * (not second) + number(outcome.estimate)
     if math.isinf(outcome.high) and outcome.low in (-math.inf, 0):  # 0: of a ratio
         return f"{text} ({shown}; no interval)"
+    if not first:
+        return f"{text} ({shown}, at least {number(outcome.low)})"
+    if not second:
+        return f"{text} ({shown}, at most {number(outcome.high)})"
     return f"{text} ({shown}, {number(outcome.low)} to {number(outcome.high)})"
 
 

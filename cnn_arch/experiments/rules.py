@@ -60,6 +60,9 @@ class Outcome:
     low: float  # the 95 % interval
     high: float
     verdict: str  # HOLDS, FAILS or OPEN
+    # Whether all runs of the first and of the second have reached their goal: if not,
+    # the estimate is the least that is possible, or the most.
+    reached: tuple[bool, bool] = (True, True)
 
 
 def decide(rule: Sequence[Comparison], numbers: Numbers) -> tuple[str, list[Outcome]]:
@@ -88,13 +91,19 @@ def compare(comparison: Comparison, numbers: Numbers) -> Outcome:
     find_interval = _paired_interval if comparison.is_paired else _interval
     plain = _plain(first, is_ratio), _plain(second, is_ratio)
     estimate, low, high = find_interval(*plain)
-    if any(isinstance(value, Bound) for value in first):
+    reached = _all_reached(first), _all_reached(second)
+    if not reached[0]:
         high = math.inf
-    if any(isinstance(value, Bound) for value in second):
+    if not reached[1]:
         low = -math.inf
     if is_ratio:
         estimate, low, high = (_exp(value) for value in (estimate, low, high))
-    return Outcome(estimate, low, high, _verdict(comparison, low, high))
+    verdict = _verdict(comparison, low, high)
+    return Outcome(estimate, low, high, verdict, reached)
+
+
+def _all_reached(values: Sequence[Value]) -> bool:
+    return not any(isinstance(value, Bound) for value in values)
 
 
 def _verdict(comparison: Comparison, low: float, high: float) -> str:

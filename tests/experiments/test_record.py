@@ -129,6 +129,23 @@ def test_an_outcome_of_one_seed_has_no_interval():
     assert line.endswith("is below 1: not decided at this size (0.5; no interval)")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ([Bound(40.0), Bound(40.0)], [9.0, 11.0], "over 4.02, at least 1.12"),
+        ([9.0, 11.0], [Bound(40.0), 39.0], "under 0.2519, at most "),
+        ([9.0], [Bound(40.0)], "under 0.225; no interval"),
+        ([Bound(40.0)], [9.0], "over 4.444; no interval"),
+        ([Bound(40.0)], [Bound(50.0)], "neither has reached it"),
+    ],
+)
+def test_a_goal_that_was_not_reached_gives_a_limit(first, second, shown):
+    steps = "steps_to_training_error:25"
+    rule = rules.Comparison("ratio", steps, "a", "b", 2.0, None)
+    found = {"a": {steps: first}, "b": {steps: second}}
+    assert f"({shown}" in page.describe(rule, rules.compare(rule, found))
+
+
 def test_minutes_to_an_error_are_those_of_the_validation(workdir):
     """From 45 % after a minute to 30 % after two: 37.5 % after a minute and a half."""
     assert measures.take("minutes_to_validation_error:37.5", workdir) == 1.5
