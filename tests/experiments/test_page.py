@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from cnn_arch.experiments import page, plan, record, rules, show
+from cnn_arch.experiments.rules import Bound
 from cnn_arch.installation import ROOT
 from cnn_arch.screen import Screen
 
@@ -176,3 +177,44 @@ def test_every_published_record_is_on_the_page():
     text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
     shown = set(re.findall(r"^## (\w+): ", text, re.MULTILINE))
     assert shown == {json.loads(path.read_text())["experiment"] for path in RECORDS}
+
+
+def test_an_outcome_is_one_line():
+    rule = rules.Comparison("difference", "test_error", "a", "b", -1.0, 1.0)
+    found = {"a": {"test_error": [10.0, 10.2]}, "b": {"test_error": [10.1, 10.1]}}
+    line = page.describe(rule, rules.compare(rule, found))
+    start = "test error: a - b is above -1 and below 1: not decided at this size"
+    assert line.startswith(f"{start} (0, -1.271 to 1.271)")
+
+
+def test_an_outcome_of_pairs_names_both_measures():
+    limits = {"above": None, "below": 0.0, "second_measure": "training_error"}
+    rule = rules.Comparison("difference", "test_error", "a", "a", **limits)
+    found = {"a": {"test_error": [10.0], "training_error": [12.0]}}
+    line = page.describe(rule, rules.compare(rule, found))
+    start = "a: test error - training error, last epoch is below 0: not decided at this"
+    assert line == f"{start} size (-2; no interval)"
+
+
+def test_an_outcome_of_one_seed_has_no_interval():
+    rule = rules.Comparison("ratio", "test_error", "a", "b", None, 1.0)
+    found = {"a": {"test_error": [10.0]}, "b": {"test_error": [20.0]}}
+    line = page.describe(rule, rules.compare(rule, found))
+    assert line.endswith("is below 1: not decided at this size (0.5; no interval)")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ([Bound(40.0), Bound(40.0)], [9.0, 11.0], "over 4.02, at least 1.12"),
+        ([9.0, 11.0], [Bound(40.0), 39.0], "under 0.2519, at most "),
+        ([9.0], [Bound(40.0)], "under 0.225; no interval"),
+        ([Bound(40.0)], [9.0], "over 4.444; no interval"),
+        ([Bound(40.0)], [Bound(50.0)], "neither has reached it"),
+    ],
+)
+def test_a_goal_that_was_not_reached_gives_a_limit(first, second, shown):
+    steps = "steps_to_training_error:25"
+    rule = rules.Comparison("ratio", steps, "a", "b", 2.0, None)
+    found = {"a": {steps: first}, "b": {steps: second}}
+    assert f"({shown}" in page.describe(rule, rules.compare(rule, found))
