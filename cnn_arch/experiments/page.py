@@ -54,6 +54,7 @@ def write_report(runs: Path, target: Path, counts: tuple[str, str]) -> tuple[Pat
     """
     own = target / "lectures"
     own.mkdir(parents=True, exist_ok=True)
+    rows = ["| experiment | claim | verdict | size |", "|---|---|---|---|"]
     parts = []
     for experiment in plan.read_all():
         names = [f"{experiment.name}-{size}" for size in plan.SIZES]
@@ -68,11 +69,22 @@ def write_report(runs: Path, target: Path, counts: tuple[str, str]) -> tuple[Pat
         if (runs / shown / record.NAME).exists():
             figures.draw(experiment, found, runs / shown)
             shutil.copyfile(runs / shown / "figure.png", own / picture)
+        rows.append(_row(experiment, found))
         parts.append(section(experiment, found, f"lectures/{picture}", level="##"))
     path = target / "lectures.md"
-    text = "\n\n".join([INTRODUCTION, *parts, COUNTED.format(*counts)])
+    table = "\n".join(rows)
+    text = "\n\n".join([INTRODUCTION, table, *parts, COUNTED.format(*counts)])
     write_text(path, text)
     return path, len(parts)
+
+
+def _row(experiment: Experiment, found: Record) -> str:
+    """Returns the table's row: a link to the section, and the claim in general."""
+    name = experiment.name
+    verdict, _ = rules.decide(experiment.rule, record.numbers(found))
+    link = f"#{name}-{verdict.replace(' ', '-')}"  # GitHub's, of the section's heading
+    claim = experiment.claim.partition(" (here:")[0].rstrip(".")
+    return f"| [{name}]({link}) | {claim} | {verdict} | {found['size']} |"
 
 
 def section(experiment: Experiment, found: Record, picture: str, *, level: str) -> str:

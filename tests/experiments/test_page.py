@@ -69,6 +69,9 @@ def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
     _, count = page.write_report(runs, docs, COUNTS)
     heading = "\n## overlapping: holds\n"
     assert count == 1 and heading in path.read_text()
+    text = path.read_text()
+    assert "\n| [overlapping](#overlapping-holds) | Pools that overlap (3x3" in text
+    assert ", and over-fit a little less | holds | full |\n" in text
     names = {file.name for file in (docs / "lectures").iterdir()}
     assert names == {
         "overlapping-minutes.json",
@@ -171,6 +174,8 @@ def test_published_verdicts_follow_from_their_numbers(path):
         section = page.section(experiment, found, picture, level="##")
         assert section in PAGE.read_text(encoding="utf-8")
         assert section.startswith(f"## {experiment.name}: {verdict}\n")
+        row = rf"^\| \[{experiment.name}\].* \| {verdict} \| {found['size']} \|$"
+        assert re.search(row, PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_every_published_record_is_on_the_page():
