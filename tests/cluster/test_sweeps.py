@@ -12,7 +12,7 @@ from tests.runs import rows
 
 pytestmark = pytest.mark.slurm
 
-NUM_EPOCHS = 20
+NUM_EPOCHS = 10
 STEPS_PER_EPOCH = 54  # 3,500 images // 64
 
 
@@ -45,6 +45,13 @@ def status(slurm, workdir):
     trials = json.loads((workdir / "manifest.json").read_text())["trials"]
     assert [trial["state"] for trial in trials] == states
     return states, shown, trials
+
+
+def wait_until_done(slurm, workdir):
+    """Waits for Slurm, which costs less than to ask ``--status`` again and again."""
+    wait_until(lambda: not slurm.run("squeue", "--noheader"), "the jobs")
+    states, shown, _ = status(slurm, workdir)
+    assert set(states) == {"done"}, shown
 
 
 def assert_all_steps(workdir, num_epochs):
@@ -112,7 +119,7 @@ def test_a_trial_is_requeued_and_its_launcher_killed(slurm, tmp_path):
     wait_until(lambda: slurm.field(job, "Restarts") == "1", "the requeue")
     states, _, _ = status(slurm, workdir)
     assert states in (["queued"], ["running"])
-    wait_until(lambda: status(slurm, workdir)[0] == ["done"], "the end")
+    wait_until_done(slurm, workdir)
     assert "resume   epoch" in (workdir / "trial-00" / "log.txt").read_text()
     epochs = [float(row["epoch"]) for row in rows(metrics)]
     assert epochs == list(range(1, NUM_EPOCHS + 1))
@@ -125,7 +132,7 @@ def test_a_trial_on_two_nodes(slurm, tmp_path):
     words = recipe(tmp_path, [{"seed": 4}], 2)
     resources = "--nodes=2", "--gpus_per_node=1", "--cpus_per_task=1"
     sweep(slurm, *words, *resources)
-    wait_until(lambda: status(slurm, workdir)[0] == ["done"], "the end")
+    wait_until_done(slurm, workdir)
     page = (workdir / "trial-00" / "README.md").read_text()
     assert "as 2 devices, 2 processes" in page
     assert_all_steps(workdir, 2)
