@@ -85,9 +85,7 @@ def write_pages(
     run: Run, overrides: dict[str, Any], evaluate: str, dataset: Any, compiled: Any
 ) -> None:
     """Writes the report and the README of the run."""
-    import jax
-
-    if jax.process_index():
+    if processes.index():
         return
     from cnn_arch.costs.summary import describe_network
     from cnn_arch.datasets.opening import describe_data

@@ -115,6 +115,13 @@ def test_no_package_is_an_eighth_of_the_code():
     assert max(lines.values()) <= 0.12 * lines.total(), lines.most_common(1)
 
 
+def test_only_processes_py_asks_jax_which_process_it_is():
+    """JAX opens its devices to answer, perhaps before their flags are set."""
+    asks = re.compile(r"jax\.process_(index|count)")
+    found = [path for path in SOURCES if asks.search(path.read_text(encoding="utf-8"))]
+    assert found == [ROOT / "cnn_arch" / "parallel" / "processes.py"]
+
+
 def test_no_file_is_over_300_lines():
     for path in ALL_CODE:
         assert path.read_text(encoding="utf-8").count("\n") <= 300, path

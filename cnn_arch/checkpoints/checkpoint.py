@@ -111,7 +111,7 @@ class Checkpoints:
         record = make_record(items, validation_error=validation_error, **facts)
         self._newest = step, jax.tree.map(ocp.arrays.to_shape_dtype_struct, items)
         try:
-            if jax.process_index() == 0:
+            if processes.index() == 0:
                 step_folders.make_room(self.directory, step)
             multihost_utils.sync_global_devices("names are free")
             with self._context:
@@ -142,7 +142,7 @@ class Checkpoints:
 
     def _finish(self, step: int) -> None:
         """Makes sure of the newest step, then renews the links and deletes old ones."""
-        if jax.process_index():
+        if processes.index():
             return
         try:
             step_folders.sync_to_disk(self._path(step))
@@ -285,7 +285,7 @@ class Checkpoints:
         """Deletes the remains of the newest save and returns why it failed."""
         assert self._newest is not None
         (step, abstract_items), self._newest = self._newest, None
-        if jax.process_index() == 0:
+        if processes.index() == 0:
             step_folders.remove_leftovers(self.directory)
         last = self.last_step()
         return failures.not_saved(error, self.directory, step, abstract_items, last)

@@ -29,7 +29,7 @@ def not_saved(
     free = free_bytes(directory)
     # orbax's own errors have no number; of several processes, another may be the cause.
     may_be_short = getattr(error, "errno", None) in (None, *_NO_SPACE)
-    if may_be_short and (jax.process_count() == 1 or free < 2 * needed):
+    if may_be_short and (processes.count() == 1 or free < 2 * needed):
         needs = f"it needs {needed / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are free"
         fix = f"{needs}; {fix}"
     return RunError(

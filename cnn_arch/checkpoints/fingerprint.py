@@ -51,7 +51,7 @@ def fingerprints(tree: Any) -> dict[str, list[int]]:
     """
     arrays = leaves_by_name(tree)
     sums = np.array([_sums(array) for array in arrays.values()])  # [arrays, 2]
-    if jax.process_count() > 1:
+    if processes.count() > 1:
         sums = multihost_utils.process_allgather(sums).sum(axis=0, dtype=np.uint32)
     return dict(zip(arrays, sums.tolist(), strict=True))
 

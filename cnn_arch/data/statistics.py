@@ -73,7 +73,7 @@ def with_counts(config: ConfigDict, source: Source, run: Run) -> ConfigDict:
     if not (empty or wants_arrays):
         return config
     numbers, arrays = None, None
-    if jax.process_index() == 0:
+    if processes.index() == 0:
         sums = [_ColourSums(data)] * bool(empty) + [_ArraySums(data)] * wants_arrays
         num_images = _add_up(sums, source, data, screen, MAX_IMAGES)
         for each in sums:
@@ -145,7 +145,7 @@ def _arrays_of_first_process(
         size = math.prod(shape) if data.normalisation == "gcn_zca" else 0
         mean = np.zeros(shape, np.float32)
         arrays = normalisation.Arrays(mean, np.zeros((size, size), np.float32))
-    if jax.process_count() > 1:
+    if processes.count() > 1:
         both = arrays.mean, arrays.whitening
         both = map(np.asarray, multihost_utils.broadcast_one_to_all(both))
         arrays = normalisation.Arrays(*both)

@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-import jax
 import numpy as np
 
 from cnn_arch.data import decoding
@@ -101,7 +100,7 @@ class Inspection:
     ) -> None:
         """Inspects images, each process its part, for so many seconds at most."""
         left = indices[~self._is_done[indices]]
-        own = left[jax.process_index() :: jax.process_count()].tolist()
+        own = left[processes.index() :: processes.count()].tolist()
         deadline = math.inf if seconds is None else time.monotonic() + seconds
         found: list[tuple[int, str, str]] = []
         step = 8 * self._num_threads

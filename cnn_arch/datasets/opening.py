@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 
 from cnn_arch import run_directory, same_run, units
@@ -134,7 +133,7 @@ def claim_directory(run: Run, config: ConfigDict, dataset: Dataset) -> None:
       UsageError: a process has other data, or the data changed after the run started.
     """
     processes.check_same("the data", dataset.fingerprint)
-    if jax.process_index() == 0:
+    if processes.index() == 0:
         pictures, table = dataset.pictures, run.workdir / inspection.FILE
         if not pictures:
             same_run.check_same_data(run.workdir, dataset.fingerprint)
@@ -158,7 +157,7 @@ def finish_inspection(dataset: Dataset, skipped: set[str], run: Run) -> None:
     Raises:
       RunError: an image is not the one that the run began with.
     """
-    if dataset.pictures and not jax.process_index():
+    if dataset.pictures and not processes.index():
         dataset.pictures.inspection.finish(run.screen)
         dataset.pictures.check_changes()
         run_directory.write_split(run.workdir, dataset.split_rows)

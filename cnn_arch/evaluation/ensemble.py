@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import jax
 import numpy as np
 
 from cnn_arch import run_directory
@@ -19,6 +18,7 @@ from cnn_arch.evaluation.evaluator import Evaluator
 from cnn_arch.evaluation.network import Network, from_checkpoint
 from cnn_arch.evaluation.prediction import Known, Prediction, mean, read
 from cnn_arch.evaluation.results import check_finite
+from cnn_arch.parallel import processes
 from cnn_arch.parallel.launcher import Process
 from cnn_arch.parallel.runtime import open_devices
 from cnn_arch.run_directory import Run, read_classes
@@ -174,7 +174,7 @@ def evaluate(
             yield prediction
 
     average, facts = mean(predictions())
-    if not jax.process_index():
+    if not processes.index():
         names = first.network.class_names
         run_directory.create(run.workdir, config, names, ())
     network = dataclasses.replace(first.network, variables={}, origin={})
@@ -228,5 +228,5 @@ def say_table(
 
 
 def _write(prediction: Prediction, run: Run, name: str) -> None:
-    if not jax.process_index():
+    if not processes.index():
         prediction.write(run.workdir / "eval" / name)

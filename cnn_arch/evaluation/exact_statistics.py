@@ -31,6 +31,7 @@ from cnn_arch.datasets.dataset import Dataset
 from cnn_arch.errors import UsageError
 from cnn_arch.ops.loops import unrolled
 from cnn_arch.ops.split import ALL as AXES
+from cnn_arch.parallel import processes
 from cnn_arch.parallel.mesh import partition_specs, put_batch
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen
@@ -93,7 +94,7 @@ def measure(
             "cnn_arch/models/layers.py can be measured"
         )
     statistics = unflatten_dict(running | exact)
-    if not jax.process_index():
+    if not processes.index():
         path.parent.mkdir(exist_ok=True)
         write_npz(path, {"params": {}, "batch_stats": statistics})
     screen.say("", f"BatchNorm's statistics are of {count:,} training images")

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from cnn_arch.checkpoints.checkpoint import open_checkpoints
@@ -45,13 +44,13 @@ def test_best(
     done = processes.from_first(_find_done(run, evaluators, step))
     measured: dict[str, int] = {}
     if len(done) == len(evaluators):  # the files may be process 0's alone
-        if not jax.process_index():
+        if not processes.index():
             variables, _ = exact_statistics.read(run, config, variables, statistics)
     else:
         variables, measured = exact_statistics.measure(
             program, dataset, variables, statistics, run.screen
         )
-    if not jax.process_index():
+    if not processes.index():
         _keep_best(variables, checkpoints.facts(step), run)
     for key in done:
         tested = read_results(run.workdir).get(key)
@@ -132,7 +131,7 @@ def _test(
     label = key.partition("_")[2]
     with run.screen.progress(label, evaluator.num_batches(source)) as progress:
         results = evaluator.judge(network.variables, source, progress.advance)
-    if jax.process_index():
+    if processes.index():
         return
     summary = summarise(results, evaluator, network)
     with own_turn(run):

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from cnn_arch.data.sources import Source
@@ -20,6 +19,7 @@ from cnn_arch.evaluation.prediction import Known
 from cnn_arch.evaluation.results import Results
 from cnn_arch.evaluation.writing import own_turn
 from cnn_arch.files import write_csv, write_text
+from cnn_arch.parallel import processes
 from cnn_arch.report import confusion, plots, reliability, scores
 from cnn_arch.run_directory import Run
 from cnn_arch.screen import Screen, printable
@@ -68,7 +68,7 @@ def evaluate_split(
     key = split + evaluator.suffix
     with screen.progress(key, evaluator.num_batches(source)) as progress:
         results = evaluator.judge(network.variables, source, progress.advance)
-    if jax.process_index():
+    if processes.index():
         return {}
     judged = _Judged(key, source, results, network)
     summary = summarise(results, evaluator, network)

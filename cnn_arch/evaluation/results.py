@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 
 from cnn_arch.data.sources import Source
 from cnn_arch.errors import DivergedError, RunError
+from cnn_arch.parallel import processes
 
 Arrays = dict[str, np.ndarray]  # [N, ...]
 Batch = dict[str, jax.Array]  # [B, ...]
@@ -96,7 +97,7 @@ def collect(
     unread: list[np.ndarray] = []
 
     def fetch(batch: Batch) -> None:
-        if jax.process_count() > 1:  # collects the parts of all processes
+        if processes.count() > 1:  # collects the parts of all processes
             batch = multihost_utils.process_allgather(batch, tiled=True)
         arrays: Arrays = jax.device_get(batch)
         mask = arrays.pop("mask")

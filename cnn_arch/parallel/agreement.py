@@ -10,6 +10,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from cnn_arch.parallel import processes
+
 
 @dataclasses.dataclass(frozen=True)
 class Wish:
@@ -40,7 +42,7 @@ class Agreement:
 
         Each wish is returned once.
         """
-        if jax.process_count() == 1:
+        if processes.count() == 1:
             num_left = 0
         heard = 0
         while len(self._asked) > num_left:
@@ -50,7 +52,7 @@ class Agreement:
 
 def _largest(number: int) -> Any:
     """Returns the largest int32 of all processes, perhaps before it is computed."""
-    if jax.process_count() == 1:
+    if processes.count() == 1:
         return number
     maximum, sharding = _maximum()
     own = np.array([number], np.int32)
@@ -61,7 +63,7 @@ def _largest(number: int) -> Any:
 def _maximum() -> tuple[Any, NamedSharding]:
     """Returns the compiled comparison and the sharding of its argument."""
     firsts = {device.process_index: device for device in reversed(jax.devices())}
-    devices = np.array([firsts[index] for index in range(jax.process_count())])
+    devices = np.array([firsts[index] for index in range(processes.count())])
     mesh = Mesh(devices, "process")
     maximum = jax.jit(lambda x: x.max(), out_shardings=NamedSharding(mesh, P()))
     return maximum, NamedSharding(mesh, P("process"))

@@ -51,9 +51,9 @@ def make_mesh(data: int, model: int) -> Mesh:
             f"{given}: JAX finds {num_devices} devices ({devices[0].platform}); leave"
             f" {'them' if data and model > 1 else 'it'} out to use all"
         )
-    if jax.process_count() > 1 and data * model < num_devices:
+    if processes.count() > 1 and data * model < num_devices:
         raise UsageError(
-            f"--config.mesh.data={data}: {jax.process_count()} processes have "
+            f"--config.mesh.data={data}: {processes.count()} processes have "
             f"{num_devices} devices, and all must be used; write --config.mesh.data=0, "
             "or start fewer processes"
         )
@@ -147,7 +147,7 @@ def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
 
 def describe(mesh: Mesh) -> str:
     """Describes the devices in one line: ``cpu, 2 cores, 24 GiB``."""
-    device, count = mesh.devices.flat[0], jax.process_count()
+    device, count = mesh.devices.flat[0], processes.count()
     data, model = mesh.shape["data"], mesh.shape["model"]
     each = f" ({data} x {model} that share the network)" if model > 1 else ""
     each += f", {count} processes" if count > 1 else ""

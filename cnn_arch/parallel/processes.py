@@ -106,6 +106,20 @@ def _share_cores(process: Process) -> None:
         os.sched_setaffinity(0, cores[process.local_index :: process.local_count])
 
 
+def index() -> int:
+    """Returns this process's place in the run; opens no device, as JAX's own does."""
+    import jax
+
+    return jax.process_index() if jax.distributed.is_initialized() else 0
+
+
+def count() -> int:
+    """Returns the number of processes of the run; opens no device."""
+    import jax
+
+    return jax.process_count() if jax.distributed.is_initialized() else 1
+
+
 def check_same(what: str, value: str) -> None:
     """Checks that a value is the same on all processes.
 
@@ -127,9 +141,7 @@ def check_alone(given: str) -> None:
     Raises:
       UsageError: it has several.
     """
-    import jax
-
-    if jax.process_count() > 1:
+    if count() > 1:
         raise UsageError(f"{given}: is for one process; start no others")
 
 
@@ -146,13 +158,11 @@ def batch_share(mesh: Any) -> tuple[int, int]:
 
     Processes with devices at the same places of the "data" axis load the same part.
     """
-    import jax
-
-    index = jax.process_index()
+    own = index()
     places = [
         place
         for place, devices in enumerate(mesh.devices)
-        if any(device.process_index == index for device in devices.flat)
+        if any(device.process_index == own for device in devices.flat)
     ]
     assert places == list(range(places[0], places[0] + len(places))), places
     return places[0] // len(places), len(mesh.devices) // len(places)
@@ -174,11 +184,10 @@ def gather(value: Any) -> list[Any]:
     `start` calls this first: at their first exchange, processes on CPUs wait for each
     other no longer than 30 seconds.
     """
-    import jax
     import numpy as np  # not at the top, for --help
     from jax.experimental import multihost_utils
 
-    if jax.process_count() == 1:
+    if count() == 1:
         return [value]
     message = np.frombuffer(json.dumps(value).encode(), np.uint8)
     sizes = multihost_utils.process_allgather(np.int32(len(message)))

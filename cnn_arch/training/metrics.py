@@ -6,9 +6,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import jax
 import numpy as np
 
+from cnn_arch.parallel import processes
 from cnn_arch.report import confusion, plots
 from cnn_arch.training import layer_gradients
 from cnn_arch.training.tables import Board, Table
@@ -187,7 +187,7 @@ def open_metrics(
     more_columns: Mapping[str, Sequence[str]],
 ) -> Metrics:
     """Returns the metrics of a run; only process 0 writes files."""
-    kind = Metrics if jax.process_index() == 0 else _Unwritten
+    kind = Metrics if processes.index() == 0 else _Unwritten
     return kind(workdir, step, steps_per_epoch, num_classes, more_columns)
 
 

@@ -58,7 +58,7 @@ class Preview:
         visible too.
         """
         images, names = self.images()
-        if jax.process_index() == 0:
+        if processes.index() == 0:
             views = self.batches.evaluation_views(0, NUM_IMAGES)
             recipe = settings.recipe_name(self.words)
             title = f"{recipe}: {describe(self.config.data)}"

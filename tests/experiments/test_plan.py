@@ -10,6 +10,7 @@ from cnn_arch.errors import UsageError
 from cnn_arch.experiments import figures, plan
 from cnn_arch.experiments.measures import MEASURES, SERIES
 from cnn_arch.sweeps import space
+from tests.commands import ROOT, environment
 
 SLOW = pytest.mark.slow
 
@@ -156,3 +157,21 @@ def test_the_list_of_experiments_draws_nothing_and_reads_no_images():
     words = [sys.executable, "-c", code]
     answer = subprocess.run(words, cwd=installation.ROOT, capture_output=True)
     assert answer.stdout.strip() == b"set()"
+
+
+def test_checking_the_data_opens_no_device(photos):
+    """Else its flags come too late, and it takes the memory of the trials' GPUs."""
+    code = (
+        "from cnn_arch.experiments import plan\n"
+        "plan.check_data({'config': 'lenet5:folder'}, ['--config.data.dir=%s'])\n"
+        "print('checked')"
+    )
+    # With a platform that does not exist, opening a device is an error.
+    ended = subprocess.run(
+        [sys.executable, "-c", code % photos],
+        cwd=ROOT,
+        env={**environment(), "JAX_PLATFORMS": "none"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stdout.endswith("checked\n"), ended.stderr
