@@ -23,7 +23,11 @@ def get_experiment():
         },
         "settings": {"config": "nin_cifar", "data.normalisation": "channels"},
         "sizes": {
-            "minutes": {"seeds": 1, "settings": {"epochs": 0.2}},
+            "minutes": {
+                "seeds": 1,
+                "settings": {"epochs": 0.2},
+                "variants": ["average", "dense"],
+            },
             "full": {"seeds": 3, "settings": {"epochs": 5.0}},
         },
         "measures": ["test_error", "gap_of_trained", "parameters"],
