@@ -16,6 +16,13 @@ from cnn_arch.screen import Screen
 
 CLAIMS = (*EARLY, *LATE)
 Record = dict[str, Any]
+# The verdicts of experiments, and how their numbers are written in one line.
+TRIED = {
+    "holds": "hold",
+    "does not hold": "do not (*)",
+    "not decided at this size": "not decided",
+    "not run": "not run",
+}
 # The other keys of a record have the numbers without their units, too.
 WRITTEN = (
     "kind about text said counted published verdict reason protocol paper source "
@@ -179,5 +186,5 @@ def _show_totals(
     text = f"{len(quoted)} published results: {same} as in their papers"
     screen.say("", f"{text}, {len(quoted) - same} not (*)", last=True)
     found = Counter(record["verdict"] for record in tried)
-    text = ", ".join(f"{number} {verdict}" for verdict, number in found.items())
-    screen.say("", f"{len(tried)} experiments: {text}", last=True)
+    parts = [f"{found[verdict]} {words}" for verdict, words in TRIED.items()]
+    screen.say("", f"{len(tried)} experiments: {', '.join(parts)}", last=True)

@@ -14,7 +14,8 @@ from cnn_arch.experiments.show import as_claims
 from cnn_arch.lectures import counts
 from cnn_arch.lectures.claim import Claim, agree, judge, with_units
 from cnn_arch.lectures.published import QUOTED
-from cnn_arch.lectures.show import CLAIMS, verdicts
+from cnn_arch.lectures.show import CLAIMS, show_claims, verdicts
+from cnn_arch.screen import Screen
 
 # Results of hand calculations, independent of the numbers in the claims.
 RIGHT = {
@@ -123,6 +124,15 @@ def test_experiments_have_their_command_and_the_verdict_of_their_record(tmp_path
     assert found["overlapping"]["verdict"] == "holds"
     *_, record = verdicts(found.values())
     assert set(record) == set(next(verdicts())) and record["kind"] == "tried"
+
+
+def test_the_table_fits_on_a_terminal_and_counts_each_experiment(tmp_path, capsys):
+    tried = list(as_claims(tmp_path))
+    show_claims("table", Screen(), tried)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    (line,) = (line for line in lines if f" {len(tried)} experiments: " in line)
+    assert sum(map(int, re.findall(r"(\d+) ", line.partition(":")[2]))) == len(tried)
 
 
 def test_every_number_has_a_unit():
