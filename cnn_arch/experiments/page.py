@@ -108,7 +108,7 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
             f"- {describe(comparison, outcome)}"
             for comparison, outcome in zip(experiment.rule, outcomes, strict=True)
         ),
-        f"**Method.** {' '.join(_method(experiment, found))}",
+        f"**Method.** {' '.join(_method(found))}",
         f"**Caveats.** {experiment.caveats}",
         f"```\n{again(found)}\n```",
     ]
@@ -206,23 +206,28 @@ def _cell(measure: str, values: Sequence[rules.Value]) -> str:
     return f"{number(mean)} ({number(low)} to {number(high)})"
 
 
-def _method(experiment: Experiment, found: Record) -> Iterable[str]:
+def _method(found: Record) -> Iterable[str]:
     runs = list(found["runs"].values())
-    size = experiment.sizes[found["size"]]
-    given = [each for each in found["words"] if each.startswith("--config.")]
-    replaced = {each.partition("=")[0] for each in given}
-    shared = space.words_of({**experiment.settings, **size.settings})
-    shared = [each for each in shared if each.partition("=")[0] not in replaced]
-    ran = {run["variant"] for run in runs}
-    for variant, own in experiment.variants.items():
-        if variant not in ran:
-            continue
-        words = shlex.join(space.words_of(own)) or "no other setting"
-        yield f"{variant}: `{words}`;"
-    yield f"all: `{shlex.join([*shared, *given])}`."
+    yield from _settings(found)
     for key, text in (("data", "Data"), ("device", "Device"), ("commit", "Commit")):
         yield f"{text}: {'; '.join(sorted({run[key] for run in runs}))}."
     if found["note"]:
         yield f"{found['note'].rstrip('.')}."
     time = counted(round(record.minutes(found)), "minute")
     yield f"Machine: {found['machine']}; {counted(len(runs), 'run')}, {time} in all."
+
+
+def _settings(found: Record) -> Iterable[str]:
+    given = [each for each in found["words"] if each.startswith("--config.")]
+    replaced = {each.partition("=")[0] for each in given}
+    if not found.get("variants"):
+        yield "The settings are not in this old record; the command below adds them."
+        return
+    words = {variant: space.words_of(own) for variant, own in found["variants"].items()}
+    first, *others = words.values()
+    shared = [word for word in first if all(word in other for other in others)]
+    for variant, of_variant in words.items():
+        own = [word for word in of_variant if word not in shared]
+        yield f"{variant}: `{shlex.join(own) or 'no other setting'}`;"
+    shared = [word for word in shared if word.partition("=")[0] not in replaced]
+    yield f"all: `{shlex.join([*shared, *given])}`."

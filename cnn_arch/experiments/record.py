@@ -37,6 +37,7 @@ def new(experiment: Experiment, size: str, words: Sequence[str]) -> Record:
         "words": list(words),
         "note": "",  # on the data, from the user
         "machine": f"{processor.name()} ({processor.vector_unit()})",
+        "variants": {},  # the settings of their runs, without seed and data
         "runs": {},
         "groups": {},  # of runs that are measured together
     }
@@ -111,6 +112,7 @@ def update(
     joint = [each for each in taken if measures.is_joint(each)]
     own = [each for each in taken if not measures.is_joint(each)]
     record.setdefault("groups", {})  # older records have none
+    record["variants"] = {variant: _settings(trial) for variant, trial in ended}
     with screen.progress("measure", len(ended) + len(groups)) as progress:
         for variant, trial in ended:
             known = record["runs"].get(trial.name)
@@ -133,6 +135,11 @@ def update(
                 save(record, sweep.workdir)
             progress.advance()
     save(record, sweep.workdir)
+
+
+def _settings(trial: Trial) -> dict[str, Any]:
+    found = {key: value for key, value in trial.overrides.items() if key != "seed"}
+    return found | {"config": found["config"].partition(":")[0]}
 
 
 def _groups(

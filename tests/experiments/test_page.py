@@ -171,6 +171,7 @@ def test_published_verdicts_follow_from_their_numbers(path):
     )
     if is_shown:
         picture = f"lectures/{experiment.name}.png"
+        assert set(found["variants"]) == set(numbers)
         section = page.section(experiment, found, picture, level="##")
         assert section in PAGE.read_text(encoding="utf-8")
         assert section.startswith(f"## {experiment.name}: {verdict}\n")

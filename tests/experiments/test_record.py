@@ -36,7 +36,7 @@ def make_sweep(workdir, tmp_path_factory):
     parent = tmp_path_factory.mktemp("experiment")
 
     def make(seeds):
-        trials = [{"seed": seed} for seed in seeds]
+        trials = [{"config": "lenet5:cifar10", "seed": seed} for seed in seeds]
         sweep = manifest.open_or_make(parent / "new", [], trials, {}, len(trials))
         sweep.workdir = parent
         for trial in sweep.trials:
@@ -100,7 +100,8 @@ def test_a_run_is_measured_again_only_for_other_measures(make_sweep, workdir):
 def test_a_run_that_diverged_is_in_the_verdict_and_on_the_page(diverged):
     (diverged / "log.txt").write_text("0:00 INFO device   cpu, 2 cores   (no GPU)\n")
     (diverged / "environment.txt").write_text("commit   0123abc\n")
-    sweep = manifest.open_or_make(diverged.parent / "new", [], [{"seed": 3}], {}, 1)
+    trials = [{"config": "cuda_convnet:folder", "optim.learning_rate": 9, "seed": 3}]
+    sweep = manifest.open_or_make(diverged.parent / "new", [], trials, {}, 1)
     sweep.workdir, sweep.trials[0].state = diverged.parent, "diverged"
     sweep.trials[0].name = diverged.name
     experiment = plan.read("overlapping")
@@ -114,3 +115,8 @@ def test_a_run_that_diverged_is_in_the_verdict_and_on_the_page(diverged):
     assert f"| {variant} | 90 | 90 | unavailable | 1, 1 run diverged |" in text
     assert f"({variant}, seed 3), loss is nan at step 130. The error" in text
     assert f"| {other} | 90 | 90 | unavailable | 1 |" in text
+    # The settings are those of the runs, whatever the experiment's file says now.
+    assert "all: `--config=cuda_convnet --config.optim.learning_rate=9`." in text
+    del found["variants"]
+    text = page.section(experiment, found, "figure.png", level="#")
+    assert "The settings are not in this old record" in text
