@@ -21,7 +21,7 @@ def get_experiment():
         },
         "settings": {"data.normalisation": "mean_image"},
         "sizes": {
-            "minutes": {"seeds": 1, "settings": {"epochs": 0.7}},
+            "minutes": {"seeds": 1, "settings": {"epochs": 0.5}},
             "full": {"seeds": 3, "settings": {"epochs": 8.0}},
         },
         "measures": ["test_error", "macs", "parameters"],
