@@ -34,7 +34,7 @@ def get_experiment():
         },
         "sizes": {
             "minutes": {"seeds": 2, "settings": {"epochs": 1.5}},
-            "full": {"seeds": 2, "settings": {"epochs": 12.0}},
+            "full": {"seeds": 2, "settings": {"epochs": 14.0}},
         },
         "measures": [steps, "training_error"],
         "rule": [
