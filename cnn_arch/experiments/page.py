@@ -84,7 +84,8 @@ def _row(experiment: Experiment, found: Record) -> str:
     verdict, _ = rules.decide(experiment.rule, record.numbers(found))
     link = f"#{name}-{verdict.replace(' ', '-')}"  # GitHub's, of the section's heading
     claim = experiment.claim.partition(" (here:")[0].rstrip(".")
-    return f"| [{name}]({link}) | {claim} | {verdict} | {found['size']} |"
+    size = found["size"] + ", unfinished" * any(_unfinished(experiment, found))
+    return f"| [{name}]({link}) | {claim} | {verdict} | {size} |"
 
 
 def section(experiment: Experiment, found: Record, picture: str, *, level: str) -> str:

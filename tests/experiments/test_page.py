@@ -63,6 +63,8 @@ def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
     path, count = page.write_report(runs, docs, COUNTS)
     heading = "\n## overlapping: not decided at this size\n"
     assert count == 1 and heading in path.read_text()
+    end = " | not decided at this size | minutes, unfinished |\n"  # has one seed of two
+    assert end in path.read_text()
 
     errors = {OVERLAP: [30.0, 30.1], APART: [40.0, 40.1]}
     full = write_runs(runs, "full", errors)
@@ -71,7 +73,7 @@ def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
     assert count == 1 and heading in path.read_text()
     text = path.read_text()
     assert "\n| [overlapping](#overlapping-holds) | Pools that overlap (3x3" in text
-    assert ", and over-fit a little less | holds | full |\n" in text
+    assert ", and over-fit a little less | holds | full, unfinished |\n" in text
     names = {file.name for file in (docs / "lectures").iterdir()}
     assert names == {
         "overlapping-minutes.json",
@@ -175,7 +177,8 @@ def test_published_verdicts_follow_from_their_numbers(path):
         section = page.section(experiment, found, picture, level="##")
         assert section in PAGE.read_text(encoding="utf-8")
         assert section.startswith(f"## {experiment.name}: {verdict}\n")
-        row = rf"^\| \[{experiment.name}\].* \| {verdict} \| {found['size']} \|$"
+        size = found["size"] + ", unfinished" * ("\n\n**Unfinished.** " in section)
+        row = rf"^\| \[{experiment.name}\].* \| {verdict} \| {size} \|$"
         assert re.search(row, PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
 
