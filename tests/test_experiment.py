@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from cnn_arch import installation
 from tests import commands
 from tests.commands import LIMIT_SECONDS, call, error_line
 from tests.runs import rows
@@ -53,7 +54,9 @@ def file(tmp_path):
 def test_without_a_name_it_lists_the_experiments(tmp_path):
     result = call("experiment.py", cwd=tmp_path)
     assert result.returncode == 0
-    assert "degradation" in result.stdout and "not run" in result.stdout
+    verdict = "(?:holds|does not hold|not decided at this size|not run)"
+    rows = re.findall(rf"^(\w+) .*\b{verdict}(?: \(|$)", result.stdout, re.MULTILINE)
+    assert rows == installation.experiments()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from statistics import fmean
 import pytest
 from scipy import stats
 
+from cnn_arch import installation
 from cnn_arch.experiments import page, plan, record, rules, show
 from cnn_arch.experiments.rules import Bound
 from cnn_arch.installation import ROOT
@@ -99,6 +100,15 @@ def test_the_list_has_the_time_of_two_cores(tmp_path, capsys):
     assert line.split()[:5] == ["overlapping", "3", "min", "6", "min"]
     on_gpu = write_runs(tmp_path / "gpu", "full", errors, "1 x NVIDIA H100")
     assert record.minutes_on_two_cores(on_gpu) is None
+
+
+def test_an_experiment_that_is_neither_run_nor_published_is_not_run(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(record, "PUBLISHED", tmp_path)
+    show.list_all(tmp_path, Screen())
+    rows = re.findall(r"^(\w+) +not run$", capsys.readouterr().out, re.MULTILINE)
+    assert rows == installation.experiments()
 
 
 def outcome(comparison, numbers):
