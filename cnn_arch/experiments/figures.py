@@ -1,5 +1,6 @@
 """The figures of experiments, made for a slide of a lecture."""
 
+import math
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -37,25 +38,37 @@ def draw(experiment: Experiment, found: record.Record, folder: Path) -> list[Pat
     return canvas.write_slide(figure, folder, "figure")
 
 
-def _colors(experiment: Experiment) -> Mapping[str, str]:
-    return dict(zip(experiment.variants, COLORS, strict=False))
+def _lines(experiment: Experiment) -> Mapping[str, dict[str, Any]]:
+    """Returns the colour and the kind of each variant's line.
+
+    If there are more variants than colours, the second half has the colours of the
+    first, and dashed lines.
+    """
+    names = list(experiment.variants)
+    half = len(names) if len(names) <= len(COLORS) else math.ceil(len(names) / 2)
+    return {
+        name: {
+            "color": COLORS[place % half],
+            "linestyle": "-" if place < half else "--",
+        }
+        for place, name in enumerate(names)
+    }
 
 
 def curves(figure: Figure, experiment: Experiment, found: record.Record) -> None:
     """Draws the training and the validation error by epoch; bands show all seeds."""
     panels = figure.subplots(1, 2, sharey=True)
-    colors = _colors(experiment)
+    lines = _lines(experiment)
     for variant, runs in record.curves(found).items():
         length = min(map(len, runs))  # early stopping may end a run sooner
         epochs, *errors = np.moveaxis(np.array([run[:length] for run in runs]), 2, 0)
         marker = "o" if length < 3 else None  # a line needs two points
         for axes, values in zip(panels, errors, strict=True):
-            style = {"color": colors[variant], "label": variant, "marker": marker}
+            style = {**lines[variant], "label": variant, "marker": marker}
             axes.plot(epochs[0], values.mean(axis=0), **style)
             low, high = values.min(axis=0), values.max(axis=0)
-            axes.fill_between(
-                epochs[0], low, high, color=colors[variant], alpha=0.2, linewidth=0
-            )
+            color = style["color"]
+            axes.fill_between(epochs[0], low, high, color=color, alpha=0.2, linewidth=0)
     for axes, name in zip(panels, ("training", "validation"), strict=True):
         axes.set_title(f"{name} error")
         axes.set_xlabel("epoch")
@@ -68,11 +81,12 @@ def dots(figure: Figure, experiment: Experiment, found: record.Record) -> None:
     """Draws each measure of each run, with means and 95 % intervals; arrows: over."""
     taken = experiment.measured(found["size"])
     panels = figure.subplots(1, len(taken), sharey=True, squeeze=False)[0]
-    numbers, colors = record.numbers(found), _colors(experiment)
+    numbers, lines = record.numbers(found), _lines(experiment)
     names = [variant for variant in experiment.variants if variant in numbers]
     for axes, measure in zip(panels, taken, strict=True):
         for place, variant in enumerate(names):
-            values, color = numbers[variant].get(measure, []), colors[variant]
+            values = numbers[variant].get(measure, [])
+            color = lines[variant]["color"]
             if not values:
                 continue
             bounds = [x.least for x in values if isinstance(x, rules.Bound)]
@@ -96,22 +110,22 @@ def against(figure: Figure, experiment: Experiment, found: record.Record) -> Non
     A line joins numbers of the same networks.
     """
     axes = figure.subplots()
-    colors = _colors(experiment)
+    lines = _lines(experiment)
     taken = experiment.measured(found["size"])
     shown = [each for each in taken if measures.axis_of(each)]
+    places = measures.places(shown)
     for variant, numbers in record.numbers(found).items():
         keys = [each for each in shown if numbers.get(each)]
-        places = [measures.place(each) for each in keys]
+        own = [places[each] for each in keys]
         values = np.array([numbers[each] for each in keys], float)  # [places, runs]
-        style: dict[str, Any] = {"color": colors[variant]}
-        axes.plot(places, values, **style, alpha=0.4, linewidth=1)
+        style = lines[variant]
+        axes.plot(own, values, **style, alpha=0.4, linewidth=1)
         mean = values.mean(axis=1)
-        axes.plot(places, mean, "o-", **style, markersize=9, label=variant)
+        axes.plot(own, mean, **style, marker="o", markersize=9, label=variant)
     axis = measures.axis_of(shown[0])
     assert axis, "the first of those that have one"
     axes.set(xlabel=axis.label, ylabel=axis.values, xscale=axis.scale)
-    axes.set_xticks([measures.place(each) for each in shown])
-    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xticks([*places.values()], [measures.tick(each) for each in shown])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(visible=True)
     axes.legend()
@@ -120,13 +134,14 @@ def against(figure: Figure, experiment: Experiment, found: record.Record) -> Non
 def layers(figure: Figure, experiment: Experiment, found: record.Record) -> None:
     """Draws each series by depth, as lines of the mean; bands show all seeds."""
     panels = figure.subplots(1, len(experiment.series), sharey=True, squeeze=False)[0]
-    colors = _colors(experiment)
+    lines = _lines(experiment)
     for axes, key in zip(panels, experiment.series, strict=True):
         for variant, runs in record.series(found, key).items():
             values = np.array([list(run.values()) for run in runs])
             depth = np.linspace(0, 1, values.shape[1])
-            color = colors[variant]
-            axes.plot(depth, values.mean(axis=0), color=color, label=variant)
+            style = lines[variant]
+            color = style["color"]
+            axes.plot(depth, values.mean(axis=0), **style, label=variant)
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(depth, low, high, color=color, alpha=0.2, linewidth=0)
         axes.set(xlabel="depth: 0 is the first layer, 1 the last", yscale="log")

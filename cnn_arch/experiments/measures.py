@@ -17,8 +17,9 @@ class Axis:
 
     label: str
     values: str  # the label of the other axis
-    scale: str  # of Matplotlib: linear, log
-    place: Callable[[str], float]  # of an argument
+    scale: str = "linear"  # of Matplotlib: linear, log
+    # Of an argument; None: the arguments stand side by side, in the file's order.
+    place: Callable[[str], float] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +93,23 @@ def axis_of(text: str) -> Axis | None:
     return find(text)[0].axis
 
 
-def place(text: str) -> float:
-    """Returns the place of a measure on its axis."""
+def places(texts: Sequence[str]) -> dict[str, float]:
+    """Returns the place of each measure on the axis of all of them."""
+    found: dict[str, float] = {}
+    for number, text in enumerate(texts):
+        measure, argument = find(text)
+        assert measure.axis, text
+        own = measure.axis.place
+        found[text] = own(argument) if own else number
+    return found
+
+
+def tick(text: str) -> str:
+    """Returns the name of a measure's place on its axis."""
     measure, argument = find(text)
     assert measure.axis, text
-    return measure.axis.place(argument)
+    own = measure.axis.place
+    return f"{own(argument):g}" if own else argument
 
 
 def label(text: str) -> str:
@@ -190,14 +203,7 @@ _MEMBERS = Axis(
     "networks whose probabilities are averaged", "test error, %", "linear", int
 )
 
-# The images, and layers of AlexNet.
-PROBED = ("pixels", "pool1", "pool2", "conv3", "conv4", "pool5", "fc6", "fc7")
-_LAYERS = Axis(
-    ", ".join(f"{place}: {layer}" for place, layer in enumerate(PROBED)),
-    "test error of a linear probe, %",
-    "linear",
-    PROBED.index,
-)
+_LAYERS = Axis("layer that the probe reads", "test error of a linear probe, %")
 
 # Of a forward pass, by the number of images in a batch.
 _SPEEDS = {
@@ -242,6 +248,9 @@ MEASURES = {
     ),
     "parameters": Measure("parameters", "", speeds.parameters, of_diverged=True),
     "macs": Measure("multiply-adds", "million", speeds.million_macs, of_diverged=True),
+    "memory": Measure(
+        "memory of an image's maps", "MB", speeds.megabytes_of_maps, of_diverged=True
+    ),
     "response": Measure(
         "{} deviation of the responses", "", by_layer.response, by_layer.SUMMARIES
     ),

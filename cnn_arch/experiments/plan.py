@@ -127,7 +127,7 @@ def _check_groups(made: Experiment) -> None:
     if bool(made.group) != bool(joint):
         raise ValueError("a joint measure needs the group, and a group needs one")
     for each in joint:
-        if not 1 <= measures.place(each) <= made.group:
+        if not 1 <= measures.places([each])[each] <= made.group:
             raise ValueError(f"{each} is not of 1 to {made.group} networks")
     for name, size in made.sizes.items():
         if made.group and size.seeds % made.group:

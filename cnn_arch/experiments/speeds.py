@@ -33,6 +33,14 @@ def million_macs(workdir: Path, _: str) -> float:
     return totals(workdir)["macs"] / 1e6
 
 
+def megabytes_of_maps(workdir: Path, _: str) -> float:
+    """Returns the memory of an image's maps as CS231n counts it, in MB of 10^6 bytes.
+
+    They are the input and the outputs of convolutions, pools and dense layers.
+    """
+    return totals(workdir)["activation_bytes"] / 1e6
+
+
 def speed(workdir: Path, batch: str, key: str) -> float | None:
     """Returns a number of the measured times; None: not of this batch or machine."""
     found = read_times(workdir)

@@ -30,7 +30,7 @@ def get_experiment():
                 "settings": {"epochs": 20.0, "data.image_size": 96},
             },
         },
-        "measures": ["test_error", "parameters", "macs"],
+        "measures": ["test_error", "memory", "parameters", "macs"],
         "rule": [
             difference("test_error", "13 layers", "11 layers", below=0),
             difference("test_error", "16 layers", "13 layers", below=0),

@@ -2,18 +2,23 @@
 
 from configs.experiments.base import CS231N, D2L, EECS498, ratio, recipes
 
-NETWORKS = "plain20", "plain56", "resnet20", "resnet56"
+NETWORKS = "plain20", "plain56", "plain110", "resnet20", "resnet56", "resnet110"
+WITHOUT = {  # a residual network without BatchNorm diverges at the paper's rate
+    "model.fields.batch_norm": False,
+    "optim.learning_rate": 0.001,
+    "optim.clip_norm": 1.0,
+}
+VARIANTS = {
+    **recipes(*NETWORKS),
+    **{f"{name} without BatchNorm": {"config": name, **WITHOUT} for name in NETWORKS},
+}
+VARIANTS["resnet110 without BatchNorm"]["optim.start_rate"] = 0.001
 
 
 def get_experiment():
     """Returns the experiment; see ``configs/experiments/base.py``."""
     start = "gradient_ratio:first_step"
     end = "gradient_ratio:last_epoch"
-    without = {  # a residual network without BatchNorm diverges at the paper's rate
-        "model.fields.batch_norm": False,
-        "optim.learning_rate": 0.001,
-        "optim.clip_norm": 1.0,
-    }
     return {
         "claim": "Gradients vanish through deep plain networks and not through "
         "residual ones (here: from 20 to 56 layers, the first layer's gradient becomes "
@@ -29,16 +34,17 @@ def get_experiment():
             'depth"',
         ],
         "data": "cifar10",
-        "variants": {
-            **recipes(*NETWORKS),
-            **{
-                f"{name} without BatchNorm": {"config": name, **without}
-                for name in NETWORKS
-            },
+        "variants": VARIANTS,
+        "settings": {
+            "data.normalisation": "mean_image",
+            "log.layer_gradients": True,
         },
-        "settings": {"data.normalisation": "mean_image", "log.layer_gradients": True},
         "sizes": {
-            "minutes": {"seeds": 2, "settings": {"epochs": 0.05}},
+            "minutes": {
+                "seeds": 2,
+                "settings": {"epochs": 0.05},
+                "variants": [name for name in VARIANTS if "110" not in name],
+            },
             "full": {"seeds": 3, "settings": {"epochs": 0.1}},
         },
         "measures": [start, end, "training_error"],
@@ -50,5 +56,6 @@ def get_experiment():
         "figure": "layers",
         "caveats": "The rule compares networks as the lectures and the paper have "
         "them, with BatchNorm, in the first step. Those without it have a hundredth "
-        "of the rate, and gradients of norm 1 at most.",
+        "of the rate, and gradients of norm 1 at most. The networks of 110 layers are "
+        "shown beside the rule.",
     }

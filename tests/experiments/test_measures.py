@@ -69,7 +69,8 @@ def test_a_protocol_shows_as_many_crops_as_the_figure_says():
     for name, number in measures.CROPS.items():
         scales = protocols.of_name(name, data).scales
         assert boxes.Crops(name, scales, data.image_size, True).number == number
-        assert measures.place(f"test_error_by:{name}") == number
+        text = f"test_error_by:{name}"
+        assert measures.places([text]) == {text: number}
 
 
 def test_a_measure_has_the_arguments_that_there_are():
