@@ -92,6 +92,22 @@ def test_layers_are_in_the_networks_order(drawn):
     assert not any("$" in each.get_text() for each in axes.get_yticklabels())
 
 
+def test_more_variants_than_colours_have_dashed_lines_too():
+    experiment, figure = plan.read("vanishing"), Figure()
+    series = {key: {"conv1": 1.0, "fc": 2.0} for key in experiment.series}
+    runs = {
+        variant: {"variant": variant, "series": series, "numbers": {}}
+        for variant in experiment.variants
+    }
+    figures.layers(figure, experiment, {"size": "full", "runs": runs})
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    kinds = {(line.get_color(), line.get_linestyle()) for line in lines.values()}
+    assert len(kinds) == len(experiment.variants) == 12
+    plain, without = lines["plain110"], lines["plain110 without BatchNorm"]
+    assert plain.get_color() == without.get_color()
+    assert (plain.get_linestyle(), without.get_linestyle()) == ("-", "--")
+
+
 def offset(disc):
     return tuple(np.asarray(disc.get_offsets())[0])
 

@@ -55,6 +55,8 @@ def test_costs_are_those_of_the_runs_network(workdir):
     (workdir / "classes.json").write_text(json.dumps([str(i) for i in range(10)]))
     assert measures.take("parameters", workdir) == 60_850
     assert measures.take("macs", workdir) == pytest.approx(0.42, abs=0.005)
+    maps = 32**2 + 6 * (28**2 + 14**2) + 16 * (10**2 + 5**2) + 120 + 84 + 10
+    assert measures.take("memory", workdir) == pytest.approx(4 * maps / 1e6)
 
 
 def test_an_error_by_a_protocol_is_that_of_its_entry(workdir):
@@ -71,6 +73,13 @@ def test_a_protocol_shows_as_many_crops_as_the_figure_says():
         assert boxes.Crops(name, scales, data.image_size, True).number == number
         text = f"test_error_by:{name}"
         assert measures.places([text]) == {text: number}
+
+
+def test_layers_stand_side_by_side_in_the_files_order():
+    taken = [f"probe_error:{layer}" for layer in ("pixels", "pool3", "fc7")]
+    assert [*measures.places(taken).values()] == [0, 1, 2]
+    assert [*map(measures.tick, taken)] == ["pixels", "pool3", "fc7"]
+    assert measures.tick("test_error_by:googlenet_144") == "144"
 
 
 def test_a_measure_has_the_arguments_that_there_are():
