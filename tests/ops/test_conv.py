@@ -160,6 +160,30 @@ def test_gradients_of_convolutions_in_each_form(monkeypatch, window, form):
     check_convolution(((9, 8, 24), window, 1, margins, 1, 8))
 
 
+def orders(function, *arrays):
+    """Returns the axes of maps, kernel and result of each compiled convolution."""
+    program = jax.jit(function).lower(*arrays).compile().as_text() or ""
+    return re.findall(r" convolution\(.*dim_labels=([^ ,]+)", program)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_convolutions_of_a_loop_have_axes_in_the_order_that_onednn_is_fast_for(
+    monkeypatch, dtype
+):
+    """Outside of loops XLA puts them into this order itself."""
+    monkeypatch.setattr(conv, "OWN_BATCH", 2**20)
+
+    def loss(kernels, x):
+        def block(x, kernel):
+            return conv.convolve(x, kernel, 1, ((1, 1), (1, 1)), 1), None
+
+        return jax.lax.scan(block, x, kernels)[0].sum()
+
+    kernels, x = jnp.zeros((3, 3, 3, 40, 40), dtype), jnp.zeros((2, 8, 8, 40), dtype)
+    # Forward, and the gradients of the maps and of the kernel.
+    assert orders(jax.grad(loss), kernels, x) == ["b01f_01io->b01f"] * 3
+
+
 # Side of the maps, side of the kernel, stride: the maps, or those of the output, have
 # fewer pixels than the kernel has taps.
 @pytest.mark.parametrize("case", [(4, 5, 1), (2, 3, 1), (4, 3, 2), (1, 3, 1)], ids=str)
@@ -176,9 +200,7 @@ def test_xla_does_not_exchange_a_kernel_and_small_maps(case):
 
     y_side = -(-side // stride)
     arrays = (2, side, side, 40), (window, window, 40, 8), (2, y_side, y_side, 8)
-    program = jax.jit(both).lower(*map(jnp.zeros, arrays)).compile().as_text() or ""
-    orders = re.findall(r" convolution\(.*dim_labels=([^ ,]+)", program)
-    assert orders == ["b01f_01io->b01f"] * 2  # of maps, kernel and result
+    assert orders(both, *map(jnp.zeros, arrays)) == ["b01f_01io->b01f"] * 2
 
 
 @pytest.mark.parametrize(
