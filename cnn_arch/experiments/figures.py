@@ -56,10 +56,17 @@ def _lines(experiment: Experiment) -> Mapping[str, dict[str, Any]]:
 
 
 def curves(figure: Figure, experiment: Experiment, found: record.Record) -> None:
-    """Draws the training and the validation error by epoch; bands show all seeds."""
+    """Draws the training and the validation error by epoch; bands show all seeds.
+
+    Runs of one epoch have no curve: their measures are drawn as dots.
+    """
+    drawn = record.curves(found)
+    if all(len(run) < 2 for runs in drawn.values() for run in runs):
+        dots(figure, experiment, found)
+        return
     panels = figure.subplots(1, 2, sharey=True)
     lines = _lines(experiment)
-    for variant, runs in record.curves(found).items():
+    for variant, runs in drawn.items():
         length = min(map(len, runs))  # early stopping may end a run sooner
         epochs, *errors = np.moveaxis(np.array([run[:length] for run in runs]), 2, 0)
         marker = "o" if length < 3 else None  # a line needs two points

@@ -48,6 +48,19 @@ def test_curves_are_means_over_seeds(drawn):
     np.testing.assert_array_equal(validation.lines[0].get_ydata(), [66, 47])
 
 
+def test_runs_of_one_epoch_have_dots_in_place_of_curves():
+    experiment, figure = plan.read("degradation"), Figure()
+    runs = {
+        "trial-00": run("plain20", [60], 40.0),
+        "trial-01": run("plain56", [70], 50.0),
+    }
+    figures.curves(figure, experiment, {"size": "full", "runs": runs})
+    training, test = figure.axes
+    shown = [line.get_xdata()[0] for line in training.lines if line.get_marker() == "o"]
+    assert shown == [40, 50]
+    assert "test error" in test.get_xlabel()
+
+
 def test_dots_are_runs_and_arrows_are_bounds(drawn):
     axes, _ = drawn("dots").axes
     shown = {
