@@ -56,8 +56,9 @@ def test_runs_of_one_epoch_have_dots_in_place_of_curves():
     }
     figures.curves(figure, experiment, {"size": "full", "runs": runs})
     training, test = figure.axes
-    shown = [line.get_xdata()[0] for line in training.lines if line.get_marker() == "o"]
-    assert shown == [40, 50]
+    one, other = (line for line in training.lines if line.get_marker() == "o")
+    np.testing.assert_array_equal(one.get_xdata(), [40])
+    np.testing.assert_array_equal(other.get_xdata(), [50])
     assert "test error" in test.get_xlabel()
 
 
