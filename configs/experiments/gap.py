@@ -51,7 +51,8 @@ def get_experiment():
             )
         ],
         "figure": "dots",
-        "caveats": "The first networks are NiN's for CIFAR-10, on images without the "
-        "paper's whitening, and for a fiftieth of its length. GoogLeNet has neither "
-        "BatchNorm, as in the paper, nor auxiliary heads, and learns slowly at first.",
+        "caveats": "'average' and 'dense' are heads of NiN for CIFAR-10, on images "
+        "without the paper's whitening. The runs are far shorter than the paper's 260 "
+        "epochs. GoogLeNet has no BatchNorm, as in the paper, and here no auxiliary "
+        "heads: it learns slowly at first.",
     }

@@ -40,7 +40,7 @@ def get_experiment():
         "measures": ["test_error", "training_error"],
         "rule": [difference("test_error", *pair, above=-1, below=1) for pair in pairs],
         "figure": "curves",
-        "caveats": "Networks of the papers on images of 67 and 32 px, for one epoch. "
+        "caveats": "Networks of the papers on images of 67 and 32 px. "
         "They start so that a short run learns: AlexNet with biases of 0.1, VGG-11 "
         "with Glorot's weights. The rule asks that LRN changes little: a network that "
         "is much better without it breaks the rule as well.",
