@@ -64,8 +64,8 @@ def get_config(data: str = "") -> ConfigDict:  # noqa: PLR0915 - a line a settin
     config.optim.min_rate = 0.0  # the lowest rate, of all schedules after the warm-up
     config.optim.warmup_epochs = 0.0  # linear, from zero; one_cycle: the rise, 0: 30 %
     config.optim.warmup_steps = 0  # instead, in a run whose length is in steps
-    # The rate is start_rate until a batch's training error is below start_error
-    # percent; 0: from the start as scheduled.
+    # The rate is at most start_rate until a batch's training error is below
+    # start_error percent; 0: from the start as scheduled.
     config.optim.start_error = 0.0
     config.optim.start_rate = 0.01
     config.optim.name = "sgd"  # sgd | rmsprop | adamw | lamb

@@ -114,8 +114,8 @@ def unknown(optim: ConfigDict) -> list[str]:
         remarks.append("its falls depend on the validation errors, and are not drawn")
     if optim.start_error:
         remarks.append(
-            f"it is {optim.start_rate:g} until the training error of a batch is below "
-            f"{optim.start_error:g} %, which is not drawn"
+            f"it is at most {optim.start_rate:g} until the training error of a batch "
+            f"is below {optim.start_error:g} %, which is not drawn"
         )
     return remarks
 
@@ -217,7 +217,8 @@ def scale_by_observed_rate(
     """Multiplies by minus the rate, which depends on errors as well as on the step.
 
     Until the error of a step's images has been below ``optim.start_error`` percent
-    once, the rate is ``optim.start_rate`` (He et al. 2015, Section 4.2: ResNet-110).
+    once, the rate is at most ``optim.start_rate`` (He et al. 2015, Section 4.2:
+    ResNet-110).
     After that it is the schedule's, times the factors of the plateau rule. The update
     takes the error as the argument ``error``.
     """
@@ -248,7 +249,7 @@ def scale_by_observed_rate(
 def rate(optim: ConfigDict, schedule: optax.Schedule, state: RateState) -> jax.Array:
     """Returns the rate of the next update."""
     usual = schedule(state.count) * state.plateau.scale
-    return jnp.where(state.begun, usual, optim.start_rate)
+    return jnp.where(state.begun, usual, jnp.minimum(usual, optim.start_rate))
 
 
 def current_rate(

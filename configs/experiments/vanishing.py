@@ -12,7 +12,6 @@ VARIANTS = {
     **recipes(*NETWORKS),
     **{f"{name} without BatchNorm": {"config": name, **WITHOUT} for name in NETWORKS},
 }
-VARIANTS["resnet110 without BatchNorm"]["optim.start_rate"] = 0.001
 
 
 def get_experiment():

@@ -67,20 +67,43 @@ def test_plateau_continues_from_its_state(killed_after):
     assert first + rest == whole
 
 
-def test_start_rate_until_the_training_error_is_low_enough():
+@pytest.mark.parametrize(
+    ("learning_rate", "expected"),
+    [(0.1, [0.01, 0.01, 0.01, 0.1, 0.1, 0.1]), (0.001, 6 * [0.001])],
+)
+def test_start_rate_until_the_training_error_is_low_enough(learning_rate, expected):
     """He et al. 2015, Section 4.2: 0.01 until it is below 80 %, then 0.1."""
-    config, schedule = make_optim(start_error=80.0, start_rate=0.01)
+    errors = [90.0, 80.0, 79.9, 95.0, 95.0, 95.0]
+    config, schedule = make_optim(
+        start_error=80.0, start_rate=0.01, learning_rate=learning_rate
+    )
+    np.testing.assert_allclose(rates_of_steps(config, schedule, errors), expected)
+
+
+def test_the_rate_falls_although_the_training_error_is_never_low_enough():
+    config, schedule = make_optim(
+        start_error=80.0,
+        start_rate=0.01,
+        learning_rate=0.1,
+        schedule="step",
+        milestones=(0.2, 0.4),
+    )
+    found = rates_of_steps(config, schedule, 6 * [90.0])
+    np.testing.assert_allclose(found, [0.01, 0.01, 0.01, 0.01, 0.001, 0.001])
+
+
+def rates_of_steps(config, schedule, errors):
+    """Returns the rate of each step whose batch has one of the errors, in percent."""
     rule = optimizer.make_optimizer(config, schedule)
     params = {"kernel": jnp.ones(3)}
     state = rule.init(params)
-    sizes = []
-    for error in [90.0, 80.0, 79.9, 95.0]:
-        gradient = {"kernel": jnp.zeros(3).at[0].set(1.0)}
+    found = []
+    for error in errors:
         rate_state = schedules.find_rate_state(state)
         assert rate_state
-        sizes.append(float(schedules.rate(config.optim, schedule, rate_state)))
-        _, state = rule.update(gradient, state, params, error=jnp.array(error))
-    np.testing.assert_allclose(sizes, [0.01, 0.01, 0.01, 0.1])
+        found.append(float(schedules.rate(config.optim, schedule, rate_state)))
+        _, state = rule.update(params, state, params, error=jnp.array(error))
+    return found
 
 
 def test_a_rate_of_the_step_alone_has_no_state():
