@@ -28,8 +28,11 @@ IMAGE_SIZES |= {"resnet20": 16, "googlenet": 79}
 # The number of the first batch, whose gradients are compared most closely. With batch 0
 # a change of the weights by 1e-7 already changes gradients by 0.002 (vgg11) or 0.004
 # (vgg11_bn), because it turns a unit on or off. With batch 20, none of 30 such changes
-# moves the gradients of vgg11_bn by more than 6e-6.
-FIRST_BATCH = {"vgg11": 1, "vgg11_bn": 20}
+# moves the gradients of vgg11_bn by more than 6e-6. In each of batches 0 to 20 such a
+# change moves those of googlenet, which has many maxima to choose: with batch 4, by
+# 1e-6 in six of ten changes, and by 0.0005 at most.
+FIRST_BATCH = {"vgg11": 1, "vgg11_bn": 20, "googlenet": 4}
+GRADIENT = {"googlenet": 0.002}  # the bound, elsewhere ROUNDING
 
 
 def make_program(name: str, data: int, model: int, *words: str) -> Program:
@@ -118,13 +121,17 @@ def train(name: str, data: int, model: int, *words: str, num_steps: int = NUM_ST
     return run
 
 
-def assert_equal_runs(run: Any, other: Any) -> None:
-    """Compares arrays, relative to their norms, and the metrics of each step."""
+def assert_equal_runs(run: Any, other: Any, gradient: float = ROUNDING) -> None:
+    """Compares arrays, relative to their norms, and the metrics of each step.
+
+    ``gradient`` is the bound of the first gradients.
+    """
+    bounds = {"logits": ROUNDING, "gradient": gradient}
     # The last numbers of a share of odd length are computed without vectors.
     equal = partial(np.testing.assert_allclose, rtol=1e-6, atol=1e-8)
     jax.tree.map(equal, run["initial"], other["initial"])
     for key in ("logits", "gradient", "momentum", "change", "batch_stats"):
-        bound = ROUNDING if key in ("logits", "gradient") else AFTER_STEPS
+        bound = bounds.get(key, AFTER_STEPS)
         leaves = jax.tree_util.tree_leaves_with_path(run[key])
         others = jax.tree.leaves(other[key])
         norms = {path: np.linalg.norm(leaf) for path, leaf in leaves}
@@ -206,4 +213,5 @@ def test_any_mesh_trains_as_one_device(name, mesh, dropout):
             pytest.skip("it has no dropout")
         words.append("--config.model.fields.dropout_rate=0")
     run = train(name, *mesh, *words)
-    assert_equal_runs(run, train_on_one_device(name, *words))
+    bound = GRADIENT.get(name, ROUNDING)
+    assert_equal_runs(run, train_on_one_device(name, *words), bound)
