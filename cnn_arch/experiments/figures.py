@@ -1,5 +1,6 @@
 """The figures of experiments, made for a slide of a lecture."""
 
+import dataclasses
 import math
 import textwrap
 from collections.abc import Callable, Mapping
@@ -34,8 +35,19 @@ def draw(experiment: Experiment, found: record.Record, folder: Path) -> list[Pat
     title = "\n".join(textwrap.wrap(claim, 100, break_on_hyphens=False))
     verdict, _ = rules.decide(experiment.rule, record.numbers(found))
     figure.suptitle(f"{title}\nHere: {verdict}", x=0.01, ha="left")
-    FIGURES[experiment.figure](figure, experiment, found)
+    FIGURES[experiment.figure](figure, *only_drawn(experiment, found))
     return canvas.write_slide(figure, folder, "figure")
+
+
+def only_drawn(
+    experiment: Experiment, found: record.Record
+) -> tuple[Experiment, record.Record]:
+    """Returns an experiment and its record without variants that are not drawn."""
+    if not experiment.drawn:
+        return experiment, found
+    variants = {name: experiment.variants[name] for name in experiment.drawn}
+    shown = dataclasses.replace(experiment, variants=variants)
+    return shown, record.only(found, experiment.drawn)
 
 
 def _lines(experiment: Experiment) -> Mapping[str, dict[str, Any]]:

@@ -48,6 +48,7 @@ class Experiment:
     halves: bool = False
     series: Sequence[str] = ()  # keys of ``measures.SERIES``, for the figure
     group: int = 0  # so many seeds are measured together; 0: each alone
+    drawn: Sequence[str] = ()  # variants in the figure; (): all
 
     def measured(self, size: str) -> Sequence[str]:
         """Returns the measures that are taken at a size."""
@@ -119,6 +120,8 @@ def _check_figure(made: Experiment) -> None:
         raise ValueError(f"the figure needs {', '.join(needed)}")
     if made.figure == "layers" and not made.series:
         raise ValueError("the figure needs a series")
+    if unknown := set(made.drawn) - set(made.variants):
+        raise ValueError(f"the figure has {unknown.pop()}, which is no variant")
 
 
 def _check_groups(made: Experiment) -> None:

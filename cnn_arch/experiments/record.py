@@ -195,6 +195,16 @@ def as_text(record: Record) -> str:
     return json.dumps(record, indent=1) + "\n"
 
 
+def only(record: Record, variants: Sequence[str]) -> Record:
+    """Returns the record without the runs and groups of other variants."""
+    kept = {
+        key: {name: run for name, run in found.items() if run["variant"] in variants}
+        for key, found in record.items()
+        if key in ("runs", "groups")
+    }
+    return record | kept
+
+
 def numbers(record: Record) -> Numbers:
     """Returns the measured numbers by variant and measure, in the order of the runs."""
     found: dict[str, dict[str, list[Value]]] = {}

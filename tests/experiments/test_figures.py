@@ -1,5 +1,6 @@
 """The lines and dots of the figures are the numbers of the record."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,21 @@ def test_more_variants_than_colours_have_dashed_lines_too():
     plain, without = lines["plain110"], lines["plain110 without BatchNorm"]
     assert plain.get_color() == without.get_color()
     assert (plain.get_linestyle(), without.get_linestyle()) == ("-", "--")
+
+
+def test_a_figure_can_leave_variants_out():
+    whole = plan.read("degradation")
+    experiment = dataclasses.replace(whole, drawn=["resnet20", "plain20"])
+    runs = {
+        "trial-00": run("plain20", [60], 40.0),
+        "trial-01": run("plain56", [70], 50.0),
+    }
+    found = {"size": "full", "runs": runs, "groups": {"a": {"variant": "plain56"}}}
+    shown, kept = figures.only_drawn(experiment, found)
+    assert [*shown.variants] == ["resnet20", "plain20"]
+    of_plain20 = {"trial-00": runs["trial-00"]}
+    assert kept == {"size": "full", "runs": of_plain20, "groups": {}}
+    assert figures.only_drawn(whole, found) == (whole, found)
 
 
 def offset(disc):

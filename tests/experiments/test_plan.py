@@ -9,6 +9,7 @@ from cnn_arch import installation, settings
 from cnn_arch.errors import UsageError
 from cnn_arch.experiments import figures, plan
 from cnn_arch.experiments.measures import MEASURES, SERIES
+from cnn_arch.models import MODELS
 from cnn_arch.sweeps import space
 from tests.commands import ROOT, environment
 
@@ -31,6 +32,7 @@ def get_experiment():
             "second": "{second}", "above": 0, "below": None,
         }}],
         "figure": "{figure}",
+        "drawn": {drawn},
         "caveats": "None.",
     }}
 """
@@ -38,7 +40,9 @@ def get_experiment():
 
 @pytest.fixture
 def file(tmp_path):
-    def write(measure="test_error", second="a", group=0, figure="dots", taken=()):
+    def write(
+        measure="test_error", second="a", group=0, figure="dots", taken=(), drawn=()
+    ):
         path, words = tmp_path / "tried.py", locals()
         path.write_text('"""Tried."""\n' + FILE.format(**words))
         return str(path)
@@ -122,6 +126,7 @@ def test_mistakes_in_a_file_are_named(file, tmp_path):
         ({"figure": "dot"}, "not one of against, curves, dots, layers"),
         ({"figure": "against"}, "needs a measure that has an axis"),
         ({"figure": "layers"}, "needs a series"),
+        ({"drawn": ["c"]}, "the figure has c, which is no variant"),
         ({"group": 2}, "a joint measure needs the group"),
         ({"measure": "ensemble_error:1"}, "a joint measure needs the group"),
         ({"measure": "ensemble_error:1", "group": 2}, "full: the seeds are not in gr"),
@@ -148,6 +153,11 @@ def test_an_experiment_without_data_measures_times():
     assert variants[:4] == variants[4:] and trials[0]["config"] == "alexnet"
     assert experiment.program == ["analyze.py", "--measure"]
     assert plan.read("relu").program == ["train.py"]
+
+
+def test_the_times_are_those_of_all_networks_of_papers():
+    own = {"inception_cifar", "kernel_stacks"}  # no paper's
+    assert {*plan.read("time_and_energy").variants} == {*MODELS} - own
 
 
 def test_the_list_of_experiments_draws_nothing_and_reads_no_images():
