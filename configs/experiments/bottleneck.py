@@ -31,7 +31,7 @@ def get_experiment():
         "sizes": {
             "minutes": {
                 "seeds": 1,
-                "settings": {"epochs": 1.0},
+                "settings": {"epochs": 0.5},
                 "variants": ["bottleneck", "naive, equal MACs"],
             },
             "full": {"seeds": 3, "settings": {"epochs": 2.0, **HALF_SIDE}},

@@ -26,7 +26,7 @@ def get_experiment():
             "test.protocol": "none",
         },
         "sizes": {
-            "minutes": {"seeds": 2, "settings": {"epochs": 2.0}},
+            "minutes": {"seeds": 2, "settings": {"epochs": 1.5}},
             "full": {"seeds": 5, "settings": {"epochs": 3.0}},
         },
         "measures": ["test_error", "training_error"],

@@ -33,7 +33,7 @@ def get_experiment():
             "test.protocol": "none",
         },
         "sizes": {
-            "minutes": {"seeds": 2, "settings": {"epochs": 1.5}},
+            "minutes": {"seeds": 2, "settings": {"epochs": 0.8}},
             "full": {"seeds": 2, "settings": {"epochs": 14.0}},
         },
         "measures": [steps, "training_error"],
