@@ -218,9 +218,8 @@ def scale_by_observed_rate(
 
     Until the error of a step's images has been below ``optim.start_error`` percent
     once, the rate is at most ``optim.start_rate`` (He et al. 2015, Section 4.2:
-    ResNet-110).
-    After that it is the schedule's, times the factors of the plateau rule. The update
-    takes the error as the argument ``error``.
+    ResNet-110). After that it is the schedule's, times the factors of the plateau rule.
+    The update takes the error as the argument ``error``.
     """
 
     def init(params: Any) -> RateState:

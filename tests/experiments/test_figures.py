@@ -123,19 +123,29 @@ def test_more_variants_than_colours_have_dashed_lines_too():
     assert (plain.get_linestyle(), without.get_linestyle()) == ("-", "--")
 
 
-def test_a_figure_can_leave_variants_out():
+def test_a_figure_can_leave_variants_out(tmp_path):
     whole = plan.read("degradation")
     experiment = dataclasses.replace(whole, drawn=["resnet20", "plain20"])
     runs = {
         "trial-00": run("plain20", [60], 40.0),
         "trial-01": run("plain56", [70], 50.0),
     }
-    found = {"size": "full", "runs": runs, "groups": {"a": {"variant": "plain56"}}}
+    group = {"variant": "plain56", "numbers": {}}
+    found = {"size": "full", "runs": runs, "groups": {"a": group}}
     shown, kept = figures.only_drawn(experiment, found)
     assert [*shown.variants] == ["resnet20", "plain20"]
     of_plain20 = {"trial-00": runs["trial-00"]}
     assert kept == {"size": "full", "runs": of_plain20, "groups": {}}
     assert figures.only_drawn(whole, found) == (whole, found)
+    for name, pair in {
+        "all": (whole, found),
+        "drawn": (experiment, found),
+        "there": (shown, kept),
+    }.items():
+        figures.draw(*pair, tmp_path / name)
+    pictures = {path.parent.name: path for path in tmp_path.glob("*/figure.png")}
+    pixels = {name: path.read_bytes() for name, path in pictures.items()}
+    assert pixels["drawn"] == pixels["there"] != pixels["all"]
 
 
 def offset(disc):
