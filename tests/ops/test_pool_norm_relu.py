@@ -36,6 +36,20 @@ def test_max_pool_and_its_gradient(window, stride, size):
     np.testing.assert_allclose(found, by_x, atol=1e-6)
 
 
+def test_a_pools_gradient_is_computed_once():
+    """Not again at each pixel of a window, in the loop that adds the windows."""
+
+    def power_of_maxima(x: jax.Array) -> jax.Array:
+        return (pool_norm_relu.max_pool(x, 3, 2) ** 3).sum()
+
+    x = jnp.zeros((2, 9, 9, 4))
+    program = jax.jit(jax.grad(power_of_maxima)).lower(x).compile().as_text()
+    loops = program.split("\n\n")  # one for each computation
+    assert sum(" multiply(" in loop for loop in loops) == 1
+    (adds,) = [loop for loop in loops if " pad(" in loop]
+    assert " multiply(" not in adds
+
+
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_relu_and_its_gradient(precision):
     rng = np.random.default_rng(0)
