@@ -1,10 +1,13 @@
-"""BatchNorm in the convolutions before it, for evaluation.
+"""A network's variables for evaluation: BatchNorm in the kernels, in their precision.
 
 With its running statistics, BatchNorm multiplies each map by a number and adds another.
 A convolution with the kernel times that number, and the other one as a bias, has the
 same output; XLA then lets oneDNN add the bias, the shortcut and the ReLU in the same
 pass over the maps. In ResNet-20's forward pass 5 loops over maps are left of 41, so it
 compiles in 0.3 s instead of 1.7; benchmarks/README.md has the times of a pass.
+
+In bfloat16, kernels are rounded once, and not in each pass, which was half the time of
+``alexnet_owt`` with one image, and a third of that of VGG-16 (two cores with AMX).
 """
 
 from collections import Counter, defaultdict
@@ -19,7 +22,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jax.extend import core
 
-from cnn_arch.models.layers import BatchNorm, Conv
+from cnn_arch.models.layers import BatchNorm, Conv, Dense
 from cnn_arch.ops.platform import plain_forms
 
 Variables = Any  # {"params": ..., "batch_stats": ...}
@@ -34,32 +37,41 @@ class Pair(NamedTuple):
     epsilon: float  # that the layer adds to the variance
 
 
+class Plan(NamedTuple):
+    """What changes in the variables of a network."""
+
+    pairs: tuple[Pair, ...]
+    bfloat16: tuple[Path, ...]  # layers that compute in it
+
+
 class Folding:
     """Folds the BatchNorm layers of a network into its convolutions."""
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]):
         """Traces nothing yet; ``image_shape`` is [H, W, C]."""
         self._model, self._shape = model, image_shape
-        self._pairs: tuple[Pair, ...] | None = None
+        self._plan: Plan | None = None
 
     def __call__(self, variables: Variables, keep: str = "") -> Variables:
         """Returns variables with which the network, in evaluation, is the same.
 
         Of a layer that is folded, BatchNorm keeps only ``bias``, or nothing if the
         convolution has one. Layers that do not follow a convolution stay as they are,
-        and so does the convolution with the path ``keep``, whose output is wanted.
+        and so does the convolution with the path ``keep``, whose output is wanted. The
+        kernels of layers that compute in bfloat16 are in bfloat16.
         """
-        if not variables.get("batch_stats"):
+        if self._plan is None:
+            self._plan = find_plan(self._model, variables, self._shape)
+        pairs, bfloat16 = self._plan
+        pairs = tuple(pair for pair in pairs if "/".join(pair.conv) != keep)
+        if not pairs and not bfloat16:
             return variables
-        if self._pairs is None:
-            self._pairs = find_pairs(self._model, variables, self._shape)
-        pairs = tuple(pair for pair in self._pairs if "/".join(pair.conv) != keep)
-        return _fold(pairs, variables)
+        return _fold(Plan(pairs, bfloat16), variables)
 
 
-def find_pairs(
+def find_plan(
     model: nn.Module, variables: Variables, image_shape: tuple[int, int, int]
-) -> tuple[Pair, ...]:
+) -> Plan:
     """Returns the pairs of a network, found in a trace of its forward pass.
 
     A convolution whose output has another reader, such as a shortcut, is in no pair;
@@ -67,9 +79,12 @@ def find_pairs(
     """
     outputs: dict[int, tuple[Path, Any]] = {}  # of convolutions, by identity
     pairs: dict[Pair, None] = {}  # a loop may trace a layer more than once
+    bfloat16: dict[Path, None] = {}
 
     def watch(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         y, module = call(*args, **kwargs), context.module
+        if isinstance(module, Conv | Dense) and module.dtype == jnp.bfloat16:
+            bfloat16[module.path] = None
         if isinstance(module, Conv) and not module.activation:
             y = checkpoint_name(y, "/".join(module.path))
             outputs[id(y)] = module.path, y  # kept, so that no other has its identity
@@ -82,7 +97,8 @@ def find_pairs(
     with nn.intercept_methods(watch), plain_forms():
         program = jax.make_jaxpr(partial(model.apply, train=False))(variables, image)
     readers = _readers(program.jaxpr)
-    return tuple(pair for pair in pairs if readers["/".join(pair.conv)] == [1])
+    found = tuple(pair for pair in pairs if readers["/".join(pair.conv)] == [1])
+    return Plan(found, tuple(bfloat16))
 
 
 def _readers(jaxpr: core.Jaxpr) -> defaultdict[str, list[int]]:
@@ -105,11 +121,11 @@ def _readers(jaxpr: core.Jaxpr) -> defaultdict[str, list[int]]:
     return found
 
 
-def fold_pairs(pairs: tuple[Pair, ...], variables: Variables) -> Variables:
+def fold(plan: Plan, variables: Variables) -> Variables:
     """Returns the variables of ``Folding``."""
     params: Any = flatten_dict(variables["params"])
-    statistics: Any = flatten_dict(variables["batch_stats"])
-    for norm, conv, epsilon in pairs:
+    statistics: Any = flatten_dict(variables.get("batch_stats", {}))
+    for norm, conv, epsilon in plan.pairs:
         mean, variance = (statistics.pop((*norm, key)) for key in ("mean", "var"))
         scale = params.pop((*norm, "scale")) * lax.rsqrt(variance + epsilon)
         bias = params.pop((*norm, "bias")) - mean * scale
@@ -120,11 +136,11 @@ def fold_pairs(pairs: tuple[Pair, ...], variables: Variables) -> Variables:
             params[*conv, "bias"] = params[*conv, "bias"] * scale + bias
         else:
             params[*norm, "bias"] = bias
-    return {
-        **variables,
-        "params": unflatten_dict(params),
-        "batch_stats": unflatten_dict(statistics),
-    }
+    for layer in plan.bfloat16:
+        params[*layer, "kernel"] = params[*layer, "kernel"].astype(jnp.bfloat16)
+    changed = {"params": params, "batch_stats": statistics}
+    nested = {key: unflatten_dict(changed[key]) for key in changed if key in variables}
+    return {**variables, **nested}
 
 
-_fold = jax.jit(fold_pairs, static_argnums=0)
+_fold = jax.jit(fold, static_argnums=0)

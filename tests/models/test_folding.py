@@ -1,6 +1,7 @@
 """BatchNorm folded into convolutions: the network's outputs stay the same."""
 
 from functools import cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -128,6 +129,41 @@ def test_a_network_without_batch_norm_stays_as_it_is():
     model = create_model("lenet5")
     variables = drawn_variables(model, 32, 1)
     assert Folding(model, (32, 32, 1))(variables) is variables
+
+
+def check_precisions(folded, last):
+    """Kernels are bfloat16 but for the last layer's; all else is float32."""
+    params: Any = flatten_dict(folded["params"])
+    for path, array in params.items():
+        is_rounded = path[-1] == "kernel" and path[0] != last
+        assert array.dtype == (jnp.bfloat16 if is_rounded else jnp.float32), path
+
+
+@pytest.mark.parametrize(("name", "last"), [("lenet", "fc3"), ("alexnet_owt", "fc8")])
+def test_kernels_are_rounded_to_bfloat16_once(name, last):
+    """The network's outputs have the same bits; its last layer is float32."""
+    channels, side = (1, 28) if name == "lenet" else (3, 63)
+    model = create_model(name, 10, dtype=jnp.bfloat16)
+    variables = drawn_variables(model, side, channels)
+    folded = Folding(model, (side, side, channels))(variables)
+    check_precisions(folded, last)
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(2, side, side, channels)).astype(np.float32)
+    wanted = forward(model, variables, images)
+    np.testing.assert_array_equal(forward(model, folded, images), wanted)
+
+
+def test_folded_kernels_are_rounded_after_the_folding():
+    exact_model, variables, images = make("resnet20")
+    model = create_model("resnet20", 10, dtype=jnp.bfloat16)
+    folded = Folding(model, images.shape[1:])(variables)
+    check_precisions(folded, "fc")
+    exact = forward(exact_model, variables, images)
+    with_norm, without = (
+        np.abs(forward(model, each, images) - exact).max()
+        for each in (variables, folded)
+    )
+    assert 0 < without < 2 * with_norm < 0.1 * np.abs(exact).max()
 
 
 def test_the_convolution_whose_output_is_wanted_stays_as_it_is():
