@@ -19,15 +19,17 @@ NONE = "--xla_dump_hlo_as_text=false"  # XLA's default, so that ours are not set
 
 def sides() -> dict[str, str]:
     """Returns the flags of each side: all first, then without one, then without any."""
-    from cnn_arch.parallel.runtime import CPU_FLAGS
+    from cnn_arch import processor
+    from cnn_arch.parallel.runtime import cpu_flags
 
+    flags = cpu_flags(processor.vector_unit())
     without = {
         f"without {flag.partition('=')[0].removeprefix('--xla_cpu_')}": " ".join(
-            other for other in CPU_FLAGS if other != flag
+            other for other in flags if other != flag
         )
-        for flag in CPU_FLAGS
+        for flag in flags
     }
-    return {"cnn_arch": " ".join(CPU_FLAGS), **without, "without any": NONE}
+    return {"cnn_arch": " ".join(flags), **without, "without any": NONE}
 
 
 def measure(case: dict[str, Any], options: Any) -> dict[tuple[str, str], list[float]]:

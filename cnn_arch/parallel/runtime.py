@@ -3,7 +3,6 @@
 import ctypes
 import os
 import platform
-import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -21,16 +20,16 @@ from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.screen import Screen
 
 # Without the first two, a step of ResNet-20 or LeNet-5 takes about twice as long; the
-# next two save a tenth of a step. The last restricts YNNPACK to reductions: with its
+# next saves a tenth of a step. The last restricts YNNPACK to reductions: with its
 # float32 convolutions and products in place of oneDNN's, a step of ResNet-50 takes a
 # quarter longer. The user's own XLA_FLAGS replace all of them.
-CPU_FLAGS = (
+ONEDNN_FLAGS = (
     "--xla_cpu_use_onednn=true",
     "--xla_cpu_experimental_onednn_custom_call=true",
-    "--xla_cpu_prefer_vector_width=512",
     "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
     "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_REDUCE",
 )
+WIDE_FLAG = "--xla_cpu_prefer_vector_width=512"  # by default XLA has 256
 CACHE_BYTES = 2 * 2**30  # of compiled programs; JAX deletes the oldest first
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's mallopt
 
@@ -86,9 +85,8 @@ def open_devices(config: ConfigDict, screen: Screen, process: Process = ALONE) -
 
 
 def _open(config: ConfigDict, process: Process) -> Mesh:
-    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
-        # XLA reads it when devices are opened.
-        os.environ.setdefault("XLA_FLAGS", " ".join(CPU_FLAGS))
+    if flags := cpu_flags(processor.vector_unit()):  # XLA reads them with the devices
+        os.environ.setdefault("XLA_FLAGS", " ".join(flags))
     if platform.libc_ver()[0] == "glibc" and not config.remat:
         keep_freed_memory()
     keep_compiled_programs()
@@ -105,6 +103,17 @@ def _say_devices(mesh: Mesh, config: ConfigDict, screen: Screen) -> None:
     screen.say("device", f"{meshes.describe(mesh)}, {config.precision}{note}")
     if warning := gpus.unused_gpu(kind):
         screen.warn(warning)
+
+
+def cpu_flags(vector_unit: str) -> tuple[str, ...]:
+    """Returns the flags of XLA for a processor, by ``processor.vector_unit``.
+
+    They are measured with AMX and with AVX2 alone (benchmarks/README.md). Processors
+    without either, such as ARM's, have XLA's own.
+    """
+    if vector_unit == "unknown":
+        return ()
+    return ONEDNN_FLAGS if vector_unit == "avx2" else (*ONEDNN_FLAGS, WIDE_FLAG)
 
 
 def keep_compiled_programs() -> None:

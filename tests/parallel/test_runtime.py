@@ -51,6 +51,23 @@ def test_training_has_the_precision_of_the_processor(model, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
+    ("instructions", "has_onednn", "is_wide"),
+    [(flags, True, "avx512f" in flags) for flags, _ in PROCESSORS.values()]
+    + [("sse4_2", False, False), ("asimd", False, False)],  # before AVX2; ARM's
+)
+def test_flags_of_xla_suit_the_processor(
+    instructions, has_onednn, is_wide, monkeypatch
+):
+    word = "Features\t" if instructions == "asimd" else "flags\t\t"
+    facts = f"model name\t: A\n{word}: fp {instructions}\n"
+    monkeypatch.setattr(processor, "_facts", lambda: facts)
+    flags = runtime.cpu_flags(processor.vector_unit())
+    assert ("--xla_cpu_use_onednn=true" in flags) == has_onednn
+    assert ("--xla_cpu_prefer_vector_width=512" in flags) == is_wide
+    assert bool(flags) == has_onednn
+
+
+@pytest.mark.parametrize(
     ("platform", "capability", "native"),
     [
         ("gpu", "7.5", False),  # T4
