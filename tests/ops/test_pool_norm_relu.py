@@ -63,6 +63,15 @@ def test_relu_and_its_gradient(precision):
     assert jnp.isnan(pool_norm_relu.relu(jnp.full(4, jnp.nan, precision))).all()
 
 
+@pytest.mark.parametrize(("platform", "dtype"), [("cpu", "f32"), ("cuda", "bf16")])
+def test_a_relu_of_bfloat16_suits_the_libraries(platform, dtype):
+    """Only in float32 do oneDNN's convolutions have it; a GPU gets the plain one."""
+    traced = jax.jit(pool_norm_relu.relu).trace(jnp.zeros((2, 3), jnp.bfloat16))
+    program = traced.lower(lowering_platforms=(platform,)).as_text()
+    (line,) = [line for line in program.splitlines() if "stablehlo.maximum" in line]
+    assert line.endswith(f"tensor<2x3x{dtype}>")
+
+
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("pixels", [(3, 20, 20), (1, 1, 17), (5, 1, 3)], ids=str)
 def test_bias_and_its_gradient(pixels, precision):
