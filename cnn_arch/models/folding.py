@@ -41,11 +41,11 @@ class Plan(NamedTuple):
     """What changes in the variables of a network."""
 
     pairs: tuple[Pair, ...]
-    bfloat16: tuple[Path, ...]  # layers that compute in it
+    bfloat16: tuple[Path, ...]  # convolutions and dense layers that compute in it
 
 
 class Folding:
-    """Folds the BatchNorm layers of a network into its convolutions."""
+    """Folds BatchNorm layers into convolutions, and rounds kernels to bfloat16."""
 
     def __init__(self, model: nn.Module, image_shape: tuple[int, int, int]):
         """Traces nothing yet; ``image_shape`` is [H, W, C]."""
@@ -58,7 +58,7 @@ class Folding:
         Of a layer that is folded, BatchNorm keeps only ``bias``, or nothing if the
         convolution has one. Layers that do not follow a convolution stay as they are,
         and so does the convolution with the path ``keep``, whose output is wanted. The
-        kernels of layers that compute in bfloat16 are in bfloat16.
+        kernels of convolutions and dense layers that compute in bfloat16 are in it.
         """
         if self._plan is None:
             self._plan = find_plan(self._model, variables, self._shape)
@@ -72,7 +72,7 @@ class Folding:
 def find_plan(
     model: nn.Module, variables: Variables, image_shape: tuple[int, int, int]
 ) -> Plan:
-    """Returns the pairs of a network, found in a trace of its forward pass.
+    """Returns what changes in a network's variables, from a trace of its forward pass.
 
     A convolution whose output has another reader, such as a shortcut, is in no pair;
     nor is one with an activation, or one that is used twice.
