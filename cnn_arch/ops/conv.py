@@ -3,12 +3,15 @@
 ``platform`` chooses. Measured on two cores with XLA's oneDNN calls (jax 0.12;
 benchmarks/README.md has whole training steps):
 
-- XLA computes a kernel's gradient as a convolution whose window is as large as the map.
-  It is fast for few maps only (19 ms for 16 images of 64 x 56 x 56 in bfloat16). The
-  CPU form is a matrix product for each tap of the kernel (11 ms), in the precision of
-  the activations: float32 sums of bfloat16 factors fall back to slow code. One product
-  for a column of taps is faster on small maps, although its operands take longer to lay
-  out (5.6 ms instead of 7.1 for 16 images of 128 x 28 x 28).
+- XLA computes a kernel's gradient as a convolution with the gradient as its kernel and
+  images in place of maps. Its result has rows of three pixels for a 3x3 kernel, and
+  oneDNN works on sixteen at once. With columns and channels of the maps in one axis, a
+  row has three times the channels: 4 ms instead of 11 for 128 images of 32 x 32 x 16 in
+  bfloat16, 12 instead of 37 in float32. Matrix products, one for each tap of the
+  kernel, need copies of the maps, and are slower than this from four images on.
+- In bfloat16 oneDNN is wrong, without a word, if the kernel is about 26 pixels wide or
+  more, not dilated, and reads an even number of maps below 16 (oneDNN of jax 0.12, with
+  AMX). Such is a gradient that is taken for a kernel, if the maps have one channel.
 - XLA fuses the cast of a bfloat16 gradient into the convolution that reads it and then
   computes in float32. A barrier keeps the cast separate.
 - The input gradient of a strided convolution is dilated. In bfloat16 oneDNN needs the
@@ -16,15 +19,9 @@ benchmarks/README.md has whole training steps):
   times as fast (30 ms instead of 90 for 16 images of 64 x 56 x 56 and a 3x3 kernel).
 - An input gradient reads the kernel turned and transposed; with a barrier between the
   two, XLA needs half the time.
-- On a processor with AVX2 alone, in float32, XLA's own gradient of a kernel is faster
-  if the batch is small (12 ms instead of 17 for 128 images of 32 x 16 x 16, 9 instead
-  of 17 for 64 x 8 x 8), and slower if it is not (45 instead of 26 for 16 x 32 x 32).
 - XLA exchanges a kernel and its maps if the kernel has more taps than a map has pixels,
   as 5x5 on 4 x 4. Then its own loop computes, at 3 GFLOP/s on a core with AVX2; oneDNN
   makes 70. Written out, the padding adds pixels.
-- XLA puts the axes of a convolution into the order that oneDNN is fast for, but not in
-  a loop. There its own gradient of a kernel took 1.3 s, and with the axes in order 6 ms
-  (four kernels, 8 images of 16 x 32 x 32 in bfloat16, a core with AMX).
 - A 1x1 convolution of stride 2 reads one pixel in four: the CPU form slices them first.
 - A product for each position has two axes of positions, which oneDNN takes ten times as
   long for as for one axis.
@@ -40,22 +37,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnn_arch import processor
-from cnn_arch.ops.platform import choose, largest_divisor, views
+from cnn_arch.ops.platform import choose, largest_divisor
 
 Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
 
-# XLA's own gradient of a kernel is fastest below OWN_BELOW input maps; in bfloat16 up
-# to OWN_UP_TO, if an image's input maps, at the gradient's size, have few elements.
-OWN_BELOW, OWN_UP_TO, OWN_ELEMENTS = 16, 64, 2**15
-# In float32, on a processor with AVX2 alone, if the batch has few elements: XLA's form
-# is 0.95 to 3.0 times as fast in 23 shapes, and faster in 21; above, in 4 of 15. They
-# have maps of up to 28 x 28; for large ones its long sums round more (3e-6).
-OWN_BATCH = 1_400_000 if processor.vector_unit() == "avx2" else 0
-OWN_MAP = 28 * 28
-# Up to so many input maps, one product computes a column of taps, if the batch has few
-# elements: their copies then stay in the caches.
-NARROW, NARROW_BFLOAT16, SMALL_MAPS = 32, 256, 2_500_000
+# In bfloat16, a kernel's gradient with fewer images than FEW_IMAGES is faster in
+# float32, and with at least WRITTEN_OUT input maps if their padding is written out.
+FEW_IMAGES, WRITTEN_OUT = 4, 48
 # oneDNN's matrix products are slow on operands of many rows and few columns: these are
 # cut into parts of about this many rows.
 ROWS_OF_A_PRODUCT = 1500
@@ -178,51 +166,34 @@ def _input_gradient(
 def _kernel_gradient(
     gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """Sums the outer products of the pixels that each tap of the kernel connects."""
-    height, width, inputs, features = kernel.shape
-    is_bfloat16 = x.dtype == jnp.bfloat16
+    """Convolves the maps with the gradient as a kernel, and images in place of maps.
+
+    The maps' columns and channels are one axis, and so are those of the result.
+    """
     if _is_pointwise(kernel, padding):
         return _outer(x[:, ::stride, ::stride], gradient).reshape(kernel.shape)
-    pixels = math.prod(gradient.shape[1:3])
-    if is_bfloat16:
-        is_own = inputs <= OWN_UP_TO and inputs * pixels <= OWN_ELEMENTS
-    else:
-        is_own = pixels <= OWN_MAP and x.size <= OWN_BATCH
-    if inputs < OWN_BELOW or is_own:
-        return _own_kernel_gradient(gradient, kernel, x, stride, padding)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    narrow = NARROW_BFLOAT16 if is_bfloat16 else NARROW
-    if inputs <= narrow and stride == 1 and x.size <= SMALL_MAPS:
-        # The gradient, shifted by each row of the kernel, has height x features maps:
-        # one product then computes a column of taps.
-        rows = ((i, height - 1 - i) for i in range(height))
-        shifted = [jnp.pad(gradient, ((0, 0), row, (0, 0), (0, 0))) for row in rows]
-        gradient = lax.optimization_barrier(jnp.concatenate(shifted, axis=-1))
-        products = [_outer(tap, gradient) for tap in views(x, (1, width), 1)]
-        product = jnp.stack(products).reshape(width, inputs, height, features)
-        return product.transpose(2, 0, 1, 3)
-    taps = views(x, (height, width), stride)
-    return jnp.stack([_outer(tap, gradient) for tap in taps]).reshape(kernel.shape)
-
-
-def _own_kernel_gradient(
-    gradient: jax.Array, kernel: jax.Array, x: jax.Array, stride: int, padding: Padding
-) -> jax.Array:
-    """Convolves the maps with the gradient as a kernel, and images in place of maps."""
-    margins = []
-    for axis, (low, _) in enumerate(padding):
-        window = (gradient.shape[axis + 1] - 1) * stride + 1
-        high = kernel.shape[axis] - 1 + window - x.shape[axis + 1] - low
-        margins.append((low, high))
+    images, _, _, inputs = x.shape
+    if x.dtype == jnp.bfloat16 and (inputs == 1 or images < FEW_IMAGES):
+        wide = gradient.astype(jnp.float32), kernel, x.astype(jnp.float32)
+        return _kernel_gradient(*wide, stride, padding).astype(x.dtype)
+    if x.dtype == jnp.bfloat16 and stride == 1 and inputs >= WRITTEN_OUT:
+        x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
+        padding = (0, 0), (0, 0)
+    rows, (left, right) = (
+        (low, taps + stride * (size - 1) - side - low)
+        for taps, size, side, (low, _) in zip(
+            kernel.shape, gradient.shape[1:3], x.shape[1:3], padding, strict=False
+        )
+    )
     found = lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),  # [I, H, W, B]
+        x.transpose(1, 2, 3, 0).reshape(1, x.shape[1], -1, images),  # [1, H, W I, B]
         gradient.transpose(1, 2, 0, 3),  # [h, w, B, O]
         window_strides=(1, 1),
-        padding=margins,
-        rhs_dilation=(stride, stride),
+        padding=(rows, (left * inputs, right * inputs)),
+        rhs_dilation=(stride, stride * inputs),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
-    return found.transpose(1, 2, 0, 3)
+    return found.reshape(kernel.shape)
 
 
 def _outer(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -1,5 +1,7 @@
 """Pools, ReLU, biases and BatchNorm against NumPy and Flax."""
 
+import json
+import re
 from functools import partial
 from typing import Any
 
@@ -51,16 +53,37 @@ def test_a_pools_gradient_is_computed_once():
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_relu_and_its_gradient(precision):
+@pytest.mark.parametrize("shape", [(2, 5, 5, 6), (2, 5, 5, 32), (2, 6)], ids=str)
+def test_relu_and_its_gradient(shape, precision):
     rng = np.random.default_rng(0)
-    x = draw(rng, 2, 5, 5, 6).astype(jnp.dtype(precision))
-    x[0, 0, 0] = [0.0, -0.0, np.inf, -np.inf, 1e-30, -1e-30]
+    x = draw(rng, *shape).astype(jnp.dtype(precision))
+    x.flat[:6] = [0.0, -0.0, np.inf, -np.inf, 1e-30, -1e-30]
     gradient = draw(rng, *x.shape).astype(x.dtype)
     y, by_x = differentiate(pool_norm_relu.relu, (x,), gradient)
     is_positive = x.astype(np.float32) > 0
     np.testing.assert_array_equal(y, np.where(is_positive, x, 0))
     np.testing.assert_array_equal(by_x, np.where(is_positive, gradient, 0))
     assert jnp.isnan(pool_norm_relu.relu(jnp.full(4, jnp.nan, precision))).all()
+
+
+@pytest.mark.parametrize(("channels", "loop"), [(16, "2,8,128"), (32, "2,8,8,32")])
+def test_narrow_maps_are_computed_in_rows(channels, loop):
+    """XLA vectorises the last axis alone, and not if it has few elements."""
+
+    def layer(x: jax.Array, shortcut: jax.Array) -> jax.Array:
+        ones = jnp.ones(channels)
+        y, _, _ = pool_norm_relu.batch_norm(x, ones, ones, 1e-5, None)
+        return pool_norm_relu.relu(y + shortcut)
+
+    def backward(x: jax.Array, shortcut: jax.Array, gradient: jax.Array) -> Any:
+        return jax.vjp(layer, x, shortcut)[1](gradient)
+
+    x = jnp.zeros((2, 8, 8, channels))
+    program = str(jax.jit(backward).lower(x, x, x).compile().as_text())
+    entry = program[program.index("ENTRY") :]
+    shapes = re.findall(r"f32\[([\d,]+)\]\S* fusion\(", entry)
+    maps = [shape for shape in shapes if np.prod(json.loads(f"[{shape}]")) == x.size]
+    assert maps and set(maps) == {loop}
 
 
 @pytest.mark.parametrize(("platform", "dtype"), [("cpu", "f32"), ("cuda", "bf16")])
@@ -88,13 +111,16 @@ def test_bias_and_its_gradient(pixels, precision):
 
 
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_batch_norm_and_its_gradient(precision):
+@pytest.mark.parametrize("shape", [(8, 5, 5, 6), (8, 5, 5, 32), (64, 6)], ids=str)
+def test_batch_norm_and_its_gradient(shape, precision):
     rng = np.random.default_rng(0)
-    x, gradient = 2 * draw(rng, 8, 5, 5, 6), draw(rng, 8, 5, 5, 6)
-    scale, bias = draw(rng, 6), draw(rng, 6)
+    x, gradient = 2 * draw(rng, *shape), draw(rng, *shape)
+    channels = shape[-1]
+    scale, bias = draw(rng, channels), draw(rng, channels)
     flax: Any = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5)
     ours: Any = layers.BatchNorm(True, None, 1e-5, precision)
-    statistics = {"mean": np.zeros(6, np.float32), "var": np.ones(6, np.float32)}
+    statistics = {"mean": np.zeros(channels), "var": np.ones(channels)}
+    statistics = {name: x.astype(np.float32) for name, x in statistics.items()}
 
     @partial(jax.jit, static_argnums=0)
     def run(layer: Any, x: jax.Array, gradient: jax.Array) -> Any:
