@@ -49,6 +49,7 @@ FEW_IMAGES, WRITTEN_OUT = 4, 48
 # In float32, in at most PARTS parts, of at least IMAGES_OF_A_PART images and of about
 # PART elements.
 PARTS, IMAGES_OF_A_PART, PART = 8, 8, 2**17
+LONGEST_SUM = 2**14  # pixels; of 43,000, a kernel in float32 erred by 2.7e-6
 # oneDNN's matrix products are slow on operands of many rows and few columns: these are
 # cut into parts of about this many rows.
 ROWS_OF_A_PRODUCT = 1500
@@ -187,6 +188,8 @@ def _kernel_gradient(
     of_a_part = max(IMAGES_OF_A_PART, images * PART // gradient.size)
     parts = largest_divisor(images, min(PARTS, images // of_a_part))
     pairs = zip(jnp.split(gradient, parts), jnp.split(x, parts), strict=True)
+    if images // parts * math.prod(gradient.shape[1:3]) > LONGEST_SUM:
+        correlate = partial(_correlate_in_rows, shape=kernel.shape, stride=stride)
     return jnp.stack([correlate(*pair, padding=padding) for pair in pairs]).sum(axis=0)
 
 
@@ -217,6 +220,34 @@ def _correlate(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return found.reshape(shape)
+
+
+def _correlate_in_rows(
+    gradient: jax.Array,
+    x: jax.Array,
+    shape: tuple[int, ...],
+    stride: int,
+    padding: Padding,
+) -> jax.Array:
+    """Adds the results of ``_correlate`` for some rows of the gradient at a time."""
+    images, height, width, _ = gradient.shape
+    rows = max(1, LONGEST_SUM // (images * width))  # at a time
+    times = -(-height // rows)
+    rows = -(-height // times)
+    gradient = jnp.pad(gradient, ((0, 0), (0, times * rows - height), (0, 0), (0, 0)))
+    (top, _), columns = padding
+    bottom = (times * rows - 1) * stride + shape[0] - top - x.shape[1]
+    x = jnp.pad(x, ((0, 0), (top, max(0, bottom)), columns, (0, 0)))
+
+    def add(total: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
+        read = (rows - 1) * stride + shape[0]
+        of_x = lax.dynamic_slice_in_dim(x, start * stride, read, axis=1)
+        of_y = lax.dynamic_slice_in_dim(gradient, start, rows, axis=1)
+        none = (0, 0), (0, 0)
+        return total + _correlate(of_y, of_x, shape, stride, none), None
+
+    starts = jnp.arange(times) * rows
+    return lax.scan(add, jnp.zeros(shape, x.dtype), starts)[0]
 
 
 def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
