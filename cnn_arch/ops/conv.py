@@ -49,6 +49,7 @@ FEW_IMAGES, WRITTEN_OUT = 4, 48
 # In float32, in at most PARTS parts, of at least IMAGES_OF_A_PART images and of about
 # PART elements.
 PARTS, IMAGES_OF_A_PART, PART = 8, 8, 2**17
+MOST_SUMS = 16  # of rows
 LONGEST_SUM = 2**14  # pixels; of 43,000, a kernel in float32 erred by 2.7e-6
 # oneDNN's matrix products are slow on operands of many rows and few columns: these are
 # cut into parts of about this many rows.
@@ -232,7 +233,7 @@ def _correlate_in_rows(
     """Adds the results of ``_correlate`` for some rows of the gradient at a time."""
     images, height, width, _ = gradient.shape
     rows = max(1, LONGEST_SUM // (images * width))  # at a time
-    times = -(-height // rows)
+    times = min(MOST_SUMS, -(-height // rows))
     rows = -(-height // times)
     gradient = jnp.pad(gradient, ((0, 0), (0, times * rows - height), (0, 0), (0, 0)))
     (top, _), columns = padding
@@ -247,7 +248,7 @@ def _correlate_in_rows(
         return total + _correlate(of_y, of_x, shape, stride, none), None
 
     starts = jnp.arange(times) * rows
-    return lax.scan(add, jnp.zeros(shape, x.dtype), starts)[0]
+    return lax.scan(add, jnp.zeros(shape, x.dtype), starts, unroll=True)[0]
 
 
 def _outer(x: jax.Array, y: jax.Array) -> jax.Array:
