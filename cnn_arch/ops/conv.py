@@ -11,9 +11,10 @@ benchmarks/README.md has whole training steps):
 - oneDNN reads this kernel, the gradient, again for every few pixels of a row. In parts
   of eight or more images it stays in the caches: 6.3 ms instead of 10 in float32 (and
   24 by matrix products), 9 instead of 21 with AVX2 alone.
-- In bfloat16 oneDNN is wrong, without a word, if the kernel is about 26 pixels wide or
-  more, not dilated, and reads an even number of maps below 16 (oneDNN of jax 0.12, with
-  AMX). Such is a gradient that is taken for a kernel, if the maps have one channel.
+- With AMX in bfloat16, oneDNN (of jax 0.12) computes a wrong result if the kernel is
+  about 26 pixels wide or wider, not dilated, and reads an even number of maps below 16.
+  A gradient in the place of the kernel is not dilated only if the maps have one
+  channel. That case is computed in float32.
 - XLA fuses the cast of a bfloat16 gradient into the convolution that reads it and then
   computes in float32. A barrier keeps the cast separate.
 - The input gradient of a strided convolution is dilated. In bfloat16 oneDNN needs the
@@ -24,6 +25,8 @@ benchmarks/README.md has whole training steps):
 - XLA exchanges a kernel and its maps if the kernel has more taps than a map has pixels,
   as 5x5 on 4 x 4. Then its own loop computes, at 3 GFLOP/s on a core with AVX2; oneDNN
   makes 70. Written out, the padding adds pixels.
+- XLA puts the axes of a convolution into the order that oneDNN is fast for, but not in
+  a loop. So the gradient of a kernel is written in this order.
 - A 1x1 convolution of stride 2 reads one pixel in four: the CPU form slices them first.
 - A product for each position has two axes of positions, which oneDNN takes ten times as
   long for as for one axis.
@@ -42,15 +45,18 @@ from jax import lax
 from cnn_arch.ops.platform import choose, largest_divisor
 
 Padding = tuple[tuple[int, int], ...]  # of rows and columns, both sides
+NO_PADDING: Padding = (0, 0), (0, 0)
 
-# In bfloat16, a kernel's gradient with fewer images than FEW_IMAGES is faster in
-# float32, and with at least WRITTEN_OUT input maps if their padding is written out.
+# In bfloat16, the gradient of a kernel is faster in float32 if there are fewer images
+# than FEW_IMAGES. From WRITTEN_OUT input maps on, it is faster if the padding of the
+# maps is written out.
 FEW_IMAGES, WRITTEN_OUT = 4, 48
-# In float32, in at most PARTS parts, of at least IMAGES_OF_A_PART images and of about
-# PART elements.
+# In float32, the images are cut into at most PARTS parts. A part has IMAGES_OF_A_PART
+# images or more, whose gradient has about PART elements.
 PARTS, IMAGES_OF_A_PART, PART = 8, 8, 2**17
-MOST_SUMS = 16  # of rows
-LONGEST_SUM = 2**14  # pixels; of 43,000, a kernel in float32 erred by 2.7e-6
+# If a part has more pixels than LONGEST_SUM, its rows are cut too, into at most
+# MOST_ROW_PARTS: a sum over 43,000 pixels erred by 2.7e-6.
+LONGEST_SUM, MOST_ROW_PARTS = 2**14, 16
 # oneDNN's matrix products are slow on operands of many rows and few columns: these are
 # cut into parts of about this many rows.
 ROWS_OF_A_PRODUCT = 1500
@@ -120,7 +126,7 @@ def _by_group(function: Any, groups: int, *arrays: jax.Array) -> jax.Array:
 
 
 def _is_pointwise(kernel: jax.Array, padding: Padding) -> bool:
-    return kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0))
+    return kernel.shape[:2] == (1, 1) and padding == NO_PADDING
 
 
 def _cpu_conv(
@@ -136,8 +142,7 @@ def _conv_in_order(
 ) -> jax.Array:
     """Convolves, and writes the padding out if XLA would exchange its operands."""
     if _is_exchanged(x, kernel):
-        x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
-        padding = (0, 0), (0, 0)
+        x, padding = lax.optimization_barrier(_pad(x, padding)), NO_PADDING
     return _plain_conv(x, kernel, stride, padding, groups=1)
 
 
@@ -165,7 +170,7 @@ def _input_gradient(
         dilation = [(0, 0, 0), *((*pair, stride - 1) for pair in margins), (0, 0, 0)]
         gradient = lax.pad(gradient, jnp.zeros((), gradient.dtype), dilation)
         gradient = lax.optimization_barrier(gradient)
-        margins = [(0, 0), (0, 0)]
+        margins = NO_PADDING
     turned = lax.optimization_barrier(jnp.flip(kernel, (0, 1))).swapaxes(2, 3)
     return _conv_in_order(gradient, turned, 1, tuple(margins))
 
@@ -183,15 +188,34 @@ def _kernel_gradient(
             wide = gradient.astype(jnp.float32), x.astype(jnp.float32)
             return correlate(*wide, padding=padding).astype(x.dtype)
         if inputs >= WRITTEN_OUT and stride == 1:
-            x = lax.optimization_barrier(jnp.pad(x, ((0, 0), *padding, (0, 0))))
-            padding = (0, 0), (0, 0)
+            x, padding = lax.optimization_barrier(_pad(x, padding)), NO_PADDING
         return correlate(gradient, x, padding=padding)
     of_a_part = max(IMAGES_OF_A_PART, images * PART // gradient.size)
     parts = largest_divisor(images, min(PARTS, images // of_a_part))
-    pairs = zip(jnp.split(gradient, parts), jnp.split(x, parts), strict=True)
+    pairs = list(zip(jnp.split(gradient, parts), jnp.split(x, parts), strict=True))
     if images // parts * math.prod(gradient.shape[1:3]) > LONGEST_SUM:
-        correlate = partial(_correlate_in_rows, shape=kernel.shape, stride=stride)
+        cut = partial(_cut_rows, taps=len(kernel), stride=stride)
+        pairs = [rows for y, maps in pairs for rows in cut(y, _pad(maps, padding))]
+        padding = NO_PADDING
     return jnp.stack([correlate(*pair, padding=padding) for pair in pairs]).sum(axis=0)
+
+
+def _pad(x: jax.Array, padding: Padding) -> jax.Array:
+    return jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+
+def _cut_rows(
+    gradient: jax.Array, x: jax.Array, taps: int, stride: int
+) -> list[tuple[jax.Array, jax.Array]]:
+    """Returns some rows of the gradient at a time, and the rows of x that they read."""
+    images, height, width, _ = gradient.shape
+    size = max(LONGEST_SUM // (images * width), -(-height // MOST_ROW_PARTS))
+    pairs = []
+    for start in range(0, height, size):
+        rows = gradient[:, start : start + size]
+        first, last = start * stride, (start + rows.shape[1] - 1) * stride
+        pairs.append((rows, x[:, first : last + taps]))
+    return pairs
 
 
 def _correlate(
@@ -206,11 +230,10 @@ def _correlate(
     The maps' columns and channels are one axis, and so are those of the result.
     """
     inputs = x.shape[-1]
+    sides = zip(shape[:2], gradient.shape[1:3], x.shape[1:3], padding, strict=True)
     rows, (left, right) = (
         (low, taps + stride * (size - 1) - side - low)
-        for taps, size, side, (low, _) in zip(
-            shape, gradient.shape[1:3], x.shape[1:3], padding, strict=False
-        )
+        for taps, size, side, (low, _) in sides
     )
     found = lax.conv_general_dilated(
         x.transpose(1, 2, 3, 0).reshape(1, x.shape[1], -1, len(x)),  # [1, H, W I, B]
@@ -221,34 +244,6 @@ def _correlate(
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
     return found.reshape(shape)
-
-
-def _correlate_in_rows(
-    gradient: jax.Array,
-    x: jax.Array,
-    shape: tuple[int, ...],
-    stride: int,
-    padding: Padding,
-) -> jax.Array:
-    """Adds the results of ``_correlate`` for some rows of the gradient at a time."""
-    images, height, width, _ = gradient.shape
-    rows = max(1, LONGEST_SUM // (images * width))  # at a time
-    times = min(MOST_SUMS, -(-height // rows))
-    rows = -(-height // times)
-    gradient = jnp.pad(gradient, ((0, 0), (0, times * rows - height), (0, 0), (0, 0)))
-    (top, _), columns = padding
-    bottom = (times * rows - 1) * stride + shape[0] - top - x.shape[1]
-    x = jnp.pad(x, ((0, 0), (top, max(0, bottom)), columns, (0, 0)))
-
-    def add(total: jax.Array, start: jax.Array) -> tuple[jax.Array, None]:
-        read = (rows - 1) * stride + shape[0]
-        of_x = lax.dynamic_slice_in_dim(x, start * stride, read, axis=1)
-        of_y = lax.dynamic_slice_in_dim(gradient, start, rows, axis=1)
-        none = (0, 0), (0, 0)
-        return total + _correlate(of_y, of_x, shape, stride, none), None
-
-    starts = jnp.arange(times) * rows
-    return lax.scan(add, jnp.zeros(shape, x.dtype), starts, unroll=True)[0]
 
 
 def _outer(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -146,28 +146,34 @@ def test_gradients_of_convolutions(shape):
     check_convolution(shape)
 
 
-# Images, side of the maps, input maps, side of the kernel. In float32, 64 images are
-# computed in parts. In bfloat16 with AMX, oneDNN errs for an even number of images
-# below 16, if the gradient is the kernel as it is.
+# Images, side of the maps, input maps, side of the kernel, stride. In float32, the
+# images of the last two are cut into parts, or their rows. In bfloat16 with AMX, oneDNN
+# errs for an even number of images below 16, if the gradient is the kernel as it is.
 @pytest.mark.parametrize(
     "case",
-    [(2, 32, 16, 3), (8, 32, 3, 3), (8, 28, 1, 5), (12, 26, 1, 5), (64, 28, 3, 3)],
+    [
+        (2, 32, 16, 3, 1),
+        (8, 32, 3, 3, 1),
+        (8, 28, 1, 5, 1),
+        (12, 26, 1, 5, 1),
+        (64, 28, 3, 3, 1),
+        (4, 151, 3, 7, 2),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_the_gradient_of_a_kernel_in_parts_and_of_few_images(case, precision):
-    images, side, inputs, window = case
+    images, side, inputs, window, stride = case
     rng, margin = np.random.default_rng(0), window // 2
-    x, gradient = (
-        draw(rng, images, side, side, inputs),
-        draw(rng, images, side, side, 8),
-    )
+    size = (side - 1) // stride + 1
+    x = draw(rng, images, side, side, inputs)
+    gradient = draw(rng, images, size, size, 8)
     kernel = np.zeros((window, window, inputs, 8), np.float32)
-    options = 1, ((margin, margin), (margin, margin)), 1
-    own_form = partial(conv._kernel_gradient, stride=1, padding=options[1])
+    padding = (margin, margin), (margin, margin)
+    own_form = partial(conv._kernel_gradient, stride=stride, padding=padding)
     given = (jnp.asarray(array, precision) for array in (gradient, kernel, x))
     found = compile_as_program(own_form)(*given)
-    exact = kernel_gradient(x, kernel, gradient, *options)
+    exact = kernel_gradient(x, kernel, gradient, stride, padding, groups=1)
     assert relative_error(found, exact) < TOLERANCE[precision]
 
 
