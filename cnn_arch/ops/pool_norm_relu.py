@@ -135,21 +135,19 @@ keep_gradient.defvjp(lambda x: (x, None), lambda _, gradient: in_memory(gradient
 @jax.custom_vjp
 def relu(x: jax.Array) -> jax.Array:
     """Replaces negative elements by 0."""
-    return choose(_cpu_relu, _plain_relu, x)
 
+    def cpu(x: jax.Array) -> jax.Array:
+        y = jnp.maximum(_rows(x).astype(jnp.float32), 0.0).astype(x.dtype)
+        return lax.optimization_barrier(y).reshape(x.shape)
 
-def _plain_relu(x: jax.Array) -> jax.Array:
-    return jnp.maximum(x, jnp.zeros((), x.dtype))
+    def plain(x: jax.Array) -> jax.Array:
+        return jnp.maximum(x, jnp.zeros((), x.dtype))
 
-
-def _cpu_relu(x: jax.Array) -> jax.Array:
-    y = jnp.maximum(x.astype(jnp.float32), 0.0).astype(x.dtype)
-    return lax.optimization_barrier(y)
+    return choose(cpu, plain, x)
 
 
 def _relu_forward(x):
-    # Not in evaluation: there oneDNN's convolutions have the ReLU.
-    y = choose(lambda x: _cpu_relu(_rows(x)).reshape(x.shape), _plain_relu, x)
+    y = relu(x)
     return y, y
 
 

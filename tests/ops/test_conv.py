@@ -146,8 +146,8 @@ def test_gradients_of_convolutions(shape):
     check_convolution(shape)
 
 
-# Images, side of the maps, input maps, side of the kernel, stride. In float32, the
-# images of the last two are cut into parts, or their rows. In bfloat16 with AMX, oneDNN
+# Images, side of the maps, input maps, side of the kernel, stride. In float32, the last
+# three are cut into parts of the images or of their rows. In bfloat16 with AMX, oneDNN
 # errs for an even number of images below 16, if the gradient is the kernel as it is.
 @pytest.mark.parametrize(
     "case",
@@ -158,6 +158,7 @@ def test_gradients_of_convolutions(shape):
         (12, 26, 1, 5, 1),
         (64, 28, 3, 3, 1),
         (4, 151, 3, 7, 2),
+        (2, 149, 32, 3, 1),
     ],
     ids=str,
 )

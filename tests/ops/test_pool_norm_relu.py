@@ -13,9 +13,16 @@ from flax import linen as nn
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from cnn_arch import processor
 from cnn_arch.models import layers
-from cnn_arch.ops import pool_norm_relu
-from tests.ops.conftest import TOLERANCE, differentiate, draw, relative_error
+from cnn_arch.ops import conv, pool_norm_relu
+from tests.ops.conftest import (
+    TOLERANCE,
+    compile_as_program,
+    differentiate,
+    draw,
+    relative_error,
+)
 
 
 @pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])
@@ -84,6 +91,22 @@ def test_narrow_maps_are_computed_in_rows(channels, loop):
     shapes = re.findall(r"f32\[([\d,]+)\]\S* fusion\(", entry)
     maps = [shape for shape in shapes if np.prod(json.loads(f"[{shape}]")) == x.size]
     assert maps and set(maps) == {loop}
+
+
+@pytest.mark.skipif(processor.vector_unit() == "unknown", reason="needs oneDNN's calls")
+@pytest.mark.parametrize("channels", [16, 32])
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_a_convolution_of_an_evaluation_has_its_bias_and_relu(precision, channels):
+    def layer(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
+        y = conv.convolve(x, kernel, 1, ((1, 1), (1, 1)), 1)
+        return pool_norm_relu.relu(pool_norm_relu.add_bias(y, bias))
+
+    shapes = (2, 8, 8, channels), (3, 3, channels, channels)
+    arrays = [jnp.zeros(shape, precision) for shape in shapes]
+    compiled = compile_as_program(layer).lower(*arrays, jnp.zeros(channels)).compile()
+    program = str(compiled.as_text())
+    assert "__onednn$convolution" in program
+    assert " maximum(" not in program and " add(" not in program
 
 
 @pytest.mark.parametrize(("platform", "dtype"), [("cpu", "f32"), ("cuda", "bf16")])
