@@ -19,11 +19,11 @@ from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.screen import Screen
 
-# Without the first two, a step of ResNet-20 or LeNet-5 takes about twice as long. The
-# scheduler and WIDE_FLAG together save a tenth of a step (with AMX). The last restricts
-# YNNPACK to reductions: with its float32 convolutions and products in place of
-# oneDNN's, a step of ResNet-50 takes a quarter longer. The user's own XLA_FLAGS replace
-# all of them.
+# Without the second, a step of ResNet-20 takes 1.5 times as long (float32, AMX). The
+# scheduler and WIDE_FLAG together saved a tenth of a step once, and nothing of this one
+# now. The last restricts YNNPACK to reductions: with its float32 convolutions and
+# products in place of oneDNN's, a step of ResNet-50 takes a quarter longer. The user's
+# own XLA_FLAGS replace all of them.
 ONEDNN_FLAGS = (
     "--xla_cpu_use_onednn=true",
     "--xla_cpu_experimental_onednn_custom_call=true",
