@@ -43,6 +43,10 @@ class Job:
     def text(self):
         return self.log.read_text() if self.log.exists() else ""
 
+    def assert_says(self, words):
+        text = self.text()
+        assert words in text, text
+
     def state(self):
         return self.slurm.state(self.number)
 
@@ -110,7 +114,7 @@ def test_a_requeued_and_preempted_run_has_the_same_result(
     words = "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null"
     urgent = slurm.run("sbatch", "--parsable", *words, "--wrap=sleep 1")
     wait_until(lambda: slurm.state(urgent) == "COMPLETED", "the urgent job")
-    assert "saved. Slurm will start it again" in job.text()
+    job.assert_says("saved. Slurm will start it again")
     job.wait_until_ended("COMPLETED")
     assert slurm.field(job.number, "Restarts") == "2"
     assert_same_run(uninterrupted, job.workdir)
@@ -124,7 +128,7 @@ def test_a_warning_of_the_time_limit_and_a_cancelled_job(slurm, tmp_path):
     launch.wait_for_steps(job.workdir, 5)
     slurm.run("scancel", "--signal=USR1", job.number)
     wait_until(lambda: "resume   epoch" in job.text(), "the run to continue")
-    assert "saved. Slurm will start it again" in job.text()
+    job.assert_says("saved. Slurm will start it again")
     slurm.run("scancel", job.number)
     job.wait_until_ended("CANCELLED")
     time.sleep(2)
@@ -137,7 +141,7 @@ def test_a_rank_that_crashes_ends_the_job(slurm, tmp_path):
     (task,) = job.tasks(NODES[1])
     task.kill()
     job.wait_until_ended("FAILED")
-    assert "error: process 0: another process of the run has ended" in job.text()
+    job.assert_says("error: process 0: another process of the run has ended")
 
 
 def test_a_job_continues_after_a_lost_node(slurm, uninterrupted, tmp_path):
@@ -146,7 +150,7 @@ def test_a_job_continues_after_a_lost_node(slurm, uninterrupted, tmp_path):
     slurm.kill_node(NODES[1])
     try:
         wait_until(lambda: job.state() in (*ENDED, "PENDING"), "the job's end")
-        assert "error: process 0: another process of the run has ended" in job.text()
+        job.assert_says("error: process 0: another process of the run has ended")
     finally:
         slurm.start_node(NODES[1])
     if job.state() in ENDED:  # else Slurm noticed the loss, and starts it again
