@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from cnn_arch.ops import pool_norm_relu, sliding, split
-from cnn_arch.ops.conv import convolve
+from cnn_arch.ops import norm_relu, pool, sliding, split
+from cnn_arch.ops.conv import Padding, convolve
 
 Activation = Callable[[jax.Array], jax.Array]
 Initializer = Callable[..., jax.Array]
@@ -25,7 +25,7 @@ ConvMaker = Callable[..., nn.Module]  # a partial Conv or ConvBN
 # Rectifiers", Equation 10: a normal distribution of variance 2 / fan-in.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 zeros, ones = nn.initializers.zeros, nn.initializers.ones
-relu, flatten = pool_norm_relu.relu, sliding.flatten
+relu, flatten = norm_relu.relu, sliding.flatten
 
 
 def pair(value: int | tuple[int, int]) -> tuple[int, int]:
@@ -62,7 +62,7 @@ class Conv(nn.Module):
         x = convolve(x, kernel, self.stride, padding, self.groups)
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,))
-            x = pool_norm_relu.add_bias(x, bias)
+            x = norm_relu.add_bias(x, bias)
         return self.activation(x) if self.activation else x
 
 
@@ -121,7 +121,7 @@ class BatchNorm(nn.Module):
         shape = x.shape[-1:]
         if not (self.is_initializing() or self.has_variable("params", "scale")):
             bias = self.get_variable("params", "bias")
-            return x if bias is None else pool_norm_relu.add_bias(x, bias)
+            return x if bias is None else norm_relu.add_bias(x, bias)
         scale = self.param("scale", self.scale_init, shape)
         bias = self.param("bias", zeros, shape)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
@@ -132,9 +132,7 @@ class BatchNorm(nn.Module):
             wide = x.astype(jnp.float32) - running_mean.value
             return (wide * scale + bias).astype(self.dtype)
         axis = None if self.is_initializing() else self.axis
-        x, mean, variance = pool_norm_relu.batch_norm(
-            x, scale, bias, self.epsilon, axis
-        )
+        x, mean, variance = norm_relu.batch_norm(x, scale, bias, self.epsilon, axis)
         if not self.is_initializing():
             running_mean.value = 0.9 * running_mean.value + 0.1 * mean
             running_variance.value = 0.9 * running_variance.value + 0.1 * variance
@@ -200,19 +198,16 @@ class Dropout(nn.Module):
         return jnp.where(kept, x / (1 - self.rate), 0)
 
 
-def pad_for_pooling(
-    x: jax.Array, layer: "MaxPool | AvgPool", value: float
-) -> jax.Array:
-    """Pads maps [B, H, W, C] with a value, as a layer's windows need."""
-    if not layer.padding and not layer.ceil_mode:
-        return x
-    margins = [(layer.padding, layer.padding)] * 2
-    if layer.ceil_mode:  # complete the last, partial window, as Caffe does
-        margins = [
-            (low, high - (size + low + high - layer.window) % -layer.stride)
-            for size, (low, high) in zip(x.shape[1:3], margins, strict=True)
-        ]
-    return jnp.pad(x, [(0, 0), *margins, (0, 0)], constant_values=value)
+def pool_padding(x: jax.Array, layer: "MaxPool | AvgPool") -> Padding:
+    """Returns how a layer pads the rows and the columns of maps [B, H, W, C]."""
+    margins = ((layer.padding, layer.padding),) * 2
+    if not layer.ceil_mode:
+        return margins
+    rows, columns = (  # complete the last, partial window, as Caffe does
+        (low, high - (size + low + high - layer.window) % -layer.stride)
+        for size, (low, high) in zip(x.shape[1:3], margins, strict=True)
+    )
+    return rows, columns
 
 
 class MaxPool(nn.Module):
@@ -225,8 +220,8 @@ class MaxPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = pad_for_pooling(x, self, -jnp.inf)
-        return pool_norm_relu.max_pool(x, self.window, self.stride)
+        padding = pool_padding(x, self)
+        return pool.max_pool(x, self.window, self.stride, padding)
 
 
 class AvgPool(nn.Module):
@@ -240,14 +235,8 @@ class AvgPool(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        pool = partial(
-            nn.avg_pool, window_shape=pair(self.window), strides=pair(self.stride)
-        )
-        y = pool(pad_for_pooling(x, self, 0.0))
-        if self.count_padding:
-            return y
-        own = pad_for_pooling(jnp.ones((1, *x.shape[1:3], 1), x.dtype), self, 0.0)
-        return y / pool(own)
+        padding = pool_padding(x, self)
+        return pool.avg_pool(x, self.window, self.stride, padding, self.count_padding)
 
 
 class GlobalAvgPool(nn.Module):
@@ -282,10 +271,10 @@ class LocalResponseNorm(nn.Module):
         squares = jnp.pad(jnp.square(grouped), margins)
         size = grouped.shape[-1]
         total = sum(squares[..., i : i + size] for i in range(self.num_maps))
-        scale = self.k + self.alpha * pool_norm_relu.keep_gradient(total)
+        scale = self.k + self.alpha * norm_relu.keep_gradient(total)
         # scale ** -0.75, by roots: processors have instructions for roots.
         normed = grouped * lax.rsqrt(scale * jnp.sqrt(scale))
-        return pool_norm_relu.keep_gradient(normed.reshape(x.shape).astype(x.dtype))
+        return norm_relu.keep_gradient(normed.reshape(x.shape).astype(x.dtype))
 
 
 def concatenate(*branches: jax.Array) -> jax.Array:

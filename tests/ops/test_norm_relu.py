@@ -1,4 +1,4 @@
-"""Pools, ReLU, biases and BatchNorm against NumPy and Flax."""
+"""ReLU, biases and BatchNorm against NumPy and Flax."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from cnn_arch import processor
 from cnn_arch.models import layers
-from cnn_arch.ops import conv, pool_norm_relu
+from cnn_arch.ops import conv, norm_relu
 from tests.ops.conftest import (
     TOLERANCE,
     compile_as_program,
@@ -25,40 +25,6 @@ from tests.ops.conftest import (
 )
 
 
-@pytest.mark.parametrize(("window", "stride"), [(2, 2), (3, 2), (3, 1), (2, 3)])
-@pytest.mark.parametrize("size", [7, 8])
-def test_max_pool_and_its_gradient(window, stride, size):
-    rng = np.random.default_rng(0)
-    x = rng.integers(0, 4, (2, size, size, 3)).astype(np.float32)  # with many ties
-    length = (size - window) // stride + 1
-    gradient = rng.standard_normal((2, length, length, 3)).astype(np.float32)
-    expected, by_x = np.zeros_like(gradient), np.zeros_like(x)
-    for n, i, j, c in np.ndindex(gradient.shape):
-        rows, columns = (slice(k * stride, k * stride + window) for k in (i, j))
-        values = x[n, rows, columns, c]
-        expected[n, i, j, c] = values.max()
-        first = np.unravel_index(values.argmax(), values.shape)
-        by_x[n, rows, columns, c][first] += gradient[n, i, j, c]
-    pool = partial(pool_norm_relu.max_pool, window=window, stride=stride)
-    y, found = differentiate(pool, (x,), gradient)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_allclose(found, by_x, atol=1e-6)
-
-
-def test_a_pools_gradient_is_computed_once():
-    """Not again at each pixel of a window, in the loop that adds the windows."""
-
-    def power_of_maxima(x: jax.Array) -> jax.Array:
-        return (pool_norm_relu.max_pool(x, 3, 2) ** 3).sum()
-
-    x = jnp.zeros((2, 9, 9, 4))
-    program = jax.jit(jax.grad(power_of_maxima)).lower(x).compile()
-    loops = str(program.as_text()).split("\n\n")  # one for each computation
-    assert sum(" multiply(" in loop for loop in loops) == 1
-    (adds,) = [loop for loop in loops if " pad(" in loop]
-    assert " multiply(" not in adds
-
-
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize("shape", [(2, 5, 5, 6), (2, 5, 5, 32), (2, 6)], ids=str)
 def test_relu_and_its_gradient(shape, precision):
@@ -66,11 +32,11 @@ def test_relu_and_its_gradient(shape, precision):
     x = draw(rng, *shape).astype(jnp.dtype(precision))
     x.flat[:6] = [0.0, -0.0, np.inf, -np.inf, 1e-30, -1e-30]
     gradient = draw(rng, *x.shape).astype(x.dtype)
-    y, by_x = differentiate(pool_norm_relu.relu, (x,), gradient)
+    y, by_x = differentiate(norm_relu.relu, (x,), gradient)
     is_positive = x.astype(np.float32) > 0
     np.testing.assert_array_equal(y, np.where(is_positive, x, 0))
     np.testing.assert_array_equal(by_x, np.where(is_positive, gradient, 0))
-    assert jnp.isnan(pool_norm_relu.relu(jnp.full(4, jnp.nan, precision))).all()
+    assert jnp.isnan(norm_relu.relu(jnp.full(4, jnp.nan, precision))).all()
 
 
 @pytest.mark.parametrize(("channels", "loop"), [(16, "2,8,128"), (32, "2,8,8,32")])
@@ -79,8 +45,8 @@ def test_narrow_maps_are_computed_in_rows(channels, loop):
 
     def layer(x: jax.Array, shortcut: jax.Array) -> jax.Array:
         ones = jnp.ones(channels)
-        y, _, _ = pool_norm_relu.batch_norm(x, ones, ones, 1e-5, None)
-        return pool_norm_relu.relu(y + shortcut)
+        y, _, _ = norm_relu.batch_norm(x, ones, ones, 1e-5, None)
+        return norm_relu.relu(y + shortcut)
 
     def backward(x: jax.Array, shortcut: jax.Array, gradient: jax.Array) -> Any:
         return jax.vjp(layer, x, shortcut)[1](gradient)
@@ -99,7 +65,7 @@ def test_narrow_maps_are_computed_in_rows(channels, loop):
 def test_a_convolution_of_an_evaluation_has_its_bias_and_relu(precision, channels):
     def layer(x: jax.Array, kernel: jax.Array, bias: jax.Array) -> jax.Array:
         y = conv.convolve(x, kernel, 1, ((1, 1), (1, 1)), 1)
-        return pool_norm_relu.relu(pool_norm_relu.add_bias(y, bias))
+        return norm_relu.relu(norm_relu.add_bias(y, bias))
 
     shapes = (2, 8, 8, channels), (3, 3, channels, channels)
     arrays = [jnp.zeros(shape, precision) for shape in shapes]
@@ -112,7 +78,7 @@ def test_a_convolution_of_an_evaluation_has_its_bias_and_relu(precision, channel
 @pytest.mark.parametrize(("platform", "dtype"), [("cpu", "f32"), ("cuda", "bf16")])
 def test_a_relu_of_bfloat16_suits_the_libraries(platform, dtype):
     """Only in float32 do oneDNN's convolutions have it; a GPU gets the plain one."""
-    traced = jax.jit(pool_norm_relu.relu).trace(jnp.zeros((2, 3), jnp.bfloat16))
+    traced = jax.jit(norm_relu.relu).trace(jnp.zeros((2, 3), jnp.bfloat16))
     program = traced.lower(lowering_platforms=(platform,)).as_text()
     (line,) = [line for line in program.splitlines() if "stablehlo.maximum" in line]
     assert line.endswith(f"tensor<2x3x{dtype}>")
@@ -124,7 +90,7 @@ def test_bias_and_its_gradient(pixels, precision):
     rng = np.random.default_rng(0)
     x, bias = draw(rng, *pixels, 6).astype(jnp.dtype(precision)), draw(rng, 6)
     gradient = draw(rng, *x.shape).astype(x.dtype)
-    y, by_x, by_bias = differentiate(pool_norm_relu.add_bias, (x, bias), gradient)
+    y, by_x, by_bias = differentiate(norm_relu.add_bias, (x, bias), gradient)
     assert y.dtype == by_x.dtype == x.dtype
     assert by_bias.dtype == jnp.float32
     np.testing.assert_array_equal(y, x + bias.astype(x.dtype))
@@ -173,7 +139,7 @@ def test_the_error_of_the_variance_has_its_bound(precision, ratio):
     """The bound of training/statistics.py; Flax's BatchNorm has the same error."""
     x = draw(np.random.default_rng(0), 32, 16, 16, 8) + np.float32(ratio)
     x = x.astype(jnp.dtype(precision))
-    norm = jax.jit(partial(pool_norm_relu.batch_norm, epsilon=1e-5, axis=None))
+    norm = jax.jit(partial(norm_relu.batch_norm, epsilon=1e-5, axis=None))
     _, mean, variance = norm(x, np.ones(8, np.float32), np.zeros(8, np.float32))
     exact = x.astype(np.float64)
     right = exact.var(axis=(0, 1, 2))
@@ -189,7 +155,7 @@ def test_batch_norm_over_devices():
 
     def run(axis, x, gradient):
         def normalise(x, scale, bias):
-            return pool_norm_relu.batch_norm(x, scale, bias, 1e-5, axis)[0]
+            return norm_relu.batch_norm(x, scale, bias, 1e-5, axis)[0]
 
         y, backward = jax.vjp(normalise, x, scale, bias)
         by_x, by_scale, by_bias = backward(gradient)

@@ -1,11 +1,8 @@
-"""Pooling, ReLU, bias and BatchNorm in two forms: plain, and fast on a CPU.
+"""ReLU, bias and BatchNorm in two forms: plain, and fast on a CPU.
 
 ``platform`` chooses. Measured on two cores with XLA's oneDNN calls (jax 0.12;
 benchmarks/README.md has whole training steps):
 
-- ``reduce_window`` and its gradient took 430 ms of ResNet-50's step; the maximum over
-  shifted maps takes 60 ms. It is computed in float32: bfloat16 takes 16 times as long,
-  because XLA rounds after each maximum, one element at a time.
 - A reduction is vectorised only if it reads its operand from memory (2.4 ms instead
   of 14 for 32 maps of 64 x 112 x 112): hence the barriers in BatchNorm. Without one,
   XLA turns the gradient of a bias into a ``reduce_window``, a third of VGG-16's step.
@@ -19,9 +16,7 @@ benchmarks/README.md has whole training steps):
   in bfloat16 (12 ms instead of 26 for 128 images).
 - The same is true of gradients. In local response normalisation, five loops read each
   map's gradient, and each computed the gradient of the next pooling layer again: half
-  of AlexNet's step (0.23 of 0.47 s, batch 16). A pool's gradient is read once for each
-  pixel of a window, and the normalisation before it was computed as often: half of
-  cuda-convnet's step (67 of 128 ms, batch 128 in bfloat16).
+  of AlexNet's step (0.23 of 0.47 s, batch 16).
 - XLA vectorises a loop over the last axis alone, and not if it is short. BatchNorm and
   ReLU of 128 maps of 32 x 32 x 16 took 1.2 ms in bfloat16 and 1.9 in float32, and 0.35
   and 0.7 in rows of 32 x 16. The barrier after a row keeps XLA from looping over the
@@ -33,72 +28,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax import lax
 
-from cnn_arch.ops.platform import choose, in_memory, largest_divisor, views
+from cnn_arch.ops.platform import choose, in_memory, largest_divisor
 from cnn_arch.ops.split import Axes
 
 NARROW = 32  # maps with fewer channels are computed as rows
 TERMS_OF_A_SUM = 16  # parts of bfloat16 maps that a loop adds before the reduction
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    """Takes the maximum over windows of maps [B, H, W, C], without padding."""
-    plain = partial(_plain_max_pool, window=window, stride=stride)
-    cpu = partial(_cpu_max_pool, window=window, stride=stride)
-    return choose(cpu, plain, x)
-
-
-def _plain_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    return nn.max_pool(x, window_shape=(window, window), strides=(stride, stride))
-
-
-def _cpu_max_pool(x: jax.Array, window: int, stride: int) -> jax.Array:
-    # In float32: XLA rounds to bfloat16 after each maximum, one element at a time.
-    first, *others = views(x.astype(jnp.float32), (window, window), stride)
-    for view in others:
-        first = jnp.maximum(first, view)
-    return first.astype(x.dtype)
-
-
-def _pool_forward(x, window, stride):
-    y = max_pool(x, window, stride)
-    return y, (x, y)
-
-
-def _pool_backward(window, stride, saved, gradient):
-    x, y = saved
-
-    def cpu(x, y, gradient):
-        # The first of equal elements of a window gets the gradient, as in XLA.
-        seen = views(x, (window, window), stride)
-        nowhere = jnp.uint8(len(seen))  # no position; where a spread map has a gap
-        first = jnp.full(y.shape, nowhere)
-        for index in reversed(range(len(seen))):
-            first = jnp.where(seen[index] == y, jnp.uint8(index), first)
-        first, gradient = lax.optimization_barrier((first, gradient))
-        rest = [(size - window) % stride for size in x.shape[1:3]]
-        total = jnp.zeros(x.shape, jnp.float32)
-        for index in range(len(seen)):
-            i, j = divmod(index, window)
-            rows = (i, window - 1 - i + rest[0], stride - 1)
-            columns = (j, window - 1 - j + rest[1], stride - 1)
-            places = [(0, 0, 0), rows, columns, (0, 0, 0)]
-            is_here = lax.pad(first, nowhere, places) == index
-            spread = lax.pad(gradient, jnp.zeros((), gradient.dtype), places)
-            total += jnp.where(is_here, spread.astype(jnp.float32), 0.0)
-        return total.astype(x.dtype)
-
-    def plain(x, y, gradient):
-        pool = partial(_plain_max_pool, window=window, stride=stride)
-        return jax.vjp(pool, x)[1](gradient)[0]
-
-    return (choose(cpu, plain, x, y, gradient),)
-
-
-max_pool.defvjp(_pool_forward, _pool_backward)
 
 
 def _rows(x: jax.Array) -> jax.Array:
