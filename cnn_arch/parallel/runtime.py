@@ -151,7 +151,7 @@ def keep_freed_memory() -> None:
 
     With one arena, the threads that compile wait for each other: GoogLeNet's step takes
     21 s instead of 13 (two cores). With eight, a step of ResNet-18 takes 1.1 to 1.2
-    times as long as with two: glibc returns the free memory of all but the first.
+    times as long as with two.
     """
     library = ctypes.CDLL(None)
     for parameter, value in (

@@ -1,5 +1,8 @@
-"""The precision that suits the devices, and the cache of compiled programs."""
+"""The precision that suits the devices, the cache of compiled programs, and memory."""
 
+import platform
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import jax
@@ -120,3 +123,28 @@ def test_a_cache_that_cannot_be_written_is_not_used(tmp_path, monkeypatch):
     for folder in (tmp_path / "file", "/proc", "/sys/kernel"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
         assert kept_in() is None
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
+def test_threads_share_two_arenas(tmp_path):
+    """With one, threads that compile wait for each other; more make steps slower."""
+    code = """
+import ctypes, sys, threading
+from cnn_arch.parallel import runtime
+runtime.keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+barrier = threading.Barrier(6)
+def allocate():
+    libc.malloc(100)
+    barrier.wait()
+threads = [threading.Thread(target=allocate) for _ in range(6)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+    path = tmp_path / "arenas.xml"
+    subprocess.run([sys.executable, "-c", code, path], check=True, cwd=ROOT)
+    assert path.read_text().count("<heap nr=") == 2
