@@ -3,15 +3,15 @@
 ``platform`` chooses. Measured on two cores with AMX (jax 0.12), for 16 images:
 
 - ``reduce_window`` of XLA takes 31 ms for a 3x3 maximum of 64 maps of 112 x 112 in
-  bfloat16, and 20 ms for a 3x3 mean of 256 maps of 35 x 35 (Inception-v3's). Its
-  gradient was 430 ms of ResNet-50's step. The maximum and the sum of shifted maps are
-  loops that XLA vectorises.
+  bfloat16, and 21 ms for a 3x3 mean of 256 maps of 35 x 35 (Inception-v3's). It and
+  its gradient took 430 ms of ResNet-50's step. The maximum and the sum of shifted maps
+  are loops that XLA vectorises.
 - They compute in float32: bfloat16 takes 16 times as long, because XLA rounds after
   each maximum, one element at a time.
 - XLA stores maps that are padded. So where windows have padding, their columns are
   combined first and then their rows, and each shifted part is padded in its loop: 3.2
-  ms instead of 5.0 for that maximum, 3.7 instead of 20 for that mean. All nine pixels
-  in one loop, each padded, take 5.6. Without padding, that loop is faster.
+  ms instead of 5.0 for that maximum, 4.2 instead of 21 for that mean. One loop over all
+  nine pixels, each padded, takes 5.6 for the maximum; without padding it is faster.
 - A pool's gradient is read once for each pixel of a window, and the normalisation
   before it was computed as often, without a barrier: half of cuda-convnet's step (67 of
   128 ms, batch 128 in bfloat16).
@@ -39,9 +39,7 @@ class Windows(NamedTuple):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
-def max_pool(
-    x: jax.Array, window: int, stride: int, padding: Padding = NO_PADDING
-) -> jax.Array:
+def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Array:
     """Takes the maximum over windows of maps [B, H, W, C]; padding never wins."""
     given = {"window": window, "stride": stride, "padding": padding}
     cpu, plain = partial(_cpu_max_pool, **given), partial(_plain_max_pool, **given)
@@ -137,8 +135,8 @@ def avg_pool(
     x: jax.Array,
     window: int,
     stride: int,
-    padding: Padding = NO_PADDING,
-    count_padding: bool = True,
+    padding: Padding,
+    count_padding: bool,
 ) -> jax.Array:
     """Takes the mean over windows of maps [B, H, W, C].
 
