@@ -143,9 +143,9 @@ def _cpu_conv(
 def _conv_in_order(
     x: jax.Array, kernel: jax.Array, stride: int, padding: Padding
 ) -> jax.Array:
-    """Convolves; writes out padding that is negative, or for which XLA would exchange.
+    """Convolves; writes the padding out if XLA would not call oneDNN otherwise.
 
-    XLA exchanges the operands if the kernel has more taps than a map has pixels.
+    That is where the padding is negative, or where XLA would exchange the operands.
     """
     if _is_exchanged(x, kernel) or min(min(pair) for pair in padding) < 0:
         x, padding = lax.optimization_barrier(_pad(x, padding)), NO_PADDING

@@ -222,6 +222,28 @@ def test_xla_does_not_exchange_a_kernel_and_small_maps(case):
     assert orders(both, *map(jnp.zeros, arrays)) == expected
 
 
+# Side of the maps, side of the kernel, stride, padding.
+@pytest.mark.parametrize("case", [(12, 1, 1, 1), (12, 2, 1, 3), (13, 3, 2, 5)], ids=str)
+def test_maps_padded_by_more_than_a_kernel_reads_are_cut_for_their_gradient(case):
+    """With negative padding, XLA does not call oneDNN."""
+    side, window, stride, margin = case
+    check_convolution(((side, side, 5), (window, window), stride, (margin,) * 2, 1, 3))
+    padding, y_side = (
+        ((margin, margin),) * 2,
+        (side + 2 * margin - window) // stride + 1,
+    )
+    shapes = (2, y_side, y_side, 3), (window, window, 5, 3), (2, side, side, 5)
+    gradient = partial(conv._input_gradient, stride=stride, padding=padding)
+    program = jax.make_jaxpr(gradient)(*map(jnp.zeros, shapes))
+    paddings = [
+        step.params["padding"]
+        for step in program.jaxpr.eqns
+        if step.primitive.name == "conv_general_dilated"
+    ]
+    assert np.shape(paddings) == (stride**2, 2, 2)
+    assert np.min(paddings) >= 0
+
+
 @pytest.mark.slow  # five minutes
 def test_gradients_of_every_convolution():
     shapes = convolutions()
