@@ -228,10 +228,8 @@ def test_maps_padded_by_more_than_a_kernel_reads_are_cut_for_their_gradient(case
     """With negative padding, XLA does not call oneDNN."""
     side, window, stride, margin = case
     check_convolution(((side, side, 5), (window, window), stride, (margin,) * 2, 1, 3))
-    padding, y_side = (
-        ((margin, margin),) * 2,
-        (side + 2 * margin - window) // stride + 1,
-    )
+    padding = ((margin, margin),) * 2
+    y_side = (side + 2 * margin - window) // stride + 1
     shapes = (2, y_side, y_side, 3), (window, window, 5, 3), (2, side, side, 5)
     gradient = partial(conv._input_gradient, stride=stride, padding=padding)
     program = jax.make_jaxpr(gradient)(*map(jnp.zeros, shapes))
