@@ -5,8 +5,9 @@
 
 All sides read the JPEG files of DIR/train/CLASS/*, cut a random box to 224 px, flip
 half of the images, and return batches of uint8 images, with the same number of threads
-or processes. The lower limit, libjpeg-turbo alone, only decodes. Without a peer's
-Python, the peer is left out.
+or processes. Ours begins with its second epoch, as its first decodes whole files. The
+lower limit, libjpeg-turbo alone, only decodes whole files. Without a peer's Python, the
+peer is left out.
 """
 
 import argparse
@@ -24,7 +25,7 @@ WARMUP_BATCHES = 8  # empties the queue, which filled while other sides ran
 MEMORY_INTERVAL_SECONDS = 0.2  # between two measurements of the memory
 # How it works, its worker, and the option with its Python ("": this one).
 LOADERS = {
-    "cnn_arch": ("threads, simplejpeg and OpenCV", "loader_ours", ""),
+    "cnn_arch": ("threads, nvImageCodec and OpenCV", "loader_ours", ""),
     "tfdata": ("threads, decodes the box alone", "loader_tfdata", "tf_python"),
     "pytorch_pil": ("processes, Pillow", "loader_pytorch", "peer_python"),
     "pytorch_io": ("processes, torchvision.io", "loader_pytorch", "peer_python"),

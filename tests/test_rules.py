@@ -37,7 +37,7 @@ def nodes(path: Path) -> Iterator[ast.AST]:
 
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_requirements_are_pinned_and_name_no_host(extra):
-    pin = re.compile(r'[\w.-]+(\[\w+\])?==[\w.]+(; [a-z_]+ (<|>=|!=) "[\w.]+")?')
+    pin = re.compile(r'[\w.-]+(\[\w+\])?==[\w.]+(; [a-z_]+ (<|>=|[!=]=) "[\w.]+")?')
     for line in read_pins(extra):
         assert pin.fullmatch(line), line
 

@@ -1,21 +1,24 @@
 """Decoded training images that stay in memory: later epochs need not decode them.
 
 What stays is all that the crops need: whole images if each crop has another scale, and
-otherwise the central square at the scale of all crops.
+otherwise the central square at the scale of all crops. Where nothing can stay, and the
+crops are random boxes, later epochs decode only the boxes.
 """
 
 import threading
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cnn_arch.data.bundled import ArraySource
+from cnn_arch.data.jpeg_parts import JpegParts, library
 from cnn_arch.data.sources import DataConfig, Source, read_image, read_shape
 from cnn_arch.data.views import source_side, source_view
 from cnn_arch.parallel import memory, processes
 
 NUM_SAMPLES = 64  # images from whose sizes the whole split's is estimated
-Example = tuple[np.ndarray | None, int]
+Example = tuple[Any, int]  # an array, JpegPixels or None; and the label
 
 
 class KeptImages:
@@ -29,14 +32,20 @@ class KeptImages:
         self._source, self._data, self._room = source, data, room
         self._kept: dict[int, Example] = {}
         self._lock = threading.Lock()
+        self._parts = None
+        if not room and _reads_parts(source, data):
+            self._parts = JpegParts(len(source))
 
     def read(self, index: int) -> Example:
         """Returns the ``source_view`` of an image, and its label; or None, and -1.
 
-        Nobody may write to the image.
+        Nobody may write to the image. Without room, it may be ``JpegPixels``.
         """
         if found := self._kept.get(index):
             return found
+        if self._parts:
+            decode = partial(self._parts.decode, index)
+            return read_image(self._source, index, self._data, decode=decode)
         side = self._data.decode_side
         image, label = read_image(self._source, index, self._data, side)
         if image is None:
@@ -55,6 +64,12 @@ class KeptImages:
                 self._room -= image.nbytes
                 image.flags.writeable = False
                 self._kept[index] = example
+
+
+def _reads_parts(source: Source, data: DataConfig) -> bool:
+    """Returns whether the crops read only a part of an encoded image."""
+    is_cut = data.train_crop == "random_resized_crop" and not data.decode_side
+    return is_cut and not isinstance(source, ArraySource) and library() is not None
 
 
 def room_for(source: Source, data: DataConfig) -> int:

@@ -217,7 +217,7 @@ def evaluation_batches(
 
 
 def _training_view(
-    image: np.ndarray, uniforms: np.ndarray, data: DataConfig, method: int | None
+    image: Any, uniforms: np.ndarray, data: DataConfig, method: int | None
 ) -> np.ndarray:
     """Cuts image_size px out of an image's ``source_view`` at random."""
     size = data.image_size

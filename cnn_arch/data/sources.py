@@ -1,8 +1,7 @@
 """Reads one image of a data set, wherever it is."""
 
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from cnn_arch.data import decoding
 from cnn_arch.data.bundled import ARRAYS, ArraySource
@@ -30,9 +29,13 @@ def num_threads(source: Source, data: DataConfig) -> int:
 
 
 def read_image(
-    source: Source, index: int, data: DataConfig, least_side: int = 0
-) -> tuple[np.ndarray | None, int]:
-    """Reads and decodes an example; ``least_side`` is as in ``decoding.decode``.
+    source: Source,
+    index: int,
+    data: DataConfig,
+    least_side: int = 0,
+    decode: Callable[..., Any] = decoding.decode,
+) -> tuple[Any, int]:
+    """Reads an example, and decodes it by ``decode`` with this ``least_side``.
 
     Returns:
       The image, uint8 [height, width, channels] at its own size, and its label. With
@@ -47,7 +50,7 @@ def read_image(
         encoded, label = source.example(index)
         shown = data.pixels == "shown"
         channels = data.channels
-        image = decoding.decode(encoded, channels, shown=shown, least_side=least_side)
+        image = decode(encoded, channels, shown=shown, least_side=least_side)
         return image, label
     except decoding.UnreadableImageError as error:
         if data.skip_broken:

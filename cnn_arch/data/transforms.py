@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from cnn_arch.data.jpeg_parts import JpegPixels
+
 # Of a resized image. Of a larger one, as of 1 x 4,000 px with a shorter side of 256,
 # only the part that is needed is made.
 MAX_RESIZED_PIXELS = 2**24
@@ -111,7 +113,7 @@ def random_resized_crop_box(
 
 
 def random_resized_crop(
-    image: np.ndarray,
+    image: np.ndarray | JpegPixels,
     uniforms: np.ndarray,
     *,
     size: int,
