@@ -26,6 +26,7 @@ MEMORY_INTERVAL_SECONDS = 0.2  # between two measurements of the memory
 # How it works, its worker, and the option with its Python ("": this one).
 LOADERS = {
     "cnn_arch": ("threads, nvImageCodec and OpenCV", "loader_ours", ""),
+    "cnn_arch_bilinear": ("the same; bilinear as tf.data", "loader_ours", ""),
     "tfdata": ("threads, decodes the box alone", "loader_tfdata", "tf_python"),
     "pytorch_pil": ("processes, Pillow", "loader_pytorch", "peer_python"),
     "pytorch_io": ("processes, torchvision.io", "loader_pytorch", "peer_python"),

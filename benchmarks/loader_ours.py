@@ -2,11 +2,13 @@
 
 from importlib.metadata import version
 
+import cv2
 import grain
 import numpy as np
 import simplejpeg
 from worker import serve
 
+from cnn_arch.data import transforms
 from cnn_arch.data.loading import TrainBatches
 from cnn_arch.datasets.dataset import load_dataset
 from cnn_arch.parallel.runtime import keep_freed_memory
@@ -21,6 +23,9 @@ def prepare(case: dict):
     data, size = base.get_config().data, case["image_size"]
     data.update(dir=case["data_dir"], num_threads=case["workers"], image_size=size)
     data.eval_resize = size  # not used
+    if case["loader"] == "cnn_arch_bilinear":
+        data.interpolation = "random"  # of one method
+        transforms.INTERPOLATIONS = (cv2.INTER_LINEAR,)
     source = load_dataset(data).splits["train"]
     batches = TrainBatches(source, data, seed=0, batch_size=case["batch_size"])
     stream = batches.iterate(0, ENDLESS)

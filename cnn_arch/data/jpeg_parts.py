@@ -77,9 +77,9 @@ class JpegPixels:
 
     def __init__(self, encoded: bytes, channels: int):
         """Reads the header of a file that ``decoding`` can decode."""
-        height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
-        self.shape = height, width, channels
         self._encoded = encoded
+        self._stream = library().CodeStream(encoded)
+        self.shape = self._stream.height, self._stream.width, channels
 
     def __getitem__(self, part: tuple[slice, slice]) -> np.ndarray:
         """Decodes some rows and columns, uint8 [rows, columns, channels]."""
@@ -91,10 +91,9 @@ class JpegPixels:
         if right - left >= LEAST_WIDTH and bottom > top:
             codec = library()
             colours = codec.ColorSpec.SRGB if channels == 3 else codec.ColorSpec.GRAY
+            region = codec.Region(top, left, bottom, right)
             found = _of_thread().decoder.decode(
-                codec.CodeStream(self._encoded).get_sub_code_stream(
-                    region=codec.Region(top, left, bottom, right)
-                ),
+                self._stream.get_sub_code_stream(region=region),
                 params=codec.DecodeParams(
                     color_spec=colours, apply_exif_orientation=False
                 ),
