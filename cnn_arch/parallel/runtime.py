@@ -33,7 +33,6 @@ ONEDNN_FLAGS = (
 WIDE_FLAG = "--xla_cpu_prefer_vector_width=512"  # by default XLA has 256
 CACHE_BYTES = 2 * 2**30  # of compiled programs; JAX deletes the oldest first
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's mallopt
-NUM_ARENAS = 2  # of glibc, for all threads
 
 
 def open_for_training(
@@ -149,13 +148,13 @@ def keep_freed_memory() -> None:
     far more in a virtual machine that returns free pages to its host. The cost is a
     heap that contains the scratch memory up to twice.
 
-    With one arena, the threads that compile wait for each other: GoogLeNet's step takes
-    21 s instead of 13 (two cores). With eight, a step of ResNet-18 takes 1.1 to 1.2
-    times as long as with two.
+    All threads share one arena: from another one, glibc maps each array of more than
+    64 MiB anew. With two, GoogLeNet's step compiles in 17 s in place of 22 (two cores),
+    but in some processes all steps then take 1.1 to 1.35 times as long.
     """
     library = ctypes.CDLL(None)
     for parameter, value in (
-        (M_ARENA_MAX, NUM_ARENAS),
+        (M_ARENA_MAX, 1),
         (M_MMAP_MAX, 0),
         (M_TRIM_THRESHOLD, -1),
     ):
