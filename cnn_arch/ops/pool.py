@@ -49,8 +49,15 @@ def max_pool(x: jax.Array, window: int, stride: int, padding: Padding) -> jax.Ar
 def _plain_max_pool(
     x: jax.Array, window: int, stride: int, padding: Padding
 ) -> jax.Array:
-    margins: Any = padding  # Flax says str
-    return nn.max_pool(x, (window, window), (stride, stride), margins)
+    x = _pad(x, padding, -jnp.inf)
+    return nn.max_pool(x, window_shape=(window, window), strides=(stride, stride))
+
+
+def _pad(x: jax.Array, padding: Padding, value: float) -> jax.Array:
+    """Pads maps here, as jax2onnx knows Flax's pools by names, and without padding."""
+    if not any(map(any, padding)):
+        return x
+    return jnp.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value)
 
 
 def _cpu_max_pool(
@@ -144,8 +151,13 @@ def avg_pool(
     """
 
     def plain(x: jax.Array) -> jax.Array:
-        given: Any = (window, window), (stride, stride), padding  # Flax says str
-        y = nn.avg_pool(x, *given, count_include_pad=count_padding)
+        mean = partial(
+            nn.avg_pool, window_shape=(window, window), strides=(stride, stride)
+        )
+        y = mean(_pad(x, padding, 0.0))
+        if not count_padding:
+            own = _pad(jnp.ones((1, *x.shape[1:3], 1)), padding, 0.0)
+            y = y / mean(own)
         return y.astype(x.dtype)
 
     def cpu(x: jax.Array) -> jax.Array:

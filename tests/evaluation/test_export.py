@@ -61,8 +61,7 @@ def test_stablehlo_takes_any_number_of_images(name, tmp_path):
     check_logits(exported.call, name, tolerance=1e-5)
 
 
-@pytest.mark.slow  # importing the converter takes half a minute in CI
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", mark_slow(NETWORKS, ["nin_cifar"]))
 def test_onnx_runtime_agrees(name, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path = tmp_path / "model.onnx"
