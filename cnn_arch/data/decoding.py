@@ -14,6 +14,7 @@ MAX_FILE_BYTES = 100 * 2**20
 MAX_PIXELS = int(os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"])
 JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+PLAIN = "Gray", "YCbCr", "RGB"  # colours of a JPEG that need no conversion
 MAGIC_BYTES = (JPEG_MAGIC, PNG_MAGIC, b"BM")  # the last is BMP's
 
 # How the words begin with which simplejpeg refuses whole files with four inks.
@@ -30,6 +31,16 @@ def is_image(encoded: bytes) -> bool:
     """Returns whether bytes begin as a JPEG, PNG, BMP or WebP file does."""
     is_webp = encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP"
     return is_webp or encoded.startswith(MAGIC_BYTES)
+
+
+def is_plain_jpeg(encoded: bytes) -> bool:
+    """Returns whether a file begins as a JPEG of gray or colours."""
+    if not encoded.startswith(JPEG_MAGIC):
+        return False
+    try:
+        return simplejpeg.decode_jpeg_header(encoded)[2] in PLAIN
+    except ValueError:  # inks that simplejpeg does not know, or damage
+        return False
 
 
 def decode(

@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import simplejpeg
 
 from cnn_arch.data import decoding, metadata
 
 # If chroma has half the columns, libjpeg-turbo interpolates a single column of it in
 # another way. Parts narrower than this, px, are cut out of the whole image.
 LEAST_WIDTH = 16
-COLOURS = "YCbCr", "Gray"  # of the files
 EXTENSIONS = "NVIMGCODEC_EXTENSIONS_PATH"
 
 
@@ -125,15 +123,7 @@ class JpegParts:
         if checksum and self._checksums[index] == checksum:
             return JpegPixels(encoded, channels)
         image = decoding.decode(encoded, channels, shown=shown, **options)
-        if _is_plain(encoded) and not (shown and metadata.orientation(encoded) > 1):
+        is_turned = shown and metadata.orientation(encoded) > 1
+        if decoding.is_plain_jpeg(encoded) and not is_turned:
             self._checksums[index] = checksum
         return image
-
-
-def _is_plain(encoded: bytes) -> bool:
-    if not encoded.startswith(decoding.JPEG_MAGIC):
-        return False
-    try:
-        return simplejpeg.decode_jpeg_header(encoded)[2] in COLOURS
-    except ValueError:  # inks that simplejpeg does not know
-        return False

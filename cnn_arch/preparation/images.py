@@ -2,14 +2,12 @@
 
 import cv2
 import numpy as np
-import simplejpeg
 
-from cnn_arch.data.decoding import JPEG_MAGIC, UnreadableImageError, decode
+from cnn_arch.data.decoding import UnreadableImageError, decode, is_plain_jpeg
 from cnn_arch.errors import UsageError
 
 QUALITY = 95  # of a smaller JPEG
 FULL_QUALITY = 100  # of an image in another format; TFDS's
-PLAIN = ("Gray", "YCbCr", "RGB")  # colours of a JPEG that need no conversion
 
 
 def as_jpeg(encoded: bytes, name: str, short_side: int, *, shown: bool) -> bytes:
@@ -28,7 +26,7 @@ def as_jpeg(encoded: bytes, name: str, short_side: int, *, shown: bool) -> bytes
       UsageError: it is not an image.
     """
     try:
-        is_plain = _is_plain(encoded)
+        is_plain = is_plain_jpeg(encoded)
         if is_plain and not short_side:
             return encoded
         image = decode(encoded, 3, shown=shown)
@@ -71,16 +69,6 @@ def shrink(image: np.ndarray, short_side: int) -> np.ndarray:
     share = short_side / min(height, width)
     size = max(short_side, round(share * width)), max(short_side, round(share * height))
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
-def _is_plain(encoded: bytes) -> bool:
-    """Returns whether a file begins as a JPEG of gray or colours."""
-    if not encoded.startswith(JPEG_MAGIC):
-        return False
-    try:
-        return simplejpeg.decode_jpeg_header(encoded)[2] in PLAIN
-    except ValueError:  # inks that simplejpeg does not know, or damage
-        return False
 
 
 def _encode(image: np.ndarray, quality: int) -> bytes:

@@ -45,6 +45,7 @@ def jpeg_files():
         yield subsampling, file
     yield "progressive", encode(noise(), progressive=True)
     yield "restarts", encode(noise(), restart_marker_blocks=2)
+    yield "rgb", encode(noise(), keep_rgb=True)
     yield "gray", encode(noise()[..., 0])
     yield "narrow", encode(noise(40, 7))
 

@@ -126,7 +126,6 @@ def test_a_cache_that_cannot_be_written_is_not_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
 def test_no_thread_returns_a_large_array_to_the_system():
     """From a second arena, glibc would map such an array anew each time."""
     code = """
