@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from cnn_arch.ops.platform import plain_forms
 from cnn_arch.ops.pool import avg_pool, max_pool
 from tests.ops.conftest import (
     TOLERANCE,
@@ -90,6 +91,22 @@ def test_avg_pool_and_its_gradient(given, count_padding, precision):
     assert y.dtype == found.dtype == jnp.dtype(precision)
     assert relative_error(y, expected) < TOLERANCE[precision]
     assert relative_error(found, by_x) < TOLERANCE[precision]
+
+
+@pytest.mark.parametrize("given", WINDOWS, ids=str)
+def test_the_plain_forms_of_gpus_and_exports(given):
+    x = -1 - np.random.default_rng(0).random((2, 7, 8, 3)).astype(np.float32)
+    inside = pad(np.ones_like(x), given[2], 0)
+    pools = max_pool, partial(avg_pool, count_padding=True)
+    pools = *pools, partial(avg_pool, count_padding=False)
+    with plain_forms():
+        found = [pool(jnp.asarray(x), *given) for pool in pools]
+    for place, seen in windows(x.shape, *given):
+        values = pad(x, given[2], 0)[seen]
+        expected = pad(x, given[2], -np.inf)[seen].max(), values.mean()
+        expected = *expected, values.sum() / inside[seen].sum()
+        for y, value in zip(found, expected, strict=True):
+            np.testing.assert_allclose(y[place], value, rtol=1e-5)
 
 
 def test_a_pools_gradient_is_computed_once():
