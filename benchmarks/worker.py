@@ -13,7 +13,9 @@ from typing import Any
 
 # Does its work once, and returns when the work is done.
 Pass = Callable[[], Any]
-WARMUP_CALLS = 2
+# Our heap grows in the first steps, and such a step takes up to 1.5 times as long.
+WARMUP_CALLS = 2, 8  # at least and at most
+WARMUP_SECONDS = 10  # then they end between the two
 
 
 def cpu_seconds() -> float:
@@ -34,6 +36,15 @@ def timed(work: Pass, num_calls: int) -> dict[str, float]:
         work()
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "cpu_seconds": cpu_seconds() - cpu_start}
+
+
+def warm_up(work: Pass) -> float:
+    """Does the work until its time is steady; returns the seconds of a call."""
+    least, most = WARMUP_CALLS
+    calls: list[float] = []
+    while len(calls) < least or (len(calls) < most and sum(calls) < WARMUP_SECONDS):
+        calls.append(timed(work, 1)["seconds"])
+    return sum(calls) / len(calls)
 
 
 def serve(prepare: Callable[[dict], tuple[dict, dict[str, Pass]]]) -> None:
@@ -57,10 +68,7 @@ def serve(prepare: Callable[[dict], tuple[dict, dict[str, Pass]]]) -> None:
 
     facts, passes = prepare(json.loads(sys.stdin.readline()))
     first = {name: timed(work, 1)["seconds"] for name, work in passes.items()}
-    later = {
-        name: timed(work, WARMUP_CALLS)["seconds"] / WARMUP_CALLS
-        for name, work in passes.items()
-    }
+    later = {name: warm_up(work) for name, work in passes.items()}
     facts = {key: each() if callable(each) else each for key, each in facts.items()}
     answer({**facts, "first_call_seconds": first, "call_seconds": later})
     for line in sys.stdin:
