@@ -19,11 +19,11 @@ from cnn_arch.parallel import mesh as meshes
 from cnn_arch.parallel.launcher import ALONE, Process
 from cnn_arch.screen import Screen
 
-# Without the second, a step of ResNet-20 takes 1.5 times as long (float32, AMX). The
-# scheduler and WIDE_FLAG together saved a tenth of a step once, and nothing of this one
-# now. The last restricts YNNPACK to reductions: with its float32 convolutions and
-# products in place of oneDNN's, a step of ResNet-50 takes a quarter longer. The user's
-# own XLA_FLAGS replace all of them.
+# Without the second, a step of ResNet-20 takes 1.5 times as long in float32, and 47
+# times in bfloat16 without AMX. The scheduler and WIDE_FLAG together saved a tenth of a
+# step once, and nothing of this one now. The last restricts YNNPACK to reductions: with
+# its float32 convolutions and products in place of oneDNN's, a step of ResNet-50 takes
+# a quarter longer. The user's own XLA_FLAGS replace all of them.
 ONEDNN_FLAGS = (
     "--xla_cpu_use_onednn=true",
     "--xla_cpu_experimental_onednn_custom_call=true",
@@ -109,8 +109,8 @@ def _say_devices(mesh: Mesh, config: ConfigDict, screen: Screen) -> None:
 def cpu_flags(vector_unit: str) -> tuple[str, ...]:
     """Returns the flags of XLA for a processor, by ``processor.vector_unit``.
 
-    They are measured with AMX and with AVX2 alone (benchmarks/README.md). Processors
-    without either, such as ARM's, have XLA's own.
+    They are measured with AMX, AVX-512 and AVX2 (benchmarks/README.md). Processors
+    without these, such as ARM's, have XLA's own.
     """
     if vector_unit == "unknown":
         return ()
