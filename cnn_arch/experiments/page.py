@@ -96,13 +96,15 @@ def section(experiment: Experiment, found: Record, picture: str, *, level: str) 
     over = counted(seeds, "seed")
     if size := experiment.group:
         over = f"{counted(seeds // size, 'group')} of {size} seeds"
+    if unfinished := list(_unfinished(experiment, found)):
+        over = f"at most {over}"
     parts = [
         f"{level} {experiment.name}: {verdict}",
         f"**Claim.** {experiment.claim}",
         "Sources: " + "; ".join(experiment.sources) + ".",
         f"![{experiment.name}]({picture})",
         "\n".join(_table(experiment, found)),
-        *_unfinished(experiment, found),
+        *unfinished,
         *_diverged(found),
         f"**Rule.** The claim holds if all of these hold (95 % intervals over {over}):",
         "\n".join(

@@ -52,10 +52,12 @@ def test_a_page_says_that_runs_are_missing(tmp_path):
     seeds = experiment.sizes["full"].seeds
     errors = {OVERLAP: [30.0] * seeds, APART: [40.0] * (seeds - 1)}
     found = write_runs(tmp_path, "full", errors)
-    missing = f"\n**Unfinished.** {2 * seeds - 1} of {2 * seeds} runs are done; "
-    assert missing in page.section(experiment, found, "x.png", level="#")
+    text = page.section(experiment, found, "x.png", level="#")
+    assert f"\n**Unfinished.** {2 * seeds - 1} of {2 * seeds} runs are done; " in text
+    assert f"(95 % intervals over at most {seeds} seeds)" in text
     whole = write_runs(tmp_path / "whole", "full", errors | {APART: [40.0] * seeds})
-    assert "Unfinished" not in page.section(experiment, whole, "x.png", level="#")
+    text = page.section(experiment, whole, "x.png", level="#")
+    assert "Unfinished" not in text and f"intervals over {seeds} seeds)" in text
 
 
 def test_the_report_keeps_both_sizes_and_shows_the_full_one(tmp_path):
