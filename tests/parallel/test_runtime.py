@@ -65,7 +65,7 @@ def test_flags_of_xla_suit_the_processor(
     facts = f"model name\t: A\n{word}: fp {instructions}\n"
     monkeypatch.setattr(processor, "_facts", lambda: facts)
     flags = runtime.cpu_flags(processor.vector_unit())
-    assert ("--xla_cpu_use_onednn=true" in flags) == has_onednn
+    assert ("--xla_cpu_experimental_onednn_custom_call=true" in flags) == has_onednn
     assert ("--xla_cpu_prefer_vector_width=512" in flags) == is_wide
     assert bool(flags) == has_onednn
 
