@@ -29,7 +29,8 @@ ONEDNN_FLAGS = (
     "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
     "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_REDUCE",
 )
-WIDE_FLAG = "--xla_cpu_prefer_vector_width=512"  # by default XLA has 256
+# XLA's default is 256. It saves up to 0.08 of a step with AVX-512, and none with AMX.
+WIDE_FLAG = "--xla_cpu_prefer_vector_width=512"
 CACHE_BYTES = 2 * 2**30  # of compiled programs; JAX deletes the oldest first
 M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's mallopt
 
