@@ -15,7 +15,7 @@ from typing import Any
 Pass = Callable[[], Any]
 # Our heap grows in the first steps, and such a step takes up to 1.5 times as long.
 WARMUP_CALLS = 2, 8  # at least and at most
-WARMUP_SECONDS = 10  # then they end between the two
+WARMUP_SECONDS = 10  # after so long, at least is enough
 
 
 def cpu_seconds() -> float:
@@ -39,7 +39,7 @@ def timed(work: Pass, num_calls: int) -> dict[str, float]:
 
 
 def warm_up(work: Pass) -> float:
-    """Does the work until its time is steady; returns the seconds of a call."""
+    """Does the work before it is measured; returns the mean seconds of a call."""
     least, most = WARMUP_CALLS
     calls: list[float] = []
     while len(calls) < least or (len(calls) < most and sum(calls) < WARMUP_SECONDS):

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks import accuracy, plain_flax, rounds
+from benchmarks import worker as workers
 from cnn_arch.costs.layers import layer_costs
 from tests.models.conftest import num_params
 from tests.paper_tables import AUX_PARAMS, TOTALS
@@ -118,6 +119,15 @@ def test_worker_times_its_passes(worker):
     answer = worker.ask({"pass": "sleep", "num_calls": 4})
     assert 0.2 <= answer["seconds"]
     assert answer["cpu_seconds"] < 0.1  # it sleeps
+
+
+@pytest.mark.parametrize(("limit_seconds", "expected"), [(10, 8), (1e-9, 2)])
+def test_short_work_warms_up_longer(limit_seconds, expected, monkeypatch):
+    monkeypatch.setattr(workers, "WARMUP_SECONDS", limit_seconds)
+    calls = []
+    seconds = workers.warm_up(lambda: calls.append(time.sleep(0.01)))
+    assert len(calls) == expected
+    assert 0.01 <= seconds < 1
 
 
 def test_worker_reports_its_error(worker):

@@ -21,9 +21,9 @@ from cnn_arch.screen import Screen
 
 # Without the first, a step of ResNet-20 takes 1.5 times as long in float32, and 47
 # times in bfloat16 without AMX. Without the second, it needs 1.5 times the scratch
-# memory. The third restricts YNNPACK to reductions: with its float32 convolutions and
-# products in place of oneDNN's, a step of ResNet-50 takes a quarter longer. The user's
-# own XLA_FLAGS replace all of them.
+# memory (VGG-16 1.2, GoogLeNet 0.9). The third restricts YNNPACK to reductions: with
+# its float32 convolutions and products in place of oneDNN's, a step of ResNet-50 takes
+# a quarter longer. The user's own XLA_FLAGS replace all of them.
 ONEDNN_FLAGS = (
     "--xla_cpu_experimental_onednn_custom_call=true",
     "--xla_cpu_scheduler_type=CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",

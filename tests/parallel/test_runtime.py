@@ -1,5 +1,6 @@
 """The precision that suits the devices, the cache of compiled programs, and memory."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -68,6 +69,35 @@ def test_flags_of_xla_suit_the_processor(
     assert ("--xla_cpu_experimental_onednn_custom_call=true" in flags) == has_onednn
     assert ("--xla_cpu_prefer_vector_width=512" in flags) == is_wide
     assert bool(flags) == has_onednn
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(processor.vector_unit() == "unknown", reason="needs oneDNN's calls")
+def test_the_flags_save_scratch_memory_and_call_onednn():
+    code = """
+from benchmarks.ours import open_program
+words = "--config=resnet20", "--config.batch_size=32", "--config.precision=float32"
+program = open_program(words)
+program.compile()
+print(program.train_step.memory_analysis().temp_size_in_bytes)
+print(program.train_step.as_text().count("__onednn$convolution"))
+"""
+
+    def measure(left_out: str) -> list[int]:
+        flags = runtime.cpu_flags(processor.vector_unit())
+        kept = " ".join(flag for flag in flags if left_out not in flag)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            cwd=ROOT,
+            capture_output=True,
+            env={**os.environ, "XLA_FLAGS": kept},
+        )
+        return [int(word) for word in done.stdout.split()]
+
+    memory, calls = measure("nothing")
+    assert measure("scheduler_type")[0] > 1.3 * memory
+    assert calls > 50 and measure("onednn_custom_call")[1] == 0
 
 
 @pytest.mark.parametrize(
